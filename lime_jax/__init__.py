@@ -1,0 +1,74 @@
+"""Why did the model say that? LIME for audio in JAX."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lime_jax import errors
+from lime_jax.core import fills, metrics
+from lime_jax.core.components import (
+    Components,
+    cross,
+    equal_segments,
+    from_labels,
+    from_stems,
+    grid,
+    recompose,
+)
+from lime_jax.core.explain import explain, explain_batch, fit_surrogate, predict_neighbourhood
+from lime_jax.core.explanation import Explanation, Status
+from lime_jax.core.host import host_model
+from lime_jax.core.methods import (
+    Method,
+    banzhaf,
+    exhaustive,
+    kernel_shap,
+    lime,
+    shapley,
+    slime,
+)
+from lime_jax.core.readout import mask_of, top_k
+
+if TYPE_CHECKING:
+    from lime_jax import audio, examples, models, report
+
+__all__ = [
+    "Components",
+    "Explanation",
+    "Method",
+    "Status",
+    "audio",
+    "banzhaf",
+    "cross",
+    "equal_segments",
+    "errors",
+    "examples",
+    "exhaustive",
+    "explain",
+    "explain_batch",
+    "fills",
+    "fit_surrogate",
+    "from_labels",
+    "from_stems",
+    "grid",
+    "host_model",
+    "kernel_shap",
+    "lime",
+    "mask_of",
+    "metrics",
+    "models",
+    "predict_neighbourhood",
+    "recompose",
+    "report",
+    "shapley",
+    "slime",
+    "top_k",
+]
+
+# What needs more than jax and numpy is imported when it is first asked for.
+_LAZY = ("audio", "examples", "models", "report")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"lime_jax.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

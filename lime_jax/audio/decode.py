@@ -1,0 +1,231 @@
+"""One excerpt of one audio file, decoded, checked and resampled without holding the whole file."""
+
+import contextlib
+import dataclasses
+import math
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from jaxtyping import Float
+
+from lime_jax.audio import truncation
+from lime_jax.audio.resampling import resampled
+from lime_jax.errors import AudioError
+
+Waveform = Float[np.ndarray, " num_samples"]
+
+MAX_SECONDS = 3600
+"""The longest excerpt that is decoded, in seconds."""
+
+MAX_CHANNELS = 32
+
+MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 768_000
+
+_CONTAINERS = frozenset("WAV WAVEX RF64 W64 AIFF CAF AU FLAC OGG MP3".split())
+# After a seek, Opus came out wrong for 0.7 s and MP3 for some 10 ms.
+_BUILT_ON_EARLIER_FRAMES = ("OPUS", "MPEG_LAYER_III")
+_LOUDEST = 2.0**31
+_UNKNOWN_LENGTH = 2**62
+_BLOCK = 2**16
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """An open audio file with a plausible header.
+
+    Attributes:
+      path: of the file.
+      sound: a `soundfile.SoundFile`.
+      is_length_exact: False where the decoder estimates the number of frames.
+    """
+
+    path: Path
+    sound: Any
+    is_length_exact: bool
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Source]:
+    """Opens an audio file for `excerpt`.
+
+    Raises:
+      AudioError: if it is missing, empty, not a regular file, not audio or visibly truncated.
+    """
+    import soundfile
+
+    size = _size_of_regular_file(path)
+    with _binary(path) as file:
+        _refuse(path, truncation.mp3_shortfall(file, size) or truncation.ogg_shortfall(file, size))
+        has_mp3_length = truncation.has_mp3_length(file)
+        file.seek(0)
+        try:
+            # Given a name, libsndfile hands whatever is called .mp3 to mpg123, which writes to
+            # stderr; a descriptor makes it judge by content.
+            sound = soundfile.SoundFile(file.fileno(), closefd=False)
+        except soundfile.LibsndfileError as error:
+            raise _not_audio(path, _reason(error)) from error
+        with sound:
+            _check_header(sound, path)
+            yield Source(path, sound, has_mp3_length or sound.format != "MP3")
+
+
+def excerpt(
+    source: Source, sample_rate: int, start: float, duration: float | None, resampler: str
+) -> Waveform:
+    """The channel mean at `sample_rate`, `round(duration * sample_rate)` samples where given.
+
+    Raises:
+      AudioError: if the file is shorter than the excerpt, the excerpt too long, or the sound
+        damaged, truncated, NaN or infinite.
+      ValueError: for an impossible `sample_rate`, `start` or `duration`.
+    """
+    _check_arguments(sample_rate, start, duration)
+    first, count = _span(source, start, duration)
+    blocks = _mono_blocks(source, first, count)
+    rate = source.sound.samplerate
+    waveform = np.concatenate(list(resampled(blocks, rate, sample_rate, resampler)))
+    if duration is not None:
+        waveform = waveform[: round(duration * sample_rate)]
+    if len(waveform) == 0:
+        raise AudioError(
+            f"`{source.path}` gives not even one sample at {sample_rate} Hz. Use a longer excerpt."
+        )
+    return waveform
+
+
+def _size_of_regular_file(path: Path) -> int:
+    """Looks before opening: opening a FIFO would wait for ever."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise AudioError(f"`{path}` does not exist. Check the path.") from None
+    except OSError as error:
+        raise AudioError(f"`{path}` cannot be read ({error.strerror}). Check the path.") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise AudioError(f"`{path}` is a folder. Name one audio file in it.")
+    if not stat.S_ISREG(status.st_mode):
+        raise AudioError(f"`{path}` is not a regular file. Save its sound to a file first.")
+    if status.st_size == 0:
+        raise AudioError(f"`{path}` is empty (0 bytes). Copy or export it again.")
+    return status.st_size
+
+
+def _binary(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb", buffering=0)
+    except OSError as error:
+        raise AudioError(f"`{path}` cannot be read ({error.strerror}). Check the path.") from error
+
+
+def _check_header(sound: Any, path: Path) -> None:
+    if sound.format not in _CONTAINERS:
+        raise _not_audio(path, f"its type is {sound.format}")
+    _refuse(path, truncation.log_shortfall(sound.extra_info))
+    if not MIN_SAMPLE_RATE <= sound.samplerate <= MAX_SAMPLE_RATE:
+        raise AudioError(
+            f"`{path}` claims a sample rate of {sound.samplerate} Hz, outside {MIN_SAMPLE_RATE} to "
+            f"{MAX_SAMPLE_RATE}. Its header is damaged; export it again."
+        )
+    if sound.channels > MAX_CHANNELS:
+        raise AudioError(
+            f"`{path}` claims {sound.channels} channels, more than {MAX_CHANNELS}. Mix them down "
+            "first."
+        )
+    _refuse(path, "holds no samples" if sound.frames == 0 else None)
+    _refuse(path, "does not say how long it is" if sound.frames >= _UNKNOWN_LENGTH else None)
+
+
+def _check_arguments(sample_rate: int, start: float, duration: float | None) -> None:
+    if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+        raise ValueError(
+            f"`sample_rate` must lie between {MIN_SAMPLE_RATE} and {MAX_SAMPLE_RATE} Hz, got "
+            f"{sample_rate}. Take the rate the model expects."
+        )
+    if not 0 <= start < math.inf or (duration is not None and not 0 < duration < math.inf):
+        raise ValueError(
+            f"`start` must be at least 0 s and `duration` above 0 s, got {start} and {duration}. "
+            "Leave them out to read the whole file."
+        )
+
+
+def _span(source: Source, start: float, duration: float | None) -> tuple[int, int]:
+    """The first frame and the number of frames, outward to whole frames of the file."""
+    rate, num_frames = source.sound.samplerate, source.sound.frames
+    first = math.floor(start * rate + 1e-6)
+    count = num_frames - first if duration is None else math.ceil(duration * rate - 1e-6)
+    if first >= num_frames or first + count > num_frames:
+        wanted = f"{start:g} s on" if duration is None else f"{start:g} to {start + duration:g} s"
+        raise AudioError(
+            f"`{source.path}` is {num_frames / rate:.2f} s long, the excerpt asked for goes from "
+            f"{wanted}. Choose `start` and `duration` within the file."
+        )
+    if count > MAX_SECONDS * rate:
+        raise AudioError(
+            f"`{source.path}` would give {count / rate:.0f} s of sound, more than {MAX_SECONDS} s. "
+            "Choose an excerpt with `start` and `duration`."
+        )
+    return first, count
+
+
+def _mono_blocks(source: Source, first: int, count: int) -> Iterator[Waveform]:
+    done, num_broken, first_broken = 0, 0, 0
+    for block in _blocks(source, first, count):
+        usable = (np.abs(block) < _LOUDEST).all(axis=1)
+        if not usable.all():
+            first_broken = first_broken if num_broken else first + done + int(usable.argmin())
+            num_broken += int((~usable).sum())
+        yield np.where(usable, block.T, 0.0).mean(axis=0, dtype=np.float64).astype(np.float32)
+        done += len(block)
+    if num_broken:
+        raise AudioError(
+            f"`{source.path}` holds {num_broken} samples that are NaN, infinite or absurdly large, "
+            f"the first at index {first_broken}. Export it again, or choose another excerpt."
+        )
+
+
+def _blocks(
+    source: Source, first: int, count: int
+) -> Iterator[Float[np.ndarray, "num_frames num_channels"]]:
+    """The frames from `first` on, decoded from the very beginning where the format needs it."""
+    import soundfile
+
+    sound, position, end = source.sound, 0, first + count
+    try:
+        if sound.subtype not in _BUILT_ON_EARLIER_FRAMES:
+            position = sound.seek(first)
+        # Otherwise soundfile seeks after every read, which costs those formats the next frames.
+        sound.seekable = lambda: False
+        while position < end:
+            size = min(_BLOCK, (first if position < first else end) - position)
+            block = sound.read(size, dtype="float32", always_2d=True)
+            if len(block) == 0:
+                break
+            if position >= first:
+                yield block
+            position += len(block)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(
+            f"`{source.path}` cannot be decoded beyond {position / sound.samplerate:.2f} s "
+            f"({_reason(error)}): it is truncated or damaged. Copy or export it again."
+        ) from error
+    if position < end and source.is_length_exact:
+        promised = f"its header promises {sound.frames} samples"
+        _refuse(source.path, f"is truncated: {promised}, decoding ends at {position}")
+
+
+def _refuse(path: Path, problem: str | None) -> None:
+    if problem is not None:
+        raise AudioError(f"`{path}` {problem}. Copy or export it again.")
+
+
+def _not_audio(path: Path, reason: str) -> AudioError:
+    return AudioError(
+        f"`{path}` is not audio that can be read ({reason}). Check the file, or convert it to WAV."
+    )
+
+
+def _reason(error: Any) -> str:
+    return error.error_string.removeprefix("Error : ").strip().rstrip(".")

@@ -1,0 +1,70 @@
+"""Fills by name: what a waveform or a complex spectrogram has where a component is off."""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Complex, Float, Key
+
+from lime_jax.core import fills
+from lime_jax.errors import unknown_name
+
+FILLS = ("zero", "minimum", "mean", "noise", "shuffle")
+
+_FIXED = {"zero": fills.zero, "minimum": fills.minimum, "mean": fills.mean}
+
+
+def waveform_fill(
+    name: str, waveform: Float[Array, " num_samples"], key: Key[Array, ""] | None
+) -> Float[Array, " broadcastable"]:
+    """The named fill of a waveform; noise is white and as loud (RMS) as the waveform.
+
+    Raises:
+      ValueError: for an unknown name, or noise and shuffle without a key.
+    """
+    if name == "noise":
+        level = jnp.sqrt(jnp.mean(jnp.square(waveform)))
+        return level * fills.noise(waveform, key=_needed(key, name))
+    return _common_fill(name, waveform, key)
+
+
+def spectrogram_fill(
+    name: str, spectrogram: Complex[Array, "num_bins num_frames"], key: Key[Array, ""] | None
+) -> Complex[Array, "broadcastable_bins broadcastable_frames"]:
+    """The named fill of a complex spectrogram: other magnitudes under the original phase.
+
+    Minimum, mean and shuffle are those of all magnitudes. Noise is Gaussian with each frequency
+    bin's own mean and standard deviation, without its sign.
+
+    Raises:
+      ValueError: for an unknown name, or noise and shuffle without a key.
+    """
+    if name == "zero":
+        return jnp.zeros((1, 1), spectrogram.dtype)
+    magnitude, phase = jnp.abs(spectrogram), jnp.angle(spectrogram)
+    if name == "noise":
+        mean, deviation = (
+            magnitude.mean(axis=1, keepdims=True),
+            magnitude.std(axis=1, keepdims=True),
+        )
+        filling = jnp.abs(mean + deviation * fills.noise(magnitude, key=_needed(key, name)))
+    else:
+        filling = _common_fill(name, magnitude, key)
+    return lax.complex(filling * jnp.cos(phase), filling * jnp.sin(phase))
+
+
+def _common_fill(
+    name: str, signal: Float[Array, "..."], key: Key[Array, ""] | None
+) -> Float[Array, "..."]:
+    if name not in FILLS:
+        raise ValueError(unknown_name("`fill`", name, FILLS))
+    if name == "shuffle":
+        return fills.shuffle(signal, key=_needed(key, name))
+    return _FIXED[name](signal)
+
+
+def _needed(key: Key[Array, ""] | None, name: str) -> Key[Array, ""]:
+    if key is None:
+        raise ValueError(
+            f"`key` is missing, but the fill {name!r} is drawn at random. Pass for example "
+            "jax.random.key(0)."
+        )
+    return key

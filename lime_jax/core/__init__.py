@@ -1,0 +1,1 @@
+"""The engine: components, neighbourhoods, statistics, surrogates. Needs only jax and numpy."""

@@ -1,0 +1,107 @@
+"""What an explanation holds, and what may be wrong with it."""
+
+import enum
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from lime_jax.core.pytree import pytree, static
+from lime_jax.core.statistics import Statistics
+from lime_jax.errors import ExplanationError
+
+# Outputs that vary by less than this share of their size vary by rounding alone.
+_ROUNDING = 1e-6
+
+
+class Status(enum.IntEnum):
+    """Why the coefficients of an output may be meaningless. Stored as int32, one per output."""
+
+    OK = 0
+    CONSTANT_OUTPUT = 1
+    NONFINITE_OUTPUT = 2
+    NO_WEIGHT = 3
+
+    @property
+    def advice(self) -> str:
+        """The cause and the cure, in one sentence."""
+        return _ADVICE[self]
+
+
+_ADVICE = {
+    Status.OK: "the output could be explained.",
+    Status.CONSTANT_OUTPUT: "the model returned the same value for every perturbation; check that "
+    "`fill` really removes a component and that the output is not saturated.",
+    Status.NONFINITE_OUTPUT: "the model returned NaN or infinity for some perturbation; check the "
+    "model on the input with components removed.",
+    Status.NO_WEIGHT: "the kernel gives no weight to any perturbed input; use a larger "
+    "`kernel_width` or the cosine distance.",
+}
+
+
+@pytree
+class Explanation:
+    """Linear surrogates of a model around an input, one per output.
+
+    `explain_batch` returns one with a leading axis over items on every array;
+    `jax.tree.map(lambda x: x[i], explanations)` is the explanation of item `i`.
+
+    Attributes:
+      coefficients: `(num_outputs, num_components)`, the weight of every component.
+      intercept: `(num_outputs,)`.
+      fidelity: weighted R² of the surrogate on its neighbourhood, `(num_outputs,)`.
+      local_prediction: the surrogate at the unperturbed input, `(num_outputs,)`.
+      prediction: the model at the unperturbed input, `(num_outputs,)`.
+      std_error: of the coefficients, from sampling the masks: a delete-one-block jackknife over
+        16 blocks (use a t quantile with 15 degrees of freedom); zero for exact methods.
+      status: int32 `Status`, `(num_outputs,)`.
+      num_samples: the size of the neighbourhood asked for.
+      num_evaluations: how many times the model was really evaluated.
+    """
+
+    coefficients: Float[Array, "..."]
+    intercept: Float[Array, "..."]
+    fidelity: Float[Array, "..."]
+    local_prediction: Float[Array, "..."]
+    prediction: Float[Array, "..."]
+    std_error: Float[Array, "..."]
+    status: Int[Array, "..."]
+    num_samples: int = static()
+    num_evaluations: int = static()
+
+    def checked(self) -> "Explanation":
+        """Returns `self`, or raises if any output could not be explained. Call outside jit.
+
+        Raises:
+          ExplanationError: naming the first such output, the cause and the cure.
+        """
+        status = np.asarray(self.status)
+        if (bad := np.argwhere(status != Status.OK)).size:
+            where = ", ".join(map(str, bad[0]))
+            reason = Status(int(status[tuple(bad[0])])).advice
+            raise ExplanationError(f"output {where} could not be explained: {reason}")
+        return self
+
+
+def status_of(statistics: Statistics) -> Int[Array, " num_outputs"]:
+    """A `Status` for every output."""
+    size = jnp.maximum(jnp.abs(statistics.low), jnp.abs(statistics.high))
+    constant = statistics.high - statistics.low <= _ROUNDING * size
+    finite = jnp.isfinite(statistics.low) & jnp.isfinite(statistics.high)
+    weightless = jnp.trace(statistics.mask_scatter) <= 0
+    status = jnp.where(weightless, Status.NO_WEIGHT, Status.OK)
+    status = jnp.where(constant, Status.CONSTANT_OUTPUT, status)
+    return jnp.where(finite, status, Status.NONFINITE_OUTPUT).astype(jnp.int32)
+
+
+def standard_error(
+    estimates: Float[Array, "num_blocks num_outputs num_components"],
+) -> Float[Array, "num_outputs num_components"]:
+    """Jackknife standard errors from estimates that each left out one block.
+
+    References:
+      Shao and Wu, A General Theory for Jackknife Variance Estimation, 1989.
+    """
+    num_blocks = estimates.shape[0]
+    spread = jnp.square(estimates - estimates.mean(axis=0, keepdims=True))
+    return jnp.sqrt(spread.sum(axis=0) * (num_blocks - 1) / num_blocks)

@@ -1,0 +1,108 @@
+"""Models that are not JAX: any function from a NumPy batch to outputs, evaluated outside jit."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lime_jax.core.components import Components
+from lime_jax.core.engine import Plan, inputs_of, rows_of
+from lime_jax.core.samplers import Neighbourhood
+from lime_jax.errors import ModelError
+
+
+class HostModel:
+    """A model that runs on the host; make it with `host_model`.
+
+    The device prepares the next chunk of inputs while the function works on the current one. It
+    is never called from inside a compiled program, where host callbacks can deadlock.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[np.ndarray], Any],
+        sample_rate: int | None,
+        output_names: tuple[str, ...],
+    ):
+        self.function = function
+        self.sample_rate = sample_rate
+        self.output_names = output_names
+
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        """Outputs float32 `(batch, num_outputs)` of inputs `(batch, *input)`.
+
+        Raises:
+          ModelError: if the function raises, or returns anything but one row per input.
+        """
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        try:
+            outputs = np.asarray(self.function(inputs))
+        except Exception as error:
+            raise ModelError(
+                f"the host model {name!r} failed on a batch of shape {inputs.shape}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if outputs.ndim != 2 or len(outputs) != len(inputs) or outputs.dtype.kind not in "fiub":
+            raise ModelError(
+                f"the host model {name!r} must map {len(inputs)} inputs to real numbers of shape "
+                f"({len(inputs)}, num_outputs), got {outputs.dtype} {outputs.shape}. Keep the "
+                "batch axis first and one column per output."
+            )
+        return outputs.astype(np.float32)
+
+
+def host_model(
+    function: Callable[[np.ndarray], Any],
+    *,
+    sample_rate: int | None = None,
+    output_names: tuple[str, ...] = (),
+) -> HostModel:
+    """Makes any function of a NumPy batch a model: PyTorch, ONNX, TensorFlow, a remote service.
+
+    `explain` gives the same explanation as for the same function written in JAX.
+
+    Args:
+      function: maps float32 `(batch, *input)` to `(batch, num_outputs)`; always called with the
+        same batch size within one explanation.
+      sample_rate: of the waveforms it takes, in Hz; the command line needs it.
+      output_names: one per output.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, numpy as np, lime_jax as lj
+      >>> loudness = lj.host_model(lambda batch: np.square(batch).mean(axis=1, keepdims=True))
+      >>> stems = lj.from_stems(jnp.array([[0.0, 0.0], [1.0, 1.0]]))
+      >>> explanation = lj.explain(loudness, stems, lj.exhaustive(alpha=0.0))
+      >>> explanation.coefficients.round(3)
+      Array([[0., 1.]], dtype=float32)
+    """
+    return HostModel(function, sample_rate, tuple(output_names))
+
+
+def evaluate_on_host(
+    model: HostModel, components: Components, neighbourhood: Neighbourhood, split: Plan
+) -> Iterator[tuple[jax.Array, jax.Array, np.ndarray]]:
+    """Masks, counts and outputs of every step, the next inputs always under way."""
+    ahead = _prepare(components, neighbourhood, split.rows_per_step, jnp.int32(0))
+    for step in range(split.num_steps):
+        masks, counts, inputs = ahead
+        if step + 1 < split.num_steps:
+            ahead = _prepare(components, neighbourhood, split.rows_per_step, jnp.int32(step + 1))
+        yield masks, counts, predict_in_batches(model, np.array(inputs), split.batch_size)
+
+
+def predict_in_batches(model: HostModel, inputs: np.ndarray, batch_size: int) -> np.ndarray:
+    """Outputs of many inputs; every call has exactly `batch_size`, which must divide them."""
+    starts = range(0, len(inputs), batch_size)
+    return np.concatenate([model(inputs[start : start + batch_size]) for start in starts])
+
+
+def _prepare_step(
+    components: Components, neighbourhood: Neighbourhood, rows_per_step: int, step: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    masks, counts = rows_of(neighbourhood, rows_per_step, step)
+    return masks, counts, inputs_of(components, masks)
+
+
+_prepare = jax.jit(_prepare_step, static_argnums=2)

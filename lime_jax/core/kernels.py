@@ -1,0 +1,94 @@
+"""How much a perturbed input counts: a weight for every mask."""
+
+import math
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from lime_jax.core.pytree import pytree, static
+
+Masks = Bool[Array, "num_masks num_components"]
+Weights = Float[Array, " num_masks"]
+
+
+@runtime_checkable
+class Kernel(Protocol):
+    """Weighs masks by their distance from the unperturbed input, which is the mask of all ones."""
+
+    def __call__(self, masks: Masks) -> Weights:
+        """Weights, float32 `(num_masks,)`, of masks `(num_masks, num_components)`."""
+        ...
+
+
+@pytree
+class Flat:
+    """Every mask counts the same."""
+
+    def __call__(self, masks: Masks) -> Weights:
+        return jnp.ones(masks.shape[0], jnp.float32)
+
+
+@pytree
+class Exponential:
+    """`exp(-distance² / (2 width²))`, the kernel of LIME.
+
+    Attributes:
+      width: in units of the distance.
+      distance: one of the functions of this module.
+    """
+
+    width: Float[Array, ""] | float
+    distance: Callable[[Masks], Weights] = static()
+
+    def __call__(self, masks: Masks) -> Weights:
+        return jnp.exp(-jnp.square(self.distance(masks) / self.width) / 2)
+
+
+@pytree
+class Shapley:
+    """The Shapley kernel, scaled to sum to one over all masks; zero at all on and all off.
+
+    Those two masks would weigh infinitely: `surrogates.Shapley` meets them as constraints.
+    """
+
+    def __call__(self, masks: Masks) -> Weights:
+        num_components = masks.shape[1]
+        per_mask = [
+            share / math.comb(num_components, size)
+            for size, share in enumerate(shapley_sizes(num_components))
+        ]
+        return jnp.asarray(np.array(per_mask, np.float32))[masks.sum(axis=1, dtype=jnp.int32)]
+
+
+def shapley_sizes(num_components: int) -> np.ndarray:
+    """The share of the Shapley kernel that falls on masks with 0, 1, … `num_components` ones."""
+    if num_components == 1:
+        return np.array([0.5, 0.5])  # nothing lies between; the surrogate's constraint says it all
+    size = np.arange(num_components + 1)
+    weight = 1 / np.maximum(size * (num_components - size), 1) * (size % num_components > 0)
+    return weight / max(weight.sum(), 1e-30)
+
+
+def cosine(masks: Masks) -> Weights:
+    """Cosine distance, `1 - √(ones / num_components)`; 1 for the empty mask."""
+    return 1 - jnp.sqrt(_num_on(masks) / masks.shape[1])
+
+
+def l2(masks: Masks) -> Weights:
+    """Euclidean distance: the square root of the number of zeros."""
+    return jnp.sqrt(masks.shape[1] - _num_on(masks))
+
+
+def hamming(masks: Masks) -> Weights:
+    """Share of components that are off."""
+    return 1 - _num_on(masks) / masks.shape[1]
+
+
+DISTANCES = {"cosine": cosine, "l2": l2, "hamming": hamming}
+
+
+def _num_on(masks: Masks) -> Weights:
+    return masks.sum(axis=1, dtype=jnp.int32).astype(jnp.float32)

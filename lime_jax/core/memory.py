@@ -1,0 +1,115 @@
+"""How many masks fit into memory at once, and what to do when they turn out not to."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core
+
+from lime_jax.errors import ModelError
+
+T = TypeVar("T")
+
+# Beyond these sizes nothing runs faster, and small chunks keep a CPU's caches warm.
+_LARGEST_BATCH = {"cpu": 256}
+_LARGEST_ACCELERATOR_BATCH = 2048
+_CPU_BUDGET = 1 << 30
+_SHARE_OF_ACCELERATOR = 0.4
+
+
+def batch_size_for(function: Callable[..., Any], *arguments: Any) -> int:
+    """How many inputs fit into the memory budget, judged by tracing a batch of one.
+
+    Args:
+      function: maps `arguments`, made for a batch of one, to outputs.
+      arguments: arrays, or shapes and dtypes.
+    """
+    device = jax.devices()[0]
+    per_input = max(_peak_bytes(jax.make_jaxpr(function)(*arguments).jaxpr), 1)
+    largest = _LARGEST_BATCH.get(device.platform, _LARGEST_ACCELERATOR_BATCH)
+    return max(1, min(largest, _budget(device) // per_input))
+
+
+def with_smaller_batches(run: Callable[[int], T], batch_size: int) -> tuple[T, int]:
+    """Runs, and on running out of memory runs again with half the batch; says so once.
+
+    Returns:
+      What `run` returned, and the batch size it was reached with.
+
+    Raises:
+      ModelError: if a single input does not fit.
+    """
+    asked = batch_size
+    while True:
+        try:
+            result = jax.block_until_ready(run(batch_size))
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            if batch_size == 1:
+                raise ModelError(
+                    "the device runs out of memory on a single input. Use a shorter excerpt, a "
+                    "smaller model or a device with more memory."
+                ) from error
+            batch_size //= 2
+        else:
+            if batch_size != asked:
+                warnings.warn(
+                    f"out of memory with `batch_size` = {asked}; went on with {batch_size}. Pass "
+                    f"`batch_size={batch_size}` to start there.",
+                    stacklevel=3,
+                )
+            return result, batch_size
+
+
+def _budget(device: Any) -> int:
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if not stats or "bytes_limit" not in stats:
+        return _CPU_BUDGET
+    return int(_SHARE_OF_ACCELERATOR * (stats["bytes_limit"] - stats.get("bytes_in_use", 0)))
+
+
+def _peak_bytes(jaxpr: core.Jaxpr) -> int:
+    """The most bytes of intermediate values alive at once, were nothing fused."""
+    last_use = {}
+    for index, equation in enumerate(jaxpr.eqns):
+        for variable in equation.invars:
+            if isinstance(variable, core.Var):
+                last_use[variable] = index
+    for variable in jaxpr.outvars:
+        if isinstance(variable, core.Var):
+            last_use[variable] = len(jaxpr.eqns)
+
+    alive = peak = 0
+    sizes: dict[core.Var, int] = {}
+    for index, equation in enumerate(jaxpr.eqns):
+        for variable in equation.outvars:
+            sizes[variable] = _num_bytes(variable)
+            alive += sizes[variable]
+        inner = max((_peak_bytes(inner) for inner in _inner_jaxprs(equation)), default=0)
+        peak = max(peak, alive + inner)
+        touched = {v for v in (*equation.invars, *equation.outvars) if isinstance(v, core.Var)}
+        for variable in touched & sizes.keys():
+            if last_use.get(variable, index) == index:
+                alive -= sizes.pop(variable)
+    return peak
+
+
+def _inner_jaxprs(equation: core.JaxprEqn) -> list[core.Jaxpr]:
+    leaves = jax.tree.leaves(
+        list(equation.params.values()),
+        is_leaf=lambda x: isinstance(x, (core.Jaxpr, core.ClosedJaxpr)),
+    )
+    closed = [leaf.jaxpr for leaf in leaves if isinstance(leaf, core.ClosedJaxpr)]
+    return closed + [leaf for leaf in leaves if isinstance(leaf, core.Jaxpr)]
+
+
+def _num_bytes(variable: core.Var) -> int:
+    aval: Any = variable.aval
+    try:
+        return int(jnp.dtype(aval.dtype).itemsize) * int(aval.size)
+    except TypeError:
+        # Typed PRNG keys have a dtype that NumPy does not know; they are tiny.
+        return 0

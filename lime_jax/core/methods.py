@@ -1,0 +1,163 @@
+"""The named recipes: which masks, how they are weighed, what is fitted."""
+
+import math
+
+from lime_jax.core import kernels, samplers, surrogates
+from lime_jax.core.kernels import DISTANCES, Exponential, Flat, Kernel
+from lime_jax.core.pytree import pytree
+from lime_jax.core.samplers import Bernoulli, Exhaustive, KernelShap, Sampler
+from lime_jax.core.surrogates import Alpha, Surrogate
+from lime_jax.errors import unknown_name
+
+FEATURE_SELECTIONS = ("auto", "none", "forward_selection", "highest_weights", "lasso_path")
+
+
+@pytree
+class Method:
+    """How an explanation is made; build your own from any parts, or use a recipe.
+
+    Attributes:
+      sampler: the masks of the neighbourhood.
+      kernel: how much each mask counts.
+      surrogate: what is fitted to masks and outputs.
+    """
+
+    sampler: Sampler
+    kernel: Kernel
+    surrogate: Surrogate
+
+
+def lime(
+    num_samples: int = 1000,
+    *,
+    kernel_width: Alpha = 0.25,
+    distance: str = "cosine",
+    alpha: Alpha = 1.0,
+    fit_intercept: bool = True,
+    feature_selection: str = "auto",
+    num_features: int | None = None,
+) -> Method:
+    """LIME with the defaults of its image explainer, which are audioLIME's too.
+
+    Args:
+      num_samples: how many masks are drawn, the unperturbed input included. Masks that repeat are
+        evaluated once.
+      kernel_width: of the exponential kernel, in units of the distance.
+      distance: cosine, l2 or hamming, between a mask and the mask of all ones.
+      alpha: ridge penalty of the surrogate.
+      fit_intercept: whether the surrogate has one.
+      feature_selection: none, forward_selection, highest_weights, lasso_path, or auto, which is
+        forward_selection up to 6 features and highest_weights beyond.
+      num_features: how many components an output may use; None means all, without selection.
+
+    References:
+      Ribeiro et al., "Why Should I Trust You?": Explaining the Predictions of Any Classifier, 2016.
+      Haunschmid et al., audioLIME: Listenable Explanations Using Source Separation, 2020.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, lime_jax as lj
+      >>> stems = lj.from_stems(jnp.array([[1.0, 1.0], [3.0, 3.0]]))
+      >>> method = lj.lime(100, alpha=0.0)
+      >>> sums = lambda batch: batch.sum(axis=1, keepdims=True)
+      >>> explanation = lj.explain(sums, stems, method, key=jax.random.key(0))
+      >>> [f"{coefficient:.2f}" for coefficient in explanation.coefficients[0]]
+      ['2.00', '6.00']
+    """
+    samplers.check_num_samples(num_samples)
+    alpha = _penalty(alpha)
+    surrogate = _ridge_on_selected(feature_selection, num_features, alpha, fit_intercept)
+    return Method(Bernoulli(num_samples), _exponential(kernel_width, distance), surrogate)
+
+
+def slime(num_samples: int = 70_000) -> Method:
+    """LIME as the published SLIME code runs it: l2 distance, kernel width 0.25, alpha 1.
+
+    A mask with k zeros then weighs exp(-8k), so the fit is close to single-component occlusion.
+
+    References:
+      Mishra et al., Reliable Local Explanations for Machine Listening, 2020.
+    """
+    return lime(num_samples, kernel_width=0.25, distance="l2", alpha=1.0)
+
+
+def exhaustive(
+    *,
+    kernel_width: Alpha = 0.25,
+    distance: str = "cosine",
+    alpha: Alpha = 1.0,
+    equivalent_num_samples: int | None = None,
+) -> Method:
+    """LIME on all `2**num_components` masks, each once: no sampling noise.
+
+    Args:
+      kernel_width: of the exponential kernel, in units of the distance.
+      distance: cosine, l2 or hamming.
+      alpha: ridge penalty of the surrogate.
+      equivalent_num_samples: makes the penalty as strong as `lime` has it at this many samples.
+        The answer is then the centre that sampled runs scatter around.
+    """
+    if equivalent_num_samples is not None:
+        samplers.check_num_samples(equivalent_num_samples)
+    sampler = Exhaustive(equivalent_num_samples)
+    return Method(sampler, _exponential(kernel_width, distance), surrogates.Ridge(_penalty(alpha)))
+
+
+def kernel_shap(num_samples: int = 2048) -> Method:
+    """Shapley values by weighted least squares on paired samples of the Shapley kernel.
+
+    Exact when `2**num_components <= num_samples`.
+
+    References:
+      Lundberg and Lee, A Unified Approach to Interpreting Model Predictions, 2017.
+      Covert and Lee, Improving KernelSHAP, 2021.
+    """
+    samplers.check_num_samples(num_samples)
+    return Method(KernelShap(num_samples), Flat(), surrogates.Shapley())
+
+
+def shapley() -> Method:
+    """Shapley values, exactly, from all masks: fair shares of output(all on) - output(all off)."""
+    return Method(samplers.Exhaustive(), kernels.Shapley(), surrogates.Shapley())
+
+
+def banzhaf() -> Method:
+    """Banzhaf values, exactly, from all masks: the mean effect of switching a component on."""
+    return Method(samplers.Exhaustive(), Flat(), surrogates.Banzhaf())
+
+
+def _exponential(kernel_width: Alpha, distance: str) -> Exponential:
+    if distance not in DISTANCES:
+        raise ValueError(unknown_name("`distance`", distance, DISTANCES))
+    if isinstance(kernel_width, (int, float)) and not 0 < kernel_width < math.inf:
+        raise ValueError(f"`kernel_width` must be positive, got {kernel_width}. LIME uses 0.25.")
+    return Exponential(_number(kernel_width), DISTANCES[distance])
+
+
+def _penalty(alpha: Alpha) -> Alpha:
+    if isinstance(alpha, (int, float)) and not 0 <= alpha < math.inf:
+        raise ValueError(f"`alpha` must be zero or positive, got {alpha}. LIME uses 1.")
+    return _number(alpha)
+
+
+def _number(value: Alpha) -> Alpha:
+    """An integer would become an integer leaf, which the float arithmetic refuses."""
+    return float(value) if isinstance(value, int) else value
+
+
+def _ridge_on_selected(
+    feature_selection: str, num_features: int | None, alpha: Alpha, fit_intercept: bool
+) -> Surrogate:
+    if feature_selection not in FEATURE_SELECTIONS:
+        raise ValueError(unknown_name("`feature_selection`", feature_selection, FEATURE_SELECTIONS))
+    if num_features is not None and num_features < 1:
+        raise ValueError(f"`num_features` must be at least 1 or None, got {num_features}.")
+    if num_features is None or feature_selection == "none":
+        return surrogates.Ridge(alpha, fit_intercept)
+    if feature_selection == "auto":
+        feature_selection = "forward_selection" if num_features <= 6 else "highest_weights"
+    sparse = {
+        "forward_selection": surrogates.ForwardSelection,
+        "highest_weights": surrogates.HighestWeights,
+        "lasso_path": surrogates.LassoPath,
+    }[feature_selection]
+    return sparse(num_features, alpha=alpha, fit_intercept=fit_intercept)

@@ -1,0 +1,68 @@
+"""Reading an explanation: which components matter most."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from lime_jax.core.explanation import Explanation
+from lime_jax.errors import unknown_name
+
+SIGNS = ("positive", "negative", "absolute")
+
+
+def top_k(
+    explanation: Explanation, output: int = 0, k: int = 3, sign: str = "positive"
+) -> tuple[Int[Array, " found"], Float[Array, " found"]]:
+    """The components that matter most for an output, the strongest first.
+
+    Args:
+      explanation: of one input.
+      output: index of the output.
+      k: how many components at most; fewer are returned if fewer have that sign.
+      sign: positive speaks for the output, negative against it, absolute takes both.
+
+    Returns:
+      Component indices and their coefficients, the strongest first; ties in index order.
+
+    Raises:
+      ValueError: if there is no such output or sign. Call it outside jit.
+
+    Example:
+      >>> import jax.numpy as jnp, lime_jax as lj
+      >>> parts = lj.from_stems(jnp.array([[3.0], [-1.0], [2.0]]))
+      >>> explanation = lj.explain(lambda x: x, parts, lj.exhaustive(alpha=0.0))
+      >>> lj.top_k(explanation, k=2)[0].tolist(), lj.top_k(explanation, sign="negative")[0].tolist()
+      ([0, 2], [1])
+    """
+    if sign not in SIGNS:
+        raise ValueError(unknown_name("`sign`", sign, SIGNS))
+    if k < 1:
+        raise ValueError(f"`k` must be at least 1, got {k}.")
+    if explanation.coefficients.ndim != 2:
+        raise ValueError(
+            f"`explanation` must be of one input, got coefficients of shape "
+            f"{explanation.coefficients.shape}. Take an item: `jax.tree.map(lambda x: x[i], …)`."
+        )
+    num_outputs = explanation.coefficients.shape[0]
+    if not -num_outputs <= output < num_outputs:
+        raise ValueError(f"`output` must be an index below {num_outputs}, got {output}.")
+    coefficients = np.asarray(explanation.coefficients[output])
+    strength = {
+        "positive": coefficients,
+        "negative": -coefficients,
+        "absolute": np.abs(coefficients),
+    }[sign]
+    order = np.argsort(-strength, kind="stable")
+    found = order[strength[order] > 0][:k].astype(np.int32)
+    return jnp.asarray(found), jnp.asarray(coefficients[found])
+
+
+def mask_of(indices: Int[Array, " found"], num_components: int) -> Bool[Array, " num_components"]:
+    """The mask that switches just these components on, for `recompose`.
+
+    Example:
+      >>> import jax.numpy as jnp, lime_jax as lj
+      >>> lj.mask_of(jnp.array([2, 0]), 4).tolist()
+      [True, False, True, False]
+    """
+    return jnp.zeros(num_components, bool).at[jnp.asarray(indices)].set(True)

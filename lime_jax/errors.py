@@ -1,0 +1,30 @@
+"""The exceptions of this library: what is wrong, where, and the way out, in one line."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class LimeJaxError(Exception):
+    """Something outside the program is unusable; the message names it and says what to do."""
+
+
+class AudioError(LimeJaxError):
+    """An audio file or a set of stems cannot be used."""
+
+
+class ModelError(LimeJaxError):
+    """A model, its weights or its outputs cannot be used."""
+
+
+class ExplanationError(LimeJaxError):
+    """An output could not be explained (see `lime_jax.Status`)."""
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
+    """A sentence for a name that does not exist, with the names that come close."""
+    known = list(known)
+    folded = {entry.casefold(): entry for entry in known}
+    close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
+    matches = ", ".join(repr(folded[entry]) for entry in close)
+    hint = f"did you mean {matches}?" if close else f"known: {', '.join(known)}."
+    return f"{what} {name!r} is unknown; {hint}"

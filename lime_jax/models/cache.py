@@ -1,0 +1,117 @@
+"""The cache of converted weights: each collection of models is there whole, or not at all."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from lime_jax.errors import ModelError
+from lime_jax.models import weights
+
+# To be raised whenever conversion or networks change, so that older caches are made anew.
+FORMAT = 1
+
+_MANIFEST = "manifest.json"
+_ABANDONED_AFTER = 3600.0  # seconds; a fetch takes less than a minute
+
+
+def cache_folder() -> Path:
+    """`$LIME_JAX_CACHE`, or `lime_jax` in `$XDG_CACHE_HOME` or in `~/.cache`."""
+    if chosen := os.environ.get("LIME_JAX_CACHE"):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lime_jax"
+
+
+def write(folder: Path, models: Mapping[str, Mapping[str, np.ndarray]], *, origin: str) -> None:
+    """Saves the arrays of several models so that `folder` appears with all of them at once.
+
+    Two processes may do so at the same time; an unusable `folder` is replaced.
+
+    Args:
+      folder: of the collection, in the cache.
+      models: arrays by name, by model.
+      origin: of the weights, for the record.
+
+    Raises:
+      ModelError: if the cache cannot be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
+        with tempfile.TemporaryDirectory(prefix=_prefix(folder), dir=folder.parent) as scratch:
+            new = Path(scratch) / "new"
+            for name, arrays in models.items():
+                weights.save(new / name, arrays)
+            manifest = {"format": FORMAT, "origin": origin, "sha256": _digests(new)}
+            (new / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+            _publish(new, folder, Path(scratch) / "old")
+    except OSError as error:
+        raise ModelError(
+            f"the cache `{folder.parent}` cannot be written ({error.strerror or error}). Set the "
+            "environment variable LIME_JAX_CACHE to a folder with some free space."
+        ) from error
+
+
+def read(folder: Path, model: str) -> dict[str, np.ndarray] | None:
+    """The arrays of one model, or None if they are not there, damaged, or of another `FORMAT`."""
+    digests = _manifest_digests(folder)
+    files = {name for name in digests if name.startswith(f"{model}/")}
+    if not files or any(_digest(folder / name) != digests[name] for name in files):
+        return None
+    return weights.restore(folder / model)
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether `folder` holds, unharmed, all that `write` put there in this `FORMAT`."""
+    digests = _manifest_digests(folder)
+    return bool(digests) and all(_digest(folder / name) == digests[name] for name in digests)
+
+
+def _manifest_digests(folder: Path) -> dict[str, str]:
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return manifest["sha256"] if manifest.get("format") == FORMAT else {}
+
+
+def _digests(folder: Path) -> dict[str, str | None]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): _digest(path) for path in files}
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def _publish(new: Path, folder: Path, old: Path) -> None:
+    if not is_complete(folder):
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if not is_complete(folder):  # otherwise another process was faster
+            raise
+
+
+def _prefix(folder: Path) -> str:
+    return f".{folder.name}-"
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what killed processes left behind."""
+    for path in folder.parent.glob(f"{_prefix(folder)}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
+                shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,87 @@
+"""Weights of networks as arrays by name, saved with Orbax and checked against the network."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from lime_jax.errors import ModelError
+
+Arrays = Mapping[str, np.ndarray]
+Shapes = dict[str, tuple[int, ...]]
+Network = TypeVar("Network", bound=nnx.Module)
+
+
+def save(folder: Path, arrays: Arrays) -> None:
+    """Writes arrays as an Orbax checkpoint; `folder` must not exist yet."""
+    import orbax.checkpoint as ocp
+
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(folder.absolute(), dict(arrays))
+
+
+def restore(folder: Path) -> dict[str, np.ndarray]:
+    """Reads what `save` wrote."""
+    import orbax.checkpoint as ocp
+
+    with ocp.StandardCheckpointer() as checkpointer:
+        return checkpointer.restore(folder.absolute())
+
+
+def arrays_of(network: nnx.Module) -> dict[str, np.ndarray]:
+    """The weights and statistics of a network by their path, such as `blocks.0.conv.kernel`."""
+    state = nnx.state(network, nnx.Any(nnx.Param, nnx.BatchStat))
+    return {_name(path): np.asarray(leaf[...]) for path, leaf in nnx.to_flat_state(state)}
+
+
+def shapes_of(make: Callable[[], nnx.Module]) -> Shapes:
+    """What `arrays_of` the network that `make` builds would look like."""
+    return _shapes(nnx.eval_shape(make))
+
+
+def network_of(make: Callable[[], Network], arrays: Arrays, *, source: str) -> Network:
+    """The network that `make` builds, with `arrays` in place of its initial weights.
+
+    Args:
+      make: builds the network; its initial weights are never computed.
+      arrays: as from `arrays_of`.
+      source: where they come from, for the message.
+
+    Raises:
+      ModelError: if names or shapes differ; it lists them all.
+    """
+    abstract = nnx.eval_shape(make)
+    check_shapes(_shapes(abstract), {name: a.shape for name, a in arrays.items()}, source=source)
+    graph, state = nnx.split(abstract)
+    filled = [
+        (path, leaf.replace(jnp.asarray(arrays[_name(path)], leaf.dtype)))
+        for path, leaf in nnx.to_flat_state(state)
+    ]
+    return nnx.merge(graph, nnx.from_flat_state(filled))
+
+
+def check_shapes(expected: Shapes, found: Shapes, *, source: str) -> None:
+    """Raises a `ModelError` that lists every difference between two sets of named shapes."""
+    missing = [f"missing `{name}` {expected[name]}" for name in expected.keys() - found.keys()]
+    surplus = [f"unexpected `{name}` {found[name]}" for name in found.keys() - expected.keys()]
+    reshaped = [
+        f"`{name}` has shape {found[name]} instead of {expected[name]}"
+        for name in expected.keys() & found.keys()
+        if found[name] != expected[name]
+    ]
+    if problems := [*sorted(missing), *sorted(surplus), *sorted(reshaped)]:
+        raise ModelError(
+            f"the weights in `{source}` do not fit the network: {'; '.join(problems)}. Use the "
+            "weights of this network, or the configuration they were trained with."
+        )
+
+
+def _shapes(network: nnx.Module) -> Shapes:
+    return {_name(path): leaf.shape for path, leaf in nnx.to_flat_state(nnx.state(network))}
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    return ".".join(map(str, path))

@@ -1,0 +1,115 @@
+"""The files that a person gets: record, pictures, sounds and a page to open."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lime_jax.audio import io
+from lime_jax.audio.segment import SegmentedAudio
+from lime_jax.core.explanation import Explanation
+from lime_jax.report import record as records
+from lime_jax.report import tracks
+from lime_jax.report.folder import check_folder, write_folder
+from lime_jax.report.naming import slug
+from lime_jax.report.page import page
+from lime_jax.report.plots import picture
+from lime_jax.report.wording import label
+
+_PAGE = "report.html"
+_HIGHLIGHT = "top-highlight.wav"
+
+
+def write(
+    folder: str | Path,
+    explanation: Explanation,
+    audio: SegmentedAudio,
+    *,
+    output_names: Sequence[str],
+    outputs: Sequence[int] | None = None,
+    k: int = 3,
+    title: str = "",
+    config: Any = None,
+) -> Path:
+    """Writes `report.html`, `explanation.json`, a picture per output and the heard explanation.
+
+    `top-highlight.wav` is the component of largest positive weight for the first output,
+    `top-3.wav` the sum of the `k` largest; they are left out where no weight is positive.
+
+    Args:
+      folder: created with its parents; replaced if it is empty or holds an earlier report.
+      explanation: of one item.
+      audio: the sound that was explained, with its components.
+      output_names: one per output of the model.
+      outputs: indices of the outputs to explain, the first one first. None means the three with
+        the highest prediction.
+      k: how many components of positive weight make up the heard explanation.
+      title: of the page.
+      config: what produced the explanation, a dataclass or mapping of plain values; stored as is.
+
+    Returns:
+      The path of `report.html`.
+
+    Raises:
+      ValueError: if the arguments do not belong together.
+      LimeJaxError: if the folder cannot be written or holds something else.
+    """
+    check_folder(folder)
+    record = records.to_json(
+        explanation, audio, output_names=output_names, outputs=outputs, k=k, title=title,
+        config=config,
+    )  # fmt: skip
+    labels = [label(component, record["audio"]) for component in record["components"]]
+    pictures = {
+        _picture_name(output): picture(output, labels, audio) for output in record["outputs"]
+    }
+    sounds = _sounds(record, audio)
+    record = _with_files(record, list(pictures), list(sounds))
+    html = _page(record, labels, audio, list(pictures.values()))
+    files = {
+        # Undecodable bytes of file names arrive as lone surrogates, which UTF-8 does not know.
+        records.FILE_NAME: records.dumps(record).encode("utf-8", "backslashreplace"),
+        _PAGE: html.encode("utf-8", "replace"),
+        **pictures,
+        **sounds,
+    }
+    return write_folder(folder, files) / _PAGE
+
+
+def _with_files(
+    record: Mapping[str, Any], pictures: Sequence[str], sounds: Sequence[str]
+) -> dict[str, Any]:
+    outputs = zip(record["outputs"], pictures, strict=True)
+    return {
+        **record,
+        "outputs": [{**output, "picture": name} for output, name in outputs],
+        "sounds": dict(zip(("top_highlight", "top_k"), sounds or (None, None), strict=True)),
+        "files": [records.FILE_NAME, _PAGE, *pictures, *sounds],
+    }
+
+
+def _picture_name(output: Mapping[str, Any]) -> str:
+    return f"{output['index']}-{slug(output['name'])}.png"
+
+
+def _sounds(record: Mapping[str, Any], audio: SegmentedAudio) -> dict[str, bytes]:
+    """Sound files of the first output, by name."""
+    top = record["outputs"][0]["top_components"]
+    if not top:
+        return {}
+    masks = [tracks.mask_of(chosen, len(audio.pieces)) for chosen in (top[:1], top)]
+    names = (_HIGHLIGHT, f"top-{record['k']}.wav")
+    waveforms = zip(names, tracks.rendered(audio, masks), strict=True)
+    return {name: io.encode(waveform, audio.sample_rate, "wav") for name, waveform in waveforms}
+
+
+def _page(
+    record: Mapping[str, Any],
+    labels: Sequence[str],
+    audio: SegmentedAudio,
+    pictures: Sequence[bytes],
+) -> str:
+    players = [tracks.choices(output, labels) for output in record["outputs"]]
+    masks = tracks.embedded(players, record["audio"]["num_samples"])
+    encoded = tracks.encoded(tracks.rendered(audio, masks), audio.sample_rate)
+    sounds = dict(zip(masks, encoded, strict=True))
+    return page(record, pictures=pictures, labels=labels, players=players, sounds=sounds)

@@ -1,0 +1,104 @@
+"""A folder of files that appears whole or not at all."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from lime_jax.errors import LimeJaxError
+from lime_jax.report import record
+
+
+def check_folder(folder: str | Path) -> Path:
+    """The absolute path of a folder that a report may be written to.
+
+    Call it before hours of work whose result goes there.
+
+    Raises:
+      LimeJaxError: if `folder` is a file, cannot be written, or holds anything but an earlier
+        report.
+    """
+    path = Path(folder).resolve()
+    try:
+        if path.exists() and not path.is_dir():
+            raise LimeJaxError(f"`{path}` is a file. Name a folder for the report.")
+        if path.is_dir() and (names := sorted(os.listdir(path))):
+            _check_replaceable(path, names)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    existing = next(parent for parent in path.parents if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise LimeJaxError(
+            f"`{path}` cannot be written: no permission in `{existing}`. Choose another folder."
+        )
+    return path
+
+
+def write_folder(folder: str | Path, files: Mapping[str, bytes]) -> Path:
+    """Writes files into a temporary sibling of `folder`, which then takes its place.
+
+    Args:
+      folder: created with its parents; replaced if it is empty or holds an earlier report.
+      files: the content of every file by name.
+
+    Raises:
+      LimeJaxError: if the folder cannot be written or must not be replaced.
+    """
+    path = check_folder(folder)
+    partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
+    try:
+        partial.mkdir(parents=True)
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+            _sync(partial / name)
+        _sync(partial)
+        _put_in_place(partial, path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return path
+
+
+def _check_replaceable(path: Path, names: list[str]) -> None:
+    """Raises unless everything in `path` is listed by the `explanation.json` there."""
+    if record.FILE_NAME not in names:
+        raise LimeJaxError(
+            f"`{path}` is not empty and holds no earlier report. Choose a new or an empty folder."
+        )
+    known = record.read(path).get("files", [])
+    for name in names:
+        if name not in known or not (path / name).is_file():
+            raise LimeJaxError(
+                f"`{path}` holds {name!r}, which no report wrote. Move it away or choose another "
+                "folder."
+            )
+
+
+def _put_in_place(partial: Path, path: Path) -> None:
+    if not (path.exists() and os.listdir(path)):
+        partial.rename(path)
+    else:
+        earlier = path.with_name(f"{partial.name}.earlier")
+        path.rename(earlier)
+        try:
+            partial.rename(path)
+        except OSError:
+            earlier.rename(path)
+            raise
+        shutil.rmtree(earlier, ignore_errors=True)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unwritable(path: Path, error: OSError) -> LimeJaxError:
+    reason = error.strerror or str(error)
+    return LimeJaxError(f"`{path}` cannot be written ({reason}). Choose another folder.")

@@ -1,0 +1,79 @@
+"""The common look of the pictures: size, type, colours.
+
+Weights run from blue (against) over white to vermilion (for), a pair that colour-blind readers tell
+apart; signs are printed and negative areas hatched, so that the pictures also work in grey.
+"""
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap, Normalize
+    from matplotlib.figure import Figure
+
+INK, FAINT = "#1a1a1a", "#9a9a9a"
+AGAINST, NEUTRAL, FOR = "#0072b2", "#ffffff", "#d55e00"
+HATCH = "///"
+TEXT, SMALL = 11.0, 9.5  # points
+
+_WIDTH, _DPI = 9.0, 150  # inches and dots per inch: 1350 pixels, sharp at 900
+_NAME_LENGTH = 36
+
+
+def figure(height: float) -> "Figure":
+    """An empty figure of the common width; `height` in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained", facecolor="white")
+
+
+def dress(axes: "Axes") -> None:
+    """Sets type sizes and takes away what carries no information."""
+    axes.tick_params(labelsize=SMALL, color=FAINT, labelcolor=INK)
+    axes.xaxis.label.set(fontsize=TEXT, color=INK)
+    axes.yaxis.label.set(fontsize=TEXT, color=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["bottom", "left"]].set_color(FAINT)
+
+
+def shades(weights: np.ndarray) -> np.ndarray:
+    """RGB of every weight, `(*weights, 3)`; the largest absolute weight is fully coloured."""
+    return colormap()(norm(weights)(weights))[..., :3]
+
+
+@functools.cache
+def colormap() -> "Colormap":
+    """Blue, white, vermilion."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("weights", [AGAINST, NEUTRAL, FOR])
+
+
+def norm(weights: np.ndarray) -> "Normalize":
+    """A symmetric scale around zero."""
+    from matplotlib.colors import Normalize
+
+    largest = float(np.abs(weights).max()) or 1.0
+    return Normalize(-largest, largest)
+
+
+def short(text: str, length: int = _NAME_LENGTH) -> str:
+    """A name as the font can draw it, cut where it would not fit."""
+    drawn = "".join(c if ord(c) in _glyphs() else "\N{WHITE SQUARE}" for c in text)
+    return drawn if len(drawn) <= length else drawn[: length - 1] + "…"
+
+
+@functools.cache
+def _glyphs() -> frozenset[int]:
+    from matplotlib.font_manager import findfont
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(findfont("DejaVu Sans")).get_charmap()) - {ord("\n"), ord("\r")}
+
+
+def plain_text(**options: Any) -> dict[str, Any]:
+    """Text options that keep dollar signs in names from being read as mathematics."""
+    return {"parse_math": False, "color": INK, "family": "DejaVu Sans", **options}

@@ -1,0 +1,124 @@
+"""One picture per explained output: the sound, its components, and the weight of each."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lime_jax.audio import features
+from lime_jax.audio.segment import SegmentedAudio
+from lime_jax.report import bars, look, sound
+from lime_jax.report.wording import number, ratio, signed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Layout = Callable[[SegmentedAudio, Sequence[str], np.ndarray, np.ndarray], "Figure"]
+
+_NUM_BARS = 20
+_NUM_RANKED = 8  # components of a spectrogram that get a bar and a label
+
+
+def picture(output: Mapping[str, Any], labels: Sequence[str], audio: SegmentedAudio) -> bytes:
+    """Draws one explained output as PNG, 1350 pixels wide.
+
+    Args:
+      output: an entry of `outputs` in the record that `lime_jax.report.to_json` makes.
+      labels: what to call each component.
+      audio: the sound that was explained.
+    """
+    weights = np.nan_to_num(np.array(output["coefficients"], float))
+    errors = np.nan_to_num(np.array(output["std_error"], float))
+    figure = _layout(audio)(audio, labels, weights, errors)
+    figure.suptitle(
+        f"Weights for {look.short(output['name'], 48)} (prediction "
+        f"{number(output['prediction'])}, fidelity {ratio(output['fidelity'])})",
+        x=0.01, ha="left", fontsize=look.TEXT + 1, **look.plain_text(),
+    )  # fmt: skip
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _layout(audio: SegmentedAudio) -> Layout:
+    if audio.n_fft is not None:
+        return _bands if audio.kind == "frequency" else _tiles
+    if audio.components.num_sources == 1:
+        return _segments
+    return _stems if audio.components.num_segments == 1 else _stems_over_time
+
+
+def _segments(
+    audio: SegmentedAudio, labels: Sequence[str], weights: np.ndarray, errors: np.ndarray
+) -> "Figure":
+    del labels  # the time axis tells them
+    figure = look.figure(4.6)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.2))
+    sound.waveform(above, audio)
+    sound.shade_segments(above, audio, weights)
+    bars.upright(below, _time_edges(audio), weights, errors)
+    below.set_xlabel("time (s)")
+    return figure
+
+
+def _bands(
+    audio: SegmentedAudio, labels: Sequence[str], weights: np.ndarray, errors: np.ndarray
+) -> "Figure":
+    del labels  # the frequency axis tells them
+    figure = look.figure(4.8)
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(2, 1))
+    sound.spectrogram(left, sound.image(audio), weights)
+    edges = [piece.low for piece in audio.pieces] + [audio.pieces[-1].high]
+    bars.lying(right, features.hz_to_mel(np.array(edges)), weights, errors)
+    return figure
+
+
+def _tiles(
+    audio: SegmentedAudio, labels: Sequence[str], weights: np.ndarray, errors: np.ndarray
+) -> "Figure":
+    top = _largest(weights, _NUM_RANKED)
+    figure = look.figure(4.6 + 0.26 * len(top))
+    above, below = figure.subplots(2, 1, height_ratios=(3.6, 0.4 + 0.26 * len(top)))
+    image = sound.image(audio)
+    sound.spectrogram(above, image, weights)
+    for component, text in zip(top, signed(weights[top]), strict=True):
+        sound.label(above, image, component, text)
+    bars.ranking(below, [labels[i] for i in top], weights[top], errors[top])
+    return figure
+
+
+def _stems(
+    audio: SegmentedAudio, labels: Sequence[str], weights: np.ndarray, errors: np.ndarray
+) -> "Figure":
+    top = _largest(weights, _NUM_BARS)
+    figure = look.figure(1.2 + 0.42 * len(top))
+    bars.ranking(figure.subplots(), [labels[i] for i in top], weights[top], errors[top])
+    return figure
+
+
+def _stems_over_time(
+    audio: SegmentedAudio, labels: Sequence[str], weights: np.ndarray, errors: np.ndarray
+) -> "Figure":
+    del labels, errors  # the axes and the table of the page have them
+    num_sources = audio.components.num_sources
+    figure = look.figure(2.4 + 0.5 * num_sources)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.2, 0.5 * num_sources))
+    sound.waveform(above, audio)
+    names = [piece.source or piece.name for piece in audio.pieces[:num_sources]]
+    table = weights.reshape(-1, num_sources).T
+    mesh = bars.heat_map(below, _time_edges(audio), names, table)
+    below.set_xlabel("time (s)")
+    figure.colorbar(mesh, ax=below, label="weight", pad=0.01)
+    return figure
+
+
+def _time_edges(audio: SegmentedAudio) -> np.ndarray:
+    first = audio.pieces[:: audio.components.num_sources]
+    return np.array([*(piece.start for piece in first), first[-1].end])
+
+
+def _largest(weights: np.ndarray, num: int) -> list[int]:
+    """The `num` components of largest absolute weight, the most positive one first."""
+    strongest = np.argsort(-np.abs(weights), kind="stable")[:num]
+    return strongest[np.argsort(-weights[strongest], kind="stable")].tolist()

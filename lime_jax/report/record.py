@@ -1,0 +1,213 @@
+"""The explanation as a versioned record in strict JSON (docs/explanation-schema.md)."""
+
+import dataclasses
+import enum
+import importlib.metadata
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from lime_jax.audio.segment import SegmentedAudio
+from lime_jax.core.explanation import Explanation, Status
+from lime_jax.core.readout import top_k
+from lime_jax.errors import LimeJaxError
+
+FORMAT = "lime-jax explanation"
+SCHEMA_VERSION = 1
+FILE_NAME = "explanation.json"
+
+_NUM_OUTPUTS = 3
+
+
+def to_json(
+    explanation: Explanation,
+    audio: SegmentedAudio,
+    *,
+    output_names: Sequence[str],
+    outputs: Sequence[int] | None = None,
+    k: int = 3,
+    title: str = "",
+    config: Any = None,
+) -> dict[str, Any]:
+    """The explanation as plain numbers, strings, lists and dictionaries; NaN and infinity are None.
+
+    Args:
+      explanation: of one item, `(num_outputs, num_components)`.
+      audio: the sound that was explained, with its components.
+      output_names: one per output of the model.
+      outputs: indices of the outputs to report, the first one first. None means the three with
+        the highest prediction.
+      k: how many components of positive weight make up the heard explanation.
+      title: of the report.
+      config: what produced the explanation: a dataclass or mapping of plain values.
+
+    Raises:
+      ValueError: if the arguments do not belong together.
+    """
+    _check_shapes(explanation, audio, output_names, k)
+    prediction = np.asarray(explanation.prediction)
+    chosen = _chosen_outputs(prediction, outputs)
+    return {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "title": title,
+        "config": _plain(config, "config"),
+        "versions": {
+            "lime_jax": importlib.metadata.version("lime-jax"),
+            "jax": jax.__version__,
+            "numpy": np.__version__,
+        },
+        "audio": _audio_facts(audio),
+        "num_samples": explanation.num_samples,
+        "num_evaluations": explanation.num_evaluations,
+        "k": k,
+        "components": [_component(i, piece) for i, piece in enumerate(audio.pieces)],
+        "outputs": [_output(explanation, index, output_names[index], k) for index in chosen],
+        "predictions": [
+            {"index": index, "name": name, "prediction": _number(prediction[index])}
+            for index, name in enumerate(output_names)
+        ],
+    }
+
+
+def dumps(record: Mapping[str, Any]) -> str:
+    """The record as text; refuses NaN and infinity, which strict parsers reject."""
+    return json.dumps(record, allow_nan=False, ensure_ascii=False, indent=1) + "\n"
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Reads `explanation.json`, or the one inside a report folder.
+
+    Raises:
+      LimeJaxError: if there is none, it is none of ours, or a newer lime_jax wrote it.
+    """
+    path = Path(path)
+    path = path / FILE_NAME if path.is_dir() else path
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LimeJaxError(
+            f"`{path}` cannot be read ({error.strerror}). Name a report folder or its {FILE_NAME}."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise LimeJaxError(f"`{path}` is not JSON. Name a file that lime-jax wrote.") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise LimeJaxError(
+            f"`{path}` has no `format` = {FORMAT!r}. Name a file that lime-jax wrote."
+        )
+    version = record.get("schema_version")
+    if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
+        raise LimeJaxError(
+            f"`{path}` has schema version {version!r}, this lime-jax reads 1 to {SCHEMA_VERSION}. "
+            "Update lime-jax."
+        )
+    return record
+
+
+def _check_shapes(
+    explanation: Explanation, audio: SegmentedAudio, output_names: Sequence[str], k: int
+) -> None:
+    shape = np.shape(explanation.coefficients)
+    if len(shape) != 2:
+        raise ValueError(
+            f"`explanation` must hold one item, got coefficients of shape {shape}. Take one item: "
+            "jax.tree.map(lambda x: x[i], explanations)."
+        )
+    if shape[1] != len(audio.pieces):
+        raise ValueError(
+            f"`explanation` has {shape[1]} components, `audio` {len(audio.pieces)}. Pass the audio "
+            "that was explained."
+        )
+    if shape[0] != len(output_names):
+        raise ValueError(
+            f"`output_names` must name {shape[0]} outputs, got {len(output_names)} names. Pass one "
+            "name per output of the model."
+        )
+    if k < 1:
+        raise ValueError(f"`k` must be at least 1, got {k}. Choose how many components to hear.")
+
+
+def _chosen_outputs(prediction: np.ndarray, outputs: Sequence[int] | None) -> list[int]:
+    if outputs is None:
+        order = np.argsort(-np.nan_to_num(prediction, nan=-np.inf), kind="stable")
+        return [int(index) for index in order[:_NUM_OUTPUTS]]
+    chosen = [int(index) for index in outputs]
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise ValueError(f"`outputs` must be distinct indices, got {chosen}. Name each one once.")
+    if min(chosen) < 0 or max(chosen) >= len(prediction):
+        raise ValueError(
+            f"`outputs` must lie in [0, {len(prediction)}), got {chosen}. Use indices into "
+            "`output_names`."
+        )
+    return chosen
+
+
+def _audio_facts(audio: SegmentedAudio) -> dict[str, Any]:
+    num_samples = len(audio.waveform)
+    return {
+        "duration": num_samples / audio.sample_rate,
+        "num_samples": num_samples,
+        "sample_rate": audio.sample_rate,
+        "kind": audio.kind,
+        "n_fft": audio.n_fft,
+    }
+
+
+def _component(index: int, piece: Any) -> dict[str, Any]:
+    extent = {name: float(getattr(piece, name)) for name in ("start", "end", "low", "high")}
+    return {"id": index, "name": piece.name, "source": piece.source, **extent}
+
+
+def _output(explanation: Explanation, index: int, name: str, k: int) -> dict[str, Any]:
+    def number(values: Any) -> float | None:
+        return _number(np.asarray(values)[index])
+
+    status = Status(int(np.asarray(explanation.status)[index]))
+    top = top_k(explanation, index, k)[0].tolist() if status is Status.OK else []
+    return {
+        "index": index,
+        "name": name,
+        "status": status.name,
+        "prediction": number(explanation.prediction),
+        "local_prediction": number(explanation.local_prediction),
+        "fidelity": number(explanation.fidelity),
+        "intercept": number(explanation.intercept),
+        "coefficients": [_number(value) for value in np.asarray(explanation.coefficients)[index]],
+        "std_error": [_number(value) for value in np.asarray(explanation.std_error)[index]],
+        "top_components": top,
+    }
+
+
+def _number(value: Any) -> float | None:
+    # The shortest decimal that is this float32, so that files show 0.3 and not 0.30000001192092896.
+    return float(str(np.float32(value))) if np.isfinite(value) else None
+
+
+def _plain(value: Any, where: str) -> Any:
+    match value:
+        case enum.Enum():
+            return value.name
+        case None | bool() | str():
+            return value
+        case int() | np.integer():
+            return int(value)
+        case float() | np.floating():
+            return float(value) if math.isfinite(value) else None
+        case Path():
+            return str(value)
+        case Mapping():
+            return {str(key): _plain(entry, f"{where}.{key}") for key, entry in value.items()}
+        case list() | tuple():
+            return [_plain(entry, f"{where}[{i}]") for i, entry in enumerate(value)]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return _plain(fields, where)
+    raise ValueError(
+        f"`{where}` must be a plain value, got {type(value).__name__}. Use numbers, strings, "
+        "lists, mappings and dataclasses."
+    )

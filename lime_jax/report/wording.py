@@ -1,0 +1,161 @@
+"""What the numbers of an explanation say, in plain words that claim no more than they show."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lime_jax.core.explanation import Status
+
+_GOOD, _FAIR = 0.8, 0.5  # of R²
+_DIGITS = 3  # significant ones of the largest weight
+_MOST_DECIMALS = 6
+_KINDS = {
+    "time": "time segments",
+    "frequency": "frequency bands",
+    "grid": "time-frequency tiles",
+    "superpixels": "superpixels of the spectrogram",
+    "stems": "stems",
+    "stems-time": "stem segments",
+}
+
+
+def number(value: float | None) -> str:
+    """Three significant digits; a dash for what is undefined."""
+    return _minus("–" if value is None else f"{value:.3g}")
+
+
+def ratio(value: float | None) -> str:
+    """A fidelity with two decimals; a dash for what is undefined."""
+    return _minus("–" if value is None else f"{value:.2f}")
+
+
+def signed(values: Iterable[float | None]) -> list[str]:
+    """Weights with their signs and a common number of decimals, so that they can be compared.
+
+    Example:
+      >>> signed([0.5, 0.07, None])
+      ['+0.500', '+0.070', '–']
+    """
+    values = list(values)
+    form = _common_form(values)
+    return [_minus("–" if value is None else f"{value:+{form}}") for value in values]
+
+
+def errors(values: Iterable[float | None], weights: Iterable[float | None]) -> list[str]:
+    """Standard errors with the decimals of their weights; "exact" where no sampling was involved.
+
+    Example:
+      >>> errors([0.02, 1e-5, 0.0], [0.5, 0.07, -0.2])
+      ['±0.020', '< 0.001', 'exact']
+    """
+    form = _common_form(weights)
+    return [_error(value, form) for value in values]
+
+
+def extents(component: Mapping[str, Any], audio: Mapping[str, Any]) -> list[str]:
+    """The time and the frequencies of a component, where it does not have all of the sound."""
+    found = []
+    if component["start"] > 0 or component["end"] < audio["duration"]:
+        found.append(f"{round(component['start'], 2):g}–{round(component['end'], 2):g} s")
+    if component["low"] > 0 or component["high"] < audio["sample_rate"] / 2:
+        found.append(f"{component['low']:.0f}–{component['high']:.0f} Hz")
+    return found
+
+
+def label(component: Mapping[str, Any], audio: Mapping[str, Any]) -> str:
+    """What to call a component, for example "drums" or "T3 (2–3 s)"."""
+    where = ", ".join(extents(component, audio))
+    return f"{component['name']} ({where})" if where else component["name"]
+
+
+def parts(num_components: int, kind: str) -> str:
+    """What the sound was cut into, for example "5 stems"."""
+    noun = _KINDS.get(kind, "components")
+    return f"{num_components} {noun}"
+
+
+def headline(output: Mapping[str, Any], labels: Sequence[str]) -> str:
+    """The answer for one output in one or two sentences.
+
+    Args:
+      output: an entry of `outputs` in the record.
+      labels: what to call each component.
+    """
+    score = f"The model gives “{output['name']}” a score of {number(output['prediction'])}."
+    if output["status"] != Status.OK.name:
+        return f"{score} What it listened to could not be determined."
+    if not output["top_components"]:
+        return f"{score} No component speaks for it: none has a positive weight."
+    best = output["top_components"][0]
+    weight = output["coefficients"][best]
+    share = weight / sum(abs(value or 0.0) for value in output["coefficients"])
+    return (
+        f"{score} What raises it most is “{labels[best]}”: weight +{number(weight)}, "
+        f"{share:.0%} of the absolute weight of all components."
+    )
+
+
+def fidelity(value: float | None) -> str:
+    """How far the weights can be trusted to describe the model here."""
+    if value is None:
+        return "The fidelity is undefined: nothing says how well the weights describe the model."
+    if value >= _GOOD:
+        quality = "closely follows"
+    elif value >= _FAIR:
+        quality = "roughly follows"
+    else:
+        quality = "barely follows"
+    return (
+        f"When parts of this sound are removed, the sum of the weights {quality} the score of the "
+        f"model (fidelity, weighted R²: {ratio(value)})."
+    )
+
+
+def warnings(output: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before believing the weights of one output."""
+    if output["status"] != Status.OK.name:
+        return [f"Do not read these weights: {Status[output['status']].advice}"]
+    found = []
+    if output["fidelity"] is None or output["fidelity"] < _FAIR:
+        found.append(
+            "Low fidelity: the model does not simply add up these components, so the weights "
+            "describe it poorly. Try other components, or fewer and larger ones."
+        )
+    if _is_noise(output):
+        found.append(
+            "The largest weight is within twice its standard error of zero. Use more samples, or "
+            "fewer components."
+        )
+    return found
+
+
+def silence(output: Mapping[str, Any]) -> str:
+    """Why there is no sound of an explanation; empty if there is one."""
+    if output["top_components"]:
+        return ""
+    if output["status"] != Status.OK.name:
+        return "There is no sound that explains this score, because the weights mean nothing."
+    return "There is no sound that explains this score, because no weight is positive."
+
+
+def _is_noise(output: Mapping[str, Any]) -> bool:
+    pairs = zip(output["coefficients"], output["std_error"], strict=True)
+    largest, error = max(((abs(w or 0.0), e or 0.0) for w, e in pairs))
+    return error > 0 and largest < 2 * error
+
+
+def _error(value: float | None, form: str) -> str:
+    if value is None or value == 0:
+        return "–" if value is None else "exact"
+    text = f"{value:{form}}"
+    return _minus(f"±{text}" if float(text) else f"< {text[:-1]}1")
+
+
+def _common_form(values: Iterable[float | None]) -> str:
+    largest = max((abs(value) for value in values if value), default=1.0)
+    decimals = _DIGITS - 1 - math.floor(math.log10(largest))
+    return f".{max(decimals, 0)}f" if decimals <= _MOST_DECIMALS else f".{_DIGITS - 1}e"
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "\N{MINUS SIGN}")

@@ -1,0 +1,40 @@
+"""Strict arithmetic and run-time shape checks for every test."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+# The tests compile hundreds of tiny programs and run each of them once.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+from jaxtyping import install_import_hook
+
+install_import_hook("lime_jax", "beartype.beartype")
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+REFERENCE = Path(__file__).parents[1].parent / "shared" / "data"
+
+
+@pytest.fixture
+def getkey():
+    """A function that returns a fresh key at each call, the same ones in every run."""
+    state = {"key": jax.random.key(5678)}
+
+    def next_key():
+        state["key"], key = jax.random.split(state["key"])
+        return key
+
+    return next_key
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """The folder of reference outputs of the original systems, or a skip."""
+    if not REFERENCE.exists():
+        pytest.skip("reference data are not part of the project; see CONTRIBUTING.md")
+    return REFERENCE

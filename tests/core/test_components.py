@@ -1,0 +1,169 @@
+"""Laws that hold for every way of taking an input apart."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lime_jax as lj
+
+N, T, F, S = 101, 23, 17, 3
+
+
+def noise(*shape):
+    return jax.random.normal(jax.random.key(sum(shape)), shape)
+
+
+def superpixels(shape, d):
+    rows = jnp.arange(shape[0])[:, None] // 3
+    return (rows + jnp.arange(shape[1])[None, :] // 5) % d
+
+
+TABLE = {
+    "stems": lambda fill: lj.from_stems(noise(S, N), fill),
+    "spectrogram stems": lambda fill: lj.from_stems(noise(S, T, F), fill),
+    "time": lambda fill: lj.from_labels(noise(N), lj.equal_segments(N, 7), 7, fill),
+    "time of a spectrogram": lambda fill: lj.from_labels(
+        noise(T, F), lj.equal_segments(T, 4)[:, None], 4, fill
+    ),
+    "frequency": lambda fill: lj.from_labels(
+        noise(T, F), lj.equal_segments(F, 5)[None, :], 5, fill
+    ),
+    "grid": lambda fill: lj.from_labels(noise(T, F), lj.grid((3, 4), (T, F)), 12, fill),
+    "superpixels": lambda fill: lj.from_labels(noise(T, F), superpixels((T, F), 6), 6, fill),
+    "complex spectrogram": lambda fill: lj.from_labels(
+        jax.lax.complex(noise(T, F), noise(T, F)), lj.grid((2, 2), (T, F)), 4, fill
+    ),
+    "stems × time": lambda fill: lj.cross(
+        lj.from_stems(noise(S, N), fill), lj.equal_segments(N, 4), 4
+    ),
+    "grid × stems": lambda fill: lj.cross(
+        lj.cross(lj.from_stems(noise(S, T, F), fill), lj.equal_segments(T, 2)[:, None], 2),
+        lj.equal_segments(F, 3)[None, :],
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize("make", TABLE.values(), ids=TABLE)
+class TestComponentLaws:
+    def test_all_on_is_the_input(self, make):
+        components = make(0.25)
+        everything = lj.recompose(components, jnp.ones(components.num_components, bool))
+        np.testing.assert_array_equal(everything, sum(components.sources))
+
+    def test_all_off_is_the_fill(self, make):
+        components = make(0.25)
+        nothing = lj.recompose(components, jnp.zeros(components.num_components, bool))
+        np.testing.assert_array_equal(
+            nothing, np.full(nothing.shape, 0.25 * len(components.sources))
+        )
+
+    def test_pieces_add_up(self, make):
+        components = make(0.0)
+        pieces = jax.vmap(lj.recompose, (None, 0))(
+            components, jnp.eye(components.num_components, dtype=bool)
+        )
+        np.testing.assert_allclose(pieces.sum(axis=0), sum(components.sources), atol=1e-5)
+
+    def test_every_piece_holds_something(self, make):
+        components = make(0.0)
+        pieces = jax.vmap(lj.recompose, (None, 0))(
+            components, jnp.eye(components.num_components, dtype=bool)
+        )
+        assert np.abs(pieces).reshape(len(pieces), -1).max(axis=1).min() > 0
+
+    def test_a_mask_and_its_complement_share_nothing(self, make, getkey):
+        components = make(0.0)
+        mask = jax.random.bernoulli(getkey(), 0.5, (components.num_components,))
+        both = lj.recompose(components, mask) + lj.recompose(components, ~mask)
+        np.testing.assert_allclose(both, sum(components.sources), atol=1e-5)
+
+    def test_works_under_jit_and_vmap_over_inputs(self, make):
+        components = make(0.5)
+        many = jax.tree.map(lambda x: jnp.stack([x, 2 * x]), components)
+        mask = jnp.arange(components.num_components) % 2 == 0
+        both = jax.jit(jax.vmap(lj.recompose, (0, None)))(many, mask)
+        np.testing.assert_array_equal(both[0], lj.recompose(components, mask))
+
+
+@pytest.mark.parametrize(
+    ("size", "n", "starts"),
+    [
+        (115, 10, [0, 11, 22, 33, 44, 55, 66, 77, 88, 99]),
+        (80, 10, list(range(0, 80, 8))),
+        (10_007, 5, [0, 2001, 4002, 6003, 8004]),
+        (3, 3, [0, 1, 2]),
+    ],
+)
+def test_equal_segments_have_the_published_edges(size, n, starts):
+    labels = np.asarray(lj.equal_segments(size, n))
+    assert np.flatnonzero(np.diff(labels, prepend=-1)).tolist() == starts
+    assert labels[-1] == n - 1
+
+
+def test_ids_are_segment_major():
+    stems = jnp.arange(1.0, 3.0)[:, None] * jnp.ones((2, 6))
+    components = lj.cross(lj.from_stems(stems), lj.equal_segments(6, 3), 3)
+    piece = lj.recompose(components, jnp.arange(6) == 2 * 2 + 1)
+    np.testing.assert_array_equal(piece, [0, 0, 0, 0, 2, 2])
+
+
+def test_grid_ids_are_time_major():
+    components = lj.from_labels(jnp.ones((4, 6)), lj.grid((2, 3), (4, 6)), 6)
+    piece = lj.recompose(components, jnp.arange(6) == 1 * 3 + 2)
+    np.testing.assert_array_equal(np.argwhere(piece), [[2, 4], [2, 5], [3, 4], [3, 5]])
+
+
+FILLS = {
+    "zero": (lambda x: lj.fills.zero(x), lambda x: np.zeros_like(x)),
+    "minimum": (lambda x: lj.fills.minimum(x), lambda x: np.full_like(x, x.min())),
+    "mean": (lambda x: lj.fills.mean(x), lambda x: np.full_like(x, x.mean())),
+    "array": (lambda x: 2 * x, lambda x: 2 * x),
+}
+
+
+@pytest.mark.parametrize(("fill", "expected"), FILLS.values(), ids=FILLS)
+def test_fills_stand_where_components_are_off(fill, expected):
+    signal = noise(T, F)
+    labels = lj.equal_segments(T, 2)[:, None]
+    components = lj.from_labels(signal, labels, 2, fill(signal))
+    left = lj.recompose(components, jnp.array([True, False]))
+    on = np.asarray(labels == 0)
+    wanted = np.where(on, signal, expected(np.asarray(signal)))
+    np.testing.assert_allclose(left, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_noise_is_standardised_per_band(getkey):
+    offset, scale = jnp.array([[1.0, -2.0]]), jnp.array([[2.0, 0.5]])
+    drawn = lj.fills.noise(jnp.zeros((20_000, 2)), key=getkey(), offset=offset, scale=scale)
+    np.testing.assert_allclose(drawn.mean(axis=0), [-0.5, 4.0], atol=0.06)
+    np.testing.assert_allclose(drawn.std(axis=0), [0.5, 2.0], rtol=0.03)
+
+
+def test_shuffle_keeps_the_values(getkey):
+    signal = noise(T, F)
+    shuffled = lj.fills.shuffle(signal, key=getkey())
+    np.testing.assert_array_equal(np.sort(shuffled, axis=None), np.sort(signal, axis=None))
+    assert not np.array_equal(shuffled, signal)
+
+
+BAD = {
+    "one axis per axis": lambda: lj.from_labels(jnp.ones((4, 5)), jnp.zeros(4, int), 1),
+    "do not fit": lambda: lj.from_labels(jnp.ones(4), jnp.zeros(3, int), 1),
+    r"in \[0, 2\), got values from 0 to 3": lambda: lj.from_labels(jnp.ones(4), jnp.arange(4), 2),
+    "must be integers": lambda: lj.from_labels(jnp.ones(4), jnp.zeros(4), 1),
+    "must be floating": lambda: lj.from_stems(jnp.ones((2, 4), int)),
+    "num_sources": lambda: lj.from_stems(jnp.ones(4)),
+    "`fill` must be broadcastable": lambda: lj.from_stems(jnp.ones((2, 4)), jnp.ones(3)),
+    "between 1 and `size` = 4, got 5": lambda: lj.equal_segments(4, 5),
+    r"`mask` must have shape \(2,\)": lambda: lj.recompose(
+        lj.from_stems(jnp.ones((2, 4))), jnp.ones(3, bool)
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "call"), BAD.items(), ids=BAD)
+def test_mistakes_are_named(message, call):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,81 @@
+"""The cards tell the truth, and looking at them loads nothing."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from lime_jax import models
+from lime_jax.errors import ModelError
+from lime_jax.models import musicnn, tags
+
+NAMES = [card.name for card in models.available()]
+
+
+def test_names_are_the_promised_ones():
+    assert NAMES == ["mtt-musicnn", "msd-musicnn", "mtt-vgg", "msd-vgg", "instrument-tagger"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cards_are_complete(name):
+    card = models.card(name)
+    assert len(card.output_names) == len(set(card.output_names)) > 0
+    assert all((card.description, card.licence, card.citation, card.source))
+    assert card.patch_seconds > 0
+
+
+@pytest.mark.parametrize("name", NAMES[:4])
+def test_musicnn_cards_know_the_patch(name):
+    card = models.card(name)
+    num_samples = round(card.patch_seconds * card.sample_rate)
+    assert (num_samples, card.sample_rate) == (musicnn.PATCH_NUM_SAMPLES, musicnn.SAMPLE_RATE)
+    assert card.collection == "musicnn"
+
+
+def check_card(name):
+    card, tagger = models.card(name), models.load(name)
+    assert tagger.output_names == card.output_names
+    assert tagger.sample_rate == card.sample_rate
+    assert tagger.patch_num_samples == round(card.patch_seconds * card.sample_rate)
+
+
+def test_the_shipped_model_is_as_its_card_says():
+    check_card("instrument-tagger")
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("name", NAMES[:4])
+def test_fetched_models_are_as_their_cards_say(name, musicnn_cache, monkeypatch):
+    monkeypatch.setenv("LIME_JAX_CACHE", str(musicnn_cache))
+    check_card(name)
+
+
+def test_tags_are_in_the_order_of_the_original(reference):
+    labels = json.loads((reference / "musicnn" / "musicnn_labels.json").read_text())
+    assert list(tags.MAGNATAGATUNE) == labels["MTT"]
+    assert list(tags.MILLION_SONG_DATASET) == labels["MSD"]
+
+
+@pytest.mark.parametrize(
+    ("name", "close"), [("msd-musicn", "'msd-musicnn'"), ("instrument", "'instrument-tagger'")]
+)
+def test_unknown_names_are_answered_with_close_ones(name, close):
+    for use in (models.load, models.card, models.fetch, models.is_fetched):
+        with pytest.raises(ModelError, match=rf"'{name}' is unknown; did you mean .*{close}"):
+            use(name)
+
+
+def test_what_is_shipped_need_not_be_fetched():
+    assert models.is_fetched("instrument-tagger")
+    with pytest.raises(ModelError, match="nothing to fetch"):
+        models.fetch("instrument-tagger")
+
+
+@pytest.mark.parametrize("heavy", ["flax", "orbax"])
+def test_looking_loads_nothing(heavy):
+    code = (
+        "import sys, lime_jax.models as models; models.available(); models.card('msd-vgg');"
+        f"sys.exit({heavy!r} in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

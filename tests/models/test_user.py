@@ -1,0 +1,99 @@
+"""Models of the user are found, checked, and blamed by name."""
+
+import sys
+
+import jax
+import pytest
+
+from lime_jax import models
+from lime_jax.errors import ModelError
+
+MODULE = """
+import functools
+
+class Model:
+    sample_rate = 8000
+    output_names = ("low", "high")
+
+    def __call__(self, waveforms):
+        return waveforms[:, :2]
+
+def with_rate(rate):
+    model = Model()
+    model.sample_rate = rate
+    return model
+
+make = Model
+text_rate = functools.partial(with_rate, "16 kHz")
+negative_rate = functools.partial(with_rate, -1)
+not_a_function = 3.5
+
+def no_rate():
+    return lambda waveforms: waveforms
+
+def not_a_model():
+    return [1, 2]
+
+def fails():
+    raise KeyError("my weights")
+
+def wants_an_argument(path):
+    return Model()
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A current folder with modules of the user in it."""
+    (tmp_path / "my_models.py").write_text(MODULE, encoding="utf-8")
+    (tmp_path / "my_broken.py").write_text("1 / 0\n", encoding="utf-8")
+    (tmp_path / "my_imports.py").write_text("import no_such_dependency\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield tmp_path
+    for name in ("my_models", "my_broken", "my_imports"):
+        sys.modules.pop(name, None)
+
+
+def test_a_factory_in_the_current_folder_is_called(here):
+    model = models.resolve("my_models:make")
+    assert model.sample_rate == 8000
+    assert models.output_names(model, 2) == ("low", "high")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("my_models:", "package.module:factory"),
+        (":make", "package.module:factory"),
+        ("my_modells:make", "ModuleNotFoundError: No module named 'my_modells'"),
+        ("my_imports:make", "ModuleNotFoundError: No module named 'no_such_dependency'"),
+        ("my_broken:make", "ZeroDivisionError: division by zero"),
+        ("my_models:mak", r"my_models\.py.*no attribute `mak`"),
+        ("my_models:not_a_function", "type `float`, which cannot be called"),
+        ("my_models:fails", "raised KeyError: 'my weights'"),
+        ("my_models:wants_an_argument", "TypeError: .*missing 1 required positional argument"),
+        ("my_models:not_a_model", "type `list`, which cannot be called"),
+        ("my_models:no_rate", "`sample_rate` is None"),
+        ("my_models:text_rate", "`sample_rate` is '16 kHz'"),
+        ("my_models:negative_rate", "`sample_rate` is -1"),
+    ],
+)
+def test_mistakes_are_named(here, spec, message):
+    with pytest.raises(ModelError, match=f"(?s)^`{spec}`.*{message}"):
+        models.resolve(spec)
+
+
+def test_other_names_are_those_of_the_registry():
+    with pytest.raises(ModelError, match="did you mean 'msd-vgg'"):
+        models.resolve("msd-vg")
+
+
+def test_outputs_without_names_are_numbered():
+    predict = jax.tree_util.Partial(lambda x: x)
+    assert models.output_names(predict, 3) == ("output 0", "output 1", "output 2")
+
+
+def test_names_must_fit_the_outputs(here):
+    with pytest.raises(ModelError, match=r"2 entries.*3 outputs"):
+        models.output_names(models.resolve("my_models:make"), 3)

@@ -1,0 +1,182 @@
+import collections
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "render_songs.py"
+
+
+@pytest.fixture(scope="module")
+def songs():
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("render_songs", SCRIPT)
+    sys.modules["render_songs"] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["render_songs"]
+
+
+@pytest.fixture(scope="module")
+def many(songs):
+    return [songs.compose(songs.Config(seed=7), index) for index in range(80)]
+
+
+@pytest.fixture(params=["random", "example"])
+def song(request, songs):
+    return songs.COMPOSERS[request.param](songs.Config(seed=7), 3)
+
+
+class TestComposition:
+    def test_seed_and_index_say_it_all(self, songs, many):
+        assert songs.compose(songs.Config(seed=7), 5) == many[5]
+        assert songs.compose(songs.Config(seed=8), 5) != many[5]
+        assert many[4] != many[5]
+
+    def test_notes_are_playable(self, song):
+        for note in (note for part in song.parts for note in part.notes):
+            assert 0 <= note.start < song.duration and note.duration > 0
+            assert note.start + note.duration <= song.duration + 1e-9
+            assert 0 <= note.pitch <= 127 and 1 <= note.velocity <= 127
+
+    def test_every_part_plays_something(self, many):
+        assert all(part.notes for song in many for part in song.parts)
+
+    def test_sounds_belong_to_their_family(self, songs, many):
+        for part in (part for song in many for part in song.parts):
+            assert (part.bank, part.program) in songs.PROGRAMS[part.family]
+
+    def test_pitches_stay_in_the_range_of_the_family(self, songs, many):
+        for part in (part for song in many for part in song.parts if part.family != "drums"):
+            low, _, high = songs.REGISTERS[part.family]
+            assert all(low <= note.pitch <= high for note in part.notes)
+
+    def test_pitches_belong_to_the_key(self, songs, many):
+        for song in many:
+            scale = song.harmony.scale()
+            pitched = (part for part in song.parts if part.family != "drums")
+            assert all(note.pitch % 12 in scale for part in pitched for note in part.notes)
+
+    def test_no_family_implies_another(self, songs, many):
+        casts = [{part.family for part in song.parts} for song in many]
+        assert {len(cast) for cast in casts} == {1, 2, 3, 4, 5}
+        for family in songs.FAMILIES:
+            for other in set(songs.FAMILIES) - {family}:
+                assert any(family in cast and other not in cast for cast in casts)
+
+    def test_all_keys_modes_and_most_programs_occur(self, songs, many):
+        assert {song.harmony.key for song in many} == set(range(12))
+        assert {song.harmony.mode for song in many} == set(songs.MODES)
+        used = collections.Counter(
+            (part.family, part.bank, part.program) for song in many for part in song.parts
+        )
+        assert len(used) > 0.8 * sum(map(len, songs.PROGRAMS.values()))
+
+    def test_families_come_and_go(self, many):
+        def longest_rest(part, song):
+            starts = [note.start for note in part.notes]
+            return np.diff([0.0, *starts, song.duration]).max()
+
+        rests = [longest_rest(part, song) > 4.0 for song in many for part in song.parts]
+        assert 0.2 < np.mean(rests) < 0.8
+
+    @pytest.mark.parametrize("swing", [0.5, 0.66])
+    def test_time_runs_forwards_and_keeps_its_beat(self, songs, swing):
+        harmony = songs.Harmony(120.0, 4, swing, 0, "major", (0,), 3)
+        times = [harmony.seconds(beat) for beat in np.arange(0, 8, 0.25)]
+        assert np.diff(times).min() > 0
+        np.testing.assert_allclose(times[::4], np.arange(8) * 0.5)
+
+    def test_chords_are_stacked_thirds(self, songs):
+        harmony = songs.Harmony(120.0, 4, 0.5, 9, "minor", (0, 5), 4)
+        assert harmony.chord(0) == (9, {9, 0, 4, 7})
+        assert harmony.chord(3) == (5, {5, 9, 0, 4})
+
+    def test_all_families_play_throughout_the_example(self, songs):
+        song = songs.example(songs.Config(duration=10.0), 0)
+        assert [part.family for part in song.parts] == list(songs.FAMILIES)
+        for part in song.parts:
+            assert {int(note.start / 2.5) for note in part.notes} == {0, 1, 2, 3}
+
+
+class TestLevels:
+    def test_no_subset_of_stems_clips(self, songs, many):
+        song = next(song for song in many if len(song.parts) == 4)
+        rng = np.random.default_rng(0)
+        loud = rng.uniform(-3, 3, (4, 16_000)).astype(np.float32)
+        stems = np.stack(list(songs.balance(song, loud).values()))
+        assert np.abs(stems).sum(axis=0).max() <= 1.0
+        assert not stems[:, -1].any()
+
+    def test_gains_set_the_level_while_a_stem_sounds(self, songs, many):
+        song = next(song for song in many if len(song.parts) == 1)
+        pulse = np.zeros((1, 16_000), np.float32)
+        pulse[0, 4000:8000] = 0.01
+        (stem,) = songs.balance(song, pulse).values()
+        level = 20 * np.log10(np.abs(stem).max())
+        np.testing.assert_allclose(level, songs.LEVEL_DB + song.parts[0].gain, atol=1e-3)
+
+
+class TestMidi:
+    def test_parts_follow_each_other_and_every_note_ends(self, song, songs):
+        pytest.importorskip("mido", reason="writing MIDI needs mido")
+        slot = song.duration + songs.GAP_SECONDS
+        channels = [9 if part.family == "drums" else n for n, part in enumerate(song.parts)]
+        sounding = collections.Counter()
+        for seconds, message in sorted(songs.messages(song), key=lambda timed: timed[0]):
+            assert int(seconds // slot) == channels.index(message.channel) or (
+                message.type == "control_change"
+            )
+            if message.type.startswith("note"):
+                step = 1 if message.type == "note_on" else -1
+                sounding[message.channel, message.note] += step
+        assert not any(sounding.values())
+
+
+@pytest.mark.slow
+class TestRendering:
+    @pytest.fixture
+    def config(self, songs, tmp_path):
+        pytest.importorskip("mido", reason="writing MIDI needs mido")
+        if shutil.which("fluidsynth") is None or not songs.Config().soundfont.is_file():
+            pytest.skip("needs fluidsynth and fluid-soundfont-gm")
+        return songs.Config(folder=tmp_path, num_songs=1, duration=3.0, composer="example")
+
+    def test_the_same_song_is_the_same_sound(self, songs, config):
+        song = songs.example(config, 0)
+        first, second = (songs.render(song, config.soundfont) for _ in range(2))
+        assert all(np.array_equal(first[family], second[family]) for family in first)
+
+    def test_stems_sound_and_do_not_leak_into_the_next(self, songs, config):
+        late = songs.example(config, 0)
+        quiet = [
+            songs.dataclasses.replace(
+                part, notes=tuple(note for note in part.notes if note.start > 1.5)
+            )
+            for part in late.parts
+        ]
+        stems = songs.render(songs.dataclasses.replace(late, parts=tuple(quiet)), config.soundfont)
+        for waveform in stems.values():
+            assert np.abs(waveform[: int(1.4 * songs.SAMPLE_RATE)]).max() < 1e-4
+            assert np.abs(waveform).max() > 1e-2
+
+    def test_a_song_is_a_folder_of_stems(self, songs, config):
+        import soundfile
+
+        songs.run(config)
+        (folder,) = config.folder.iterdir()
+        description = json.loads((folder / "song.json").read_text(encoding="utf-8"))
+        assert [part["family"] for part in description["parts"]] == list(songs.FAMILIES)
+        for family in songs.FAMILIES:
+            info = soundfile.info(folder / f"{family}.flac")
+            assert (info.samplerate, info.channels, info.frames) == (16_000, 1, 48_000)
+
+    def test_missing_soundfont_is_one_line(self, songs, tmp_path):
+        config = songs.Config(folder=tmp_path / "out", soundfont=tmp_path / "none.sf2")
+        with pytest.raises(SystemExit, match=r"none\.sf2 is not a file"):
+            songs.run(config)
+        assert not config.folder.exists()

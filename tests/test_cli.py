@@ -1,0 +1,256 @@
+"""The command line from end to end: what it writes, and one clear line for everything bad."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import lime_jax as lj
+from lime_jax import cli, examples
+from lime_jax.audio import io
+
+MODEL = '''
+import jax.numpy as jnp
+import numpy as np
+import lime_jax as lj
+
+class Halves:
+    """How loud the first and the second half of a waveform are."""
+    sample_rate = 8000
+    output_names = ("first <b>half</b>", "second half")
+    def __call__(self, waveforms):
+        halves = waveforms.reshape(len(waveforms), 2, -1)
+        return jnp.sqrt(jnp.square(halves).mean(axis=2))
+
+def broken(batch):
+    raise RuntimeError("no such layer")
+
+class Misshapen(Halves):
+    def __call__(self, waveforms):
+        return waveforms @ jnp.ones((3, 2))
+
+halves = Halves
+misshapen = Misshapen
+def host():
+    call = lambda batch: np.sqrt(np.square(batch.reshape(len(batch), 2, -1)).mean(axis=2))
+    return lj.host_model(call, sample_rate=8000, output_names=Halves.output_names)
+def broken_host():
+    return lj.host_model(broken, sample_rate=8000)
+'''
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A working folder with a song, its stems and a model of the user."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_model.py").write_text(MODEL, encoding="utf-8")
+    rng = np.random.default_rng(0)
+    loud = np.linspace(0, 1, 16_000)[None] * rng.standard_normal((2, 16_000)) * 0.1
+    (tmp_path / "stems").mkdir()
+    for name, stem in zip(("left", "right"), loud.astype(np.float32), strict=True):
+        io.save(tmp_path / "stems" / f"{name}.wav", stem, 8000)
+    io.save(tmp_path / "song.wav", loud.sum(axis=0).astype(np.float32), 8000)
+    yield tmp_path
+    sys.modules.pop("my_model", None)
+
+
+def run(*arguments):
+    """The exit code of a command, from its return value or its `SystemExit`."""
+    try:
+        return cli.main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        return stop.code
+
+
+KINDS = {
+    "time": (["--segments", "4"], 4),
+    "frequency": (["--segments", "5"], 5),
+    "grid": (["--segments", "2x3"], 6),
+    "superpixels": (["--segments", "6"], None),
+    "stems": (["--stems", "stems"], 2),
+    "stems-time": (["--stems", "stems", "--segments", "3"], 6),
+}
+
+
+@pytest.mark.parametrize(("kind", "case"), KINDS.items(), ids=KINDS)
+def test_explains_every_kind_of_component(kind, case, place, capsys):
+    options, num_components = case
+    arguments = ["--model", "my_model:halves", "--components", kind, *options]
+    assert run("explain", "song.wav", *arguments, "--num-samples", "64", "--output-dir", "out") == 0
+    record = json.loads((place / "out" / "explanation.json").read_text(encoding="utf-8"))
+    assert record["config"]["components"] == kind
+    if num_components is not None:
+        assert len(record["components"]) == num_components
+    assert (place / "out" / "report.html").exists()
+    assert (place / "out" / "top-highlight.wav").exists()
+    assert "second half" in capsys.readouterr().out
+
+
+def test_reports_the_evaluations_really_made(place, capsys):
+    arguments = ["--model", "my_model:halves", "--segments", "4", "--num-samples", "70000"]
+    assert run("explain", "song.wav", *arguments) == 0
+    assert "16 model evaluations for 70000 samples" in capsys.readouterr().out
+    record = json.loads((place / "explanation-of-song" / "explanation.json").read_text("utf-8"))
+    assert (record["num_samples"], record["num_evaluations"]) == (70_000, 16)
+
+
+def test_a_host_model_is_explained_like_a_traced_one(place):
+    for factory in ("halves", "host"):
+        assert (
+            run("explain", "song.wav", "--model", f"my_model:{factory}", "--output-dir", factory)
+            == 0
+        )
+    one, other = (
+        json.loads((place / name / "explanation.json").read_text("utf-8"))["outputs"][0]
+        for name in ("halves", "host")
+    )
+    np.testing.assert_allclose(one["coefficients"], other["coefficients"], atol=1e-6)
+
+
+def test_the_same_seed_gives_the_same_record(place):
+    coefficients = []
+    for folder in ("a", "b"):
+        arguments = ["--model", "my_model:halves", "--segments", "12", "--fill", "noise"]
+        assert run("explain", "song.wav", *arguments, "--seed", "7", "--output-dir", folder) == 0
+        record = json.loads((place / folder / "explanation.json").read_text("utf-8"))
+        coefficients.append(record["outputs"][0]["coefficients"])
+    assert coefficients[0] == coefficients[1]
+
+
+BAD = {
+    "a missing file": (["explain", "nothing.wav"], "nothing.wav"),
+    "a folder": (["explain", "stems"], "stems"),
+    "an empty file": (["explain", "empty.wav"], "empty.wav"),
+    "no audio": (["explain", "my_model.py"], "my_model.py"),
+    "too short for the model": (["explain", "song.wav"], "needs at least 2.53 s"),
+    "an unknown model": (["explain", "song.wav", "--model", "msd-musicn"], "'msd-musicnn'"),
+    "an unknown output": (
+        ["explain", "song.wav", "--model", "my_model:halves", "--outputs", "secnd half"],
+        "'second half'",
+    ),
+    "an unknown fill": (
+        ["explain", "song.wav", "--model", "my_model:halves", "--fill", "men"],
+        "'mean'",
+    ),
+    "an unknown distance": (["explain", "song.wav", "--distance", "cosin"], "'cosine'"),
+    "too many components for all masks": (
+        ["explain", "song.wav", "--model", "my_model:halves", "--segments", "30",
+         "--num-samples", "exhaustive"],
+        "1,073,741,824 masks",
+    ),
+    "more segments than samples": (
+        ["explain", "song.wav", "--model", "my_model:halves", "--segments", "20000"],
+        "20000",
+    ),
+    "segments that are none": (
+        ["explain", "song.wav", "--model", "my_model:halves", "--segments", "2x2"],
+        "one number for time",
+    ),
+    "stems without a folder": (
+        ["explain", "song.wav", "--model", "my_model:halves", "--components", "stems"],
+        "--stems FOLDER",
+    ),
+    "a folder for stems without need": (
+        ["explain", "song.wav", "--model", "my_model:halves", "--stems", "stems"],
+        "--components stems",
+    ),
+    "stems of another length": (
+        ["explain", "song.wav", "--model", "my_model:halves", "--components", "stems",
+         "--stems", "short"],
+        "short",
+    ),
+    "an excerpt beyond the end": (
+        ["explain", "song.wav", "--model", "my_model:halves", "--start", "99"],
+        "song.wav",
+    ),
+    "a broken model": (["explain", "song.wav", "--model", "my_model:broken_host"], "no such layer"),
+    "a broken traced model": (
+        ["explain", "song.wav", "--model", "my_model:misshapen"],
+        "`my_model:misshapen` failed: TypeError",
+    ),
+    "an impossible seed": (["explain", "song.wav", "--seed", "99999999999999999999"], "`--seed`"),
+    "no top component": (["explain", "song.wav", "--top-k", "0"], "`--top-k`"),
+    "an empty batch": (["explain", "song.wav", "--batch-size", "0"], "`--batch-size`"),
+    "a kernel without width": (["explain", "song.wav", "--kernel-width", "nan"], "`kernel_width`"),
+    "a negative penalty": (["explain", "song.wav", "--alpha", "-1"], "`alpha`"),
+    "a module that is not there": (["explain", "song.wav", "--model", "no.such:model"], "no.such"),
+    "one sample": (
+        ["explain", "song.wav", "--model", "my_model:halves", "--num-samples", "1"],
+        "at least 2",
+    ),
+    "samples beyond counting": (
+        ["explain", "song.wav", "--model", "my_model:halves", "--num-samples", "99999999999"],
+        "`num_samples`",
+    ),
+    "a foreign folder": (
+        ["explain", "song.wav", "--model", "my_model:halves", "--output-dir", "stems"],
+        "stems",
+    ),
+    "an unknown model to read about": (["models", "info", "vgg"], "did you mean"),
+    "a wheel that is none": (["models", "fetch", "musicnn", "--wheel", "song.wav"], "song.wav"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD.values(), ids=BAD)
+def test_bad_input_gets_one_clear_line(arguments, message, place, capsys, monkeypatch):
+    monkeypatch.setenv("LIME_JAX_CACHE", str(place / "cache"))
+    (place / "empty.wav").touch()
+    (place / "short").mkdir()
+    for name in ("left", "right"):
+        io.save(place / "short" / f"{name}.wav", np.full(9000, 0.1, np.float32), 8000)
+    before = {path for path in place.rglob("*") if "__pycache__" not in path.parts}
+    assert run(*arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("lime-jax: ") and error.count("\n") == 1, error
+    assert message in error and "Traceback" not in error
+    after = {path for path in place.rglob("*") if "__pycache__" not in path.parts}
+    assert {path for path in after - before if "cache" not in str(path)} == set()
+
+
+def test_a_wrong_flag_is_refused_by_the_parser(place, capsys):
+    assert run("explain", "song.wav", "--component", "time") == 2
+    assert "--components" in capsys.readouterr().err
+
+
+def test_help_names_units_and_defaults(capsys):
+    assert run("explain", "--help") == 0
+    text = re.sub(r"\s+", " ", re.sub(r"[│╭╮╰╯─]", " ", capsys.readouterr().out))
+    assert "in seconds" in text and "default: 1000" in text
+
+
+def test_models_are_listed_and_described(capsys):
+    assert run("models", "list") == 0
+    assert "msd-musicnn" in capsys.readouterr().out
+    assert run("models", "info", "mtt-vgg") == 0
+    text = capsys.readouterr().out
+    assert "licence: ISC" in text and "choral" in text
+
+
+def test_the_demo_shows_every_instrument_as_the_reason_for_its_own_tag(tmp_path, capsys):
+    assert run("demo", "--output-dir", tmp_path / "demo") == 0
+    record = json.loads((tmp_path / "demo" / "explanation.json").read_text(encoding="utf-8"))
+    names = [component["name"] for component in record["components"]]
+    for output in record["outputs"]:
+        assert output["status"] == "OK"
+        assert names[int(np.argmax(output["coefficients"]))] == output["name"]
+    assert [output["name"] for output in record["outputs"]] == list(examples.song().names)
+
+
+def test_runs_as_a_program_without_a_terminal(place):
+    program = [sys.executable, "-m", "lime_jax.cli", "explain", "nothing.wav"]
+    done = subprocess.run(program, capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("lime-jax: ") and len(done.stderr.splitlines()) == 1
+
+
+def test_top_k_and_the_command_line_agree(place):
+    assert run("explain", "song.wav", "--model", "my_model:halves", "--output-dir", "out") == 0
+    record = json.loads((place / "out" / "explanation.json").read_text("utf-8"))
+    first = record["outputs"][0]
+    strongest = np.argsort(-np.array(first["coefficients"]), kind="stable")[:3]
+    assert first["name"] == "second half" and set(strongest) == {7, 8, 9}
+    assert lj.Status[first["status"]] == lj.Status.OK

@@ -1,0 +1,23 @@
+"""The README's quick start, run as it stands."""
+
+import re
+from pathlib import Path
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_quick_start_runs_and_says_what_it_prints(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = README.read_text(encoding="utf-8")
+    code = re.search(r"<!-- quick start -->\n```python\n(.*?)```", text, re.DOTALL).group(1)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    exec(compile(code, "README.md", "exec"), {})
+    promised = re.search(r"print\(.*\)\s+# (.*)", code).group(1)
+    assert capsys.readouterr().out.strip() == promised
+    assert (tmp_path / "why.wav").exists() and (tmp_path / "why" / "report.html").exists()
+
+
+def test_the_test_line_of_ci_is_that_of_the_readme():
+    line = "pip install uv && uv run pytest"
+    assert line in README.read_text(encoding="utf-8")
+    assert line in (README.parent / ".ci" / "run").read_text(encoding="utf-8")
