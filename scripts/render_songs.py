@@ -33,7 +33,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -579,7 +579,9 @@ def check_tools(config: Config) -> None:
 def run(config: Config) -> None:
     """Renders all songs."""
     check_tools(config)
-    with ProcessPoolExecutor(config.processes) as pool:
+    # Nearly all the time goes to the FluidSynth processes, so threads are enough; forking a
+    # process that has imported jax is not safe.
+    with ThreadPoolExecutor(config.processes) as pool:
         done = pool.map(functools.partial(write_song, config=config), range(config.num_songs))
         for number, _ in enumerate(done, start=1):
             if number % 50 == 0 or number == config.num_songs:
