@@ -14,7 +14,13 @@ from lime_jax.core.components import (
     grid,
     recompose,
 )
-from lime_jax.core.explain import explain, explain_batch, fit_surrogate, predict_neighbourhood
+from lime_jax.core.explain import (
+    explain,
+    explain_batch,
+    explain_stream,
+    fit_surrogate,
+    predict_neighbourhood,
+)
 from lime_jax.core.explanation import Explanation, Status
 from lime_jax.core.host import host_model
 from lime_jax.core.methods import (
@@ -27,6 +33,7 @@ from lime_jax.core.methods import (
     slime,
 )
 from lime_jax.core.readout import mask_of, top_k
+from lime_jax.core.through import through
 
 if TYPE_CHECKING:
     from lime_jax import audio, examples, models, report
@@ -45,6 +52,7 @@ __all__ = [
     "exhaustive",
     "explain",
     "explain_batch",
+    "explain_stream",
     "fills",
     "fit_surrogate",
     "from_labels",
@@ -61,6 +69,7 @@ __all__ = [
     "report",
     "shapley",
     "slime",
+    "through",
     "top_k",
 ]
 

@@ -1,13 +1,17 @@
-"""The steps of an explanation: draw masks, recompose, predict, fold into statistics, solve."""
+"""The steps of explanations: draw masks, recompose, predict, fold into statistics, solve.
+
+Everything here works on a group of items at once, a leading axis on components, keys and results:
+few masks of many clips fill a device as well as many masks of one clip.
+"""
 
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Inexact, Int, Key
 
 from lime_jax.core import statistics
-from lime_jax.core.components import Components, Input, recompose
+from lime_jax.core.components import Components, recompose
 from lime_jax.core.explanation import Explanation, standard_error, status_of
 from lime_jax.core.kernels import Kernel
 from lime_jax.core.linear import LinearFit
@@ -17,120 +21,190 @@ from lime_jax.core.samplers import Neighbourhood
 from lime_jax.core.statistics import Statistics
 from lime_jax.core.surrogates import Surrogate
 
-Masks = Bool[Array, "rows num_components"]
-Outputs = Float[Array, "rows num_outputs"]
-Counts = Float[Array, "rows ..."]
+Inputs = Inexact[Array, "items rows *input"]
+Masks = Bool[Array, "items rows num_components"]
+Outputs = Float[Array, "items rows num_outputs"]
+Counts = Float[Array, "items rows ..."]
+Keys = Key[Array, " items"] | None
+Row = Int[Array, ""]
+
+# A last step of its own has to be compiled; padding up to this share of the work is cheaper.
+_BEARABLE_PADDING = 0.02
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How the rows of a neighbourhood are dealt with.
+    """How the rows of each item's neighbourhood are dealt with.
 
     Attributes:
-      num_steps: how many times rows are folded into the statistics.
-      rows_per_step: rows folded at once; the last step repeats the last row, with count zero.
-      batch_size: rows predicted at once.
+      num_steps: how many times `rows_per_step` rows are folded into the statistics.
+      rows_per_step: a multiple of the rows that are dealt to the blocks in turn.
+      num_last: rows of one further step; 0 if there is none.
+      batch_size: inputs predicted at once, of all items together.
     """
 
     num_steps: int
     rows_per_step: int
+    num_last: int
     batch_size: int
 
+    @property
+    def steps(self) -> list[tuple[int, int]]:
+        """First row and number of rows of every step."""
+        starts = [step * self.rows_per_step for step in range(self.num_steps)]
+        last = [(self.num_steps * self.rows_per_step, self.num_last)] if self.num_last else []
+        return [(start, self.rows_per_step) for start in starts] + last
 
-def plan(neighbourhood: Neighbourhood, batch_size: int) -> Plan:
-    """Splits a neighbourhood so that no more than `batch_size` inputs exist at a time."""
-    batch_size = min(batch_size, neighbourhood.num_masks)
-    # Rows without a table are dealt to the blocks in turn, so a step holds whole rounds.
-    rounds = neighbourhood.num_blocks if neighbourhood.table is None else 1
-    if batch_size < rounds:
-        batch_size = max(size for size in range(1, batch_size + 1) if rounds % size == 0)
-        rows = rounds
-    else:
-        num_steps = -(-neighbourhood.num_masks // (batch_size // rounds * rounds))
-        even = -(-neighbourhood.num_masks // num_steps)
-        rows = batch_size = -(-even // rounds) * rounds
-    return Plan(-(-neighbourhood.num_masks // rows), rows, batch_size)
+
+def plan(num_masks: int, dealt: int, batch_size: int, num_items: int = 1) -> Plan:
+    """Splits neighbourhoods so that no more than `batch_size` inputs exist at a time.
+
+    Args:
+      num_masks: rows of each neighbourhood.
+      dealt: rows that are dealt to the blocks in turn, see `rounds`.
+      batch_size: inputs of all items together.
+      num_items: in the group.
+    """
+    rows = max(batch_size // num_items // dealt, 1) * dealt
+    if rows >= num_masks:
+        return Plan(0, rows, num_masks, batch_size)
+    num_steps, rest = divmod(num_masks, rows)
+    if rest and rows - rest <= _BEARABLE_PADDING * num_masks:
+        return Plan(num_steps + 1, rows, 0, batch_size)
+    return Plan(num_steps, rows, rest, batch_size)
+
+
+def even(num_masks: int, dealt: int, batch_size: int) -> int:
+    """The largest batch, from half of `batch_size` on, that leaves next to nothing over."""
+    for size in range(min(batch_size, num_masks), batch_size // 2, -1):
+        if size % dealt == 0 and -num_masks % size <= _BEARABLE_PADDING * num_masks:
+            return size
+    return batch_size
+
+
+def rounds(neighbourhood: Neighbourhood) -> int:
+    """Rows without a table are dealt to the blocks in turn, so a step holds whole rounds."""
+    return neighbourhood.num_blocks if neighbourhood.table is None else 1
+
+
+def draw(method: Method, keys: Keys, num_items: int, num_components: int) -> Neighbourhood:
+    """The neighbourhoods of all items."""
+    one = lambda key: method.sampler(key, num_components)
+    return jax.vmap(one, axis_size=num_items)(keys)
 
 
 def rows_of(
-    neighbourhood: Neighbourhood, rows_per_step: int, step: Int[Array, ""]
+    neighbourhoods: Neighbourhood, start: Row, num_rows: int, stop: Row | int
 ) -> tuple[Masks, Counts]:
-    """The masks of a step and how often each counts: per block if there is a table."""
-    index = step * rows_per_step + jnp.arange(rows_per_step)
-    real = (index < neighbourhood.num_masks).astype(jnp.float32)
-    index = jnp.minimum(index, neighbourhood.num_masks - 1)
-    masks = neighbourhood.rows(index)
-    if neighbourhood.table is None:
-        return masks, real
-    return masks, neighbourhood.table[index] * real[:, None]
+    """The masks from row `start` on and how often each counts: per block if there is a table.
+
+    Rows from `stop` on repeat the last mask and do not count.
+    """
+    index = start + jnp.arange(num_rows)
+    last = neighbourhoods.num_masks - 1
+    real = (index < jnp.minimum(stop, last + 1)).astype(jnp.float32)
+    index = jnp.minimum(index, last)
+
+    def one(neighbourhood: Neighbourhood) -> tuple[Array, Array]:
+        masks = neighbourhood.rows(index)
+        if neighbourhood.table is None:
+            return masks, real
+        return masks, neighbourhood.table[index] * real[:, None]
+
+    return jax.vmap(one)(neighbourhoods)
 
 
-def inputs_of(components: Components, masks: Masks) -> Input:
-    """The recomposed inputs, `(rows, *input)`."""
-    return jax.vmap(recompose, in_axes=(None, 0))(components, masks)
+def inputs_of(components: Components, masks: Masks) -> Inputs:
+    """The recomposed inputs, `(items, rows, *input)`."""
+    return jax.vmap(jax.vmap(recompose, in_axes=(None, 0)))(components, masks)
 
 
 def evaluate(
     predictor: Predictor, components: Components, masks: Masks, batch_size: int
 ) -> Outputs:
     """The outputs for every mask, with at most `batch_size` inputs at a time."""
+    num_items, num_rows = masks.shape[:2]
 
     def batch(masks: Masks) -> Outputs:
-        return checked_outputs(predictor(inputs_of(components, masks)), len(masks))
+        inputs = inputs_of(components, masks)
+        flat = inputs.reshape(-1, *inputs.shape[2:])
+        return checked_outputs(predictor(flat), len(flat)).reshape(*inputs.shape[:2], -1)
 
-    if batch_size >= len(masks):
+    size = max(1, batch_size // num_items)
+    if size >= num_rows:
         return batch(masks)
-    outputs = jax.lax.map(batch, masks.reshape(-1, batch_size, masks.shape[1]))
-    return outputs.reshape(len(masks), -1)
+    repeated = jnp.repeat(masks[:, -1:], -num_rows % size, axis=1)
+    padded = jnp.concatenate([masks, repeated], axis=1)
+    chunks = padded.reshape(num_items, -1, size, masks.shape[2]).swapaxes(0, 1)
+    outputs = jax.lax.map(batch, chunks).swapaxes(0, 1)
+    return outputs.reshape(num_items, padded.shape[1], -1)[:, :num_rows]
 
 
 # Traced once for its shape and its place in the loop together.
 _evaluate = jax.jit(evaluate, static_argnames="batch_size")
 
 
-def no_blocks(neighbourhood: Neighbourhood, num_outputs: int) -> Statistics:
-    """Empty statistics, one for every block."""
-    nothing = statistics.nothing(neighbourhood.num_components, num_outputs)
-    copy = lambda x: jnp.broadcast_to(x[None], (neighbourhood.num_blocks, *x.shape))
-    return jax.tree.map(copy, nothing)
+def no_blocks(neighbourhoods: Neighbourhood, num_items: int, num_outputs: int) -> Statistics:
+    """Empty statistics, one for every block of every item."""
+    nothing = statistics.nothing(neighbourhoods.num_components, num_outputs)
+    blocks = (num_items, neighbourhoods.num_blocks)
+    return jax.tree.map(lambda x: jnp.broadcast_to(x[None, None], (*blocks, *x.shape)), nothing)
 
 
 def fold(
     kernel: Kernel, blocks: Statistics, masks: Masks, counts: Counts, outputs: Outputs
 ) -> Statistics:
     """Adds some rows to the statistics of the blocks."""
-    weights = kernel(masks)
+    new = jax.vmap(_summarise, in_axes=(None, None, 0, 0, 0))(
+        kernel, blocks.weight.shape[1], masks, counts, outputs
+    )
+    return jax.vmap(jax.vmap(Statistics.__add__))(blocks, new)
+
+
+def _summarise(
+    kernel: Kernel,
+    num_blocks: int,
+    masks: Bool[Array, "rows num_components"],
+    counts: Float[Array, "rows ..."],
+    outputs: Float[Array, "rows num_outputs"],
+) -> Statistics:
     if counts.ndim == 2:
-        new = jax.vmap(statistics.summarise, in_axes=(None, None, 1, None))(
-            masks, outputs, weights[:, None] * counts, (counts > 0).any(axis=1)
+        return jax.vmap(statistics.summarise, in_axes=(None, None, 1, None))(
+            masks, outputs, kernel(masks)[:, None] * counts, (counts > 0).any(axis=1)
         )
-    else:
-        num_blocks = blocks.weight.shape[0]
-        deal = lambda x: x.reshape(-1, num_blocks, *x.shape[1:])
-        new = jax.vmap(statistics.summarise, in_axes=1)(
-            deal(masks), deal(outputs), deal(weights * counts), deal(counts > 0)
-        )
-    return jax.vmap(Statistics.__add__)(blocks, new)
+    missing = -len(masks) % num_blocks
+    masks, outputs = (_repeat_last(x, missing) for x in (masks, outputs))
+    counts = jnp.pad(counts, (0, missing))
+    deal = lambda x: x.reshape(-1, num_blocks, *x.shape[1:])
+    return jax.vmap(statistics.summarise, in_axes=1)(
+        deal(masks), deal(outputs), deal(kernel(masks) * counts), deal(counts > 0)
+    )
+
+
+def _repeat_last(rows: Array, times: int) -> Array:
+    return jnp.concatenate([rows, jnp.repeat(rows[-1:], times, axis=0)]) if times else rows
 
 
 def step(
     predictor: Predictor,
     components: Components,
     method: Method,
-    neighbourhood: Neighbourhood,
-    split: Plan,
+    neighbourhoods: Neighbourhood,
     blocks: Statistics,
-    index: Int[Array, ""],
+    start: Row,
+    num_rows: int,
+    batch_size: int,
+    stop: Row | int,
 ) -> Statistics:
-    """Evaluates the rows of one step and adds them to the statistics of the blocks."""
-    masks, counts = rows_of(neighbourhood, split.rows_per_step, index)
-    outputs = _evaluate(predictor, components, masks, batch_size=split.batch_size)
+    """Evaluates some rows of every item and adds them to the statistics of the blocks."""
+    masks, counts = rows_of(neighbourhoods, start, num_rows, stop)
+    outputs = _evaluate(predictor, components, masks, batch_size=batch_size)
     return fold(method.kernel, blocks, masks, counts, outputs)
 
 
-def finish(method: Method, neighbourhood: Neighbourhood, blocks: Statistics) -> Explanation:
-    """Solves the surrogate from the statistics of the blocks."""
-    total, fit, error = _solve(method.surrogate, blocks)
+def finish(method: Method, neighbourhoods: Neighbourhood, blocks: Statistics) -> Explanation:
+    """Solves the surrogates of all items from the statistics of the blocks."""
+    total, fit, error = jax.vmap(lambda item: _solve(method.surrogate, item))(blocks)
     return Explanation(
         coefficients=fit.coefficients,
         intercept=fit.intercept,
@@ -138,9 +212,9 @@ def finish(method: Method, neighbourhood: Neighbourhood, blocks: Statistics) -> 
         local_prediction=fit.local_prediction,
         prediction=total.full,
         std_error=error,
-        status=status_of(total),
-        num_samples=neighbourhood.num_samples,
-        num_evaluations=neighbourhood.num_masks,
+        status=jax.vmap(status_of)(total),
+        num_samples=neighbourhoods.num_samples,
+        num_evaluations=neighbourhoods.num_masks,
     )
 
 
@@ -166,26 +240,54 @@ def _solve(
 
 def num_outputs(predictor: Predictor, components: Components, split: Plan) -> int:
     """How many outputs the model has, without evaluating it."""
-    masks = jax.ShapeDtypeStruct((split.rows_per_step, components.num_components), jnp.bool_)
+    num_items, num_components = components.sources.shape[0], components.num_components
+    num_rows = split.steps[0][1]
+    masks = jax.ShapeDtypeStruct((num_items, num_rows, num_components), jnp.bool_)
     return jax.eval_shape(
         lambda *x: _evaluate(*x, batch_size=split.batch_size), predictor, components, masks
-    ).shape[1]
+    ).shape[2]
 
 
 def run(
     predictor: Predictor,
     components: Components,
     method: Method,
-    key: Key[Array, ""] | None,
+    keys: Keys,
     batch_size: int,
+    devices: tuple[str, ...] = (),
 ) -> Explanation:
-    """One explanation as a single traceable program."""
-    neighbourhood = method.sampler(key, components.num_components)
-    split = plan(neighbourhood, batch_size)
-    blocks = no_blocks(neighbourhood, num_outputs(predictor, components, split))
+    """The explanations of a group of items as a single traceable program.
 
-    def body(blocks: Statistics, index: Int[Array, ""]) -> tuple[Statistics, None]:
-        return step(predictor, components, method, neighbourhood, split, blocks, index), None
+    Args:
+      predictor: the model.
+      components: of all items, a leading axis on every array.
+      method: how they are explained.
+      keys: one per item, or None.
+      batch_size: inputs at a time.
+      devices: names of mesh axes, inside `shard_map`: the rows are shared among their devices.
+    """
+    num_items = components.sources.shape[0]
+    neighbourhoods = draw(method, keys, num_items, components.num_components)
+    num_masks, dealt = neighbourhoods.num_masks, rounds(neighbourhoods)
+    first, share = 0, num_masks
+    if devices:
+        share = -(-num_masks // (jax.lax.axis_size(devices) * dealt)) * dealt
+        first = jax.lax.axis_index(devices) * share
+    split = plan(share, dealt, batch_size, num_items)
+    blocks = no_blocks(neighbourhoods, num_items, num_outputs(predictor, components, split))
 
-    blocks, _ = jax.lax.scan(body, blocks, jnp.arange(split.num_steps))
-    return finish(method, neighbourhood, blocks)
+    def add(blocks: Statistics, start: Row, num_rows: int) -> Statistics:
+        return step(
+            predictor, components, method, neighbourhoods, blocks, first + start, num_rows,
+            split.batch_size, first + share,
+        )  # fmt: skip
+
+    if split.num_steps:
+        starts = jnp.arange(split.num_steps) * split.rows_per_step
+        body = lambda blocks, start: (add(blocks, start, split.rows_per_step), None)
+        blocks, _ = jax.lax.scan(body, blocks, starts)
+    if split.num_last:
+        blocks = add(blocks, jnp.int32(split.num_steps * split.rows_per_step), split.num_last)
+    if devices:
+        blocks = jax.vmap(jax.vmap(lambda block: statistics.add_across(block, devices)))(blocks)
+    return finish(method, neighbourhoods, blocks)

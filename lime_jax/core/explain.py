@@ -1,27 +1,27 @@
 """Explaining predictions: the public functions."""
 
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Bool, Float
 
-from lime_jax.core import engine, memory, statistics
+from lime_jax.core import engine, memory, programs, statistics, tuning
 from lime_jax.core.components import Components
 from lime_jax.core.explanation import Explanation
-from lime_jax.core.host import HostModel, evaluate_on_host, predict_in_batches
+from lime_jax.core.host import HostModel, predict_in_batches
 from lime_jax.core.linear import LinearFit
 from lime_jax.core.methods import Method
-from lime_jax.core.predictor import Predict, Predictor, as_predictor
-from lime_jax.core.samplers import Neighbourhood
+from lime_jax.core.precision import products
+from lime_jax.core.predictor import Predict, as_predictor
+from lime_jax.core.programs import MaybeKey, Progress
 from lime_jax.core.surrogates import Shapley
-
-Progress = Callable[[int, int], None]
-MaybeKey = Key[Array, "..."] | None
 
 
 def explain(
@@ -31,6 +31,8 @@ def explain(
     *,
     key: MaybeKey = None,
     batch_size: int | None = None,
+    precision: str | None = None,
+    mesh: Mesh | None = None,
     progress: Progress | None = None,
 ) -> Explanation:
     """Explains all outputs of a model at one input.
@@ -46,10 +48,16 @@ def explain(
       components: the input taken apart.
       method: for example `lime(num_samples=1000)` or `exhaustive()`.
       key: where the masks come from; methods that use all masks need none.
-      batch_size: inputs in memory at a time. None chooses from a memory budget; a device that runs
-        out of memory gets half as many and goes on, with a warning (not inside jit).
-      progress: called as `progress(done, total)`, in model evaluations, after every chunk; ignored
-        inside jit.
+      batch_size: inputs in memory at a time, on each device. None chooses: what fits into a memory
+        budget, and before long work what runs fastest, found out once per model and shape. A
+        device that runs out of memory gets half as many and goes on, with a warning (not inside
+        jit).
+      precision: of the model's products. None is float32, or what `jax.default_matmul_precision`
+        says; "fastest" is what the device does by itself (tf32 on NVIDIA GPUs, bf16 on TPUs).
+      mesh: devices that share the masks, for example `jax.make_mesh((8,), ("devices",))`. Over
+        several processes all must call with the same arguments.
+      progress: called as `progress(done, total)`, in model evaluations, after every chunk (with a
+        mesh, at the end); ignored inside jit.
 
     Raises:
       ValueError: if an argument has the wrong shape, at trace time.
@@ -64,17 +72,35 @@ def explain(
       (1, 8)
     """
     key = _checked_key(key)
+    if components.sources.shape[0] != components.num_sources:
+        raise ValueError(
+            "`components` have a leading axis over items. Use `explain_batch`, or map over them "
+            "with `jax.vmap`."
+        )
     if isinstance(predict, HostModel):
-        return _explain_on_host(predict, components, method, key, batch_size, progress)
+        _refuse_mesh(mesh)
+        items, keys = programs.as_one_item((components, key))
+        return programs.item_of(
+            programs.run_on_host(predict, items, method, keys, _chosen(batch_size), progress), 0
+        )
     predictor = as_predictor(predict)
-    if _is_traced((predictor, components, method, key)):
-        size = _chosen(batch_size) or _fitting_batch_size(predictor, components)
-        return engine.run(predictor, components, method, key, size)
-    if progress is None:
-        run = functools.partial(_run, predictor, components, method, key)
-    else:
-        run = functools.partial(_run_in_steps, predictor, components, method, key, progress)
-    return _with_fitting_batches(run, predictor, components, batch_size)
+    with products(precision):
+        size = _chosen(batch_size) or tuning.batch_size_for(predictor, components, method, key)
+        if tuning.is_traced((predictor, components, method, key)):
+            return programs.run(predictor, components, method, key, size, mesh)
+        if progress is None or mesh is not None:
+            arguments = _on_every_device((predictor, components, method, key), mesh)
+            run = lambda size: programs.run(*arguments, size, mesh)
+        else:
+            run = functools.partial(
+                programs.run_in_steps, predictor, components, method, key, progress
+            )
+        explanation, reached = memory.with_smaller_batches(run, size)
+    if batch_size is None and reached != size:
+        tuning.remember(predictor, components, reached)
+    if progress is not None and mesh is not None:
+        progress(explanation.num_evaluations, explanation.num_evaluations)
+    return explanation
 
 
 def explain_batch(
@@ -84,6 +110,8 @@ def explain_batch(
     *,
     key: MaybeKey = None,
     batch_size: int | None = None,
+    precision: str | None = None,
+    mesh: Mesh | None = None,
 ) -> Explanation:
     """Explains all outputs of a model at many inputs of the same shape, in one program.
 
@@ -93,7 +121,9 @@ def explain_batch(
         `jax.vmap(from_stems)(stems)`.
       method: as for `explain`.
       key: one for all, split into one per item; or an array of keys, one per item.
-      batch_size: inputs in memory at a time, over items and masks together.
+      batch_size: inputs in memory at a time, over items and masks together, on each device.
+      precision: as for `explain`.
+      mesh: devices that share the items.
 
     Returns:
       An explanation with a leading axis over items; item `i` equals `explain` of that item with
@@ -107,19 +137,92 @@ def explain_batch(
     num_items = components.sources.shape[0]
     keys = _keys_per_item(_checked_key(key), num_items)
     if isinstance(predict, HostModel):
-        each = [
-            explain(
-                predict, _item(components, i), method, key=_item(keys, i), batch_size=batch_size
-            )
-            for i in range(num_items)
-        ]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+        _refuse_mesh(mesh)
+        return programs.run_on_host(predict, components, method, keys, _chosen(batch_size), None)
     predictor = as_predictor(predict)
-    if _is_traced((predictor, components, method, keys)):
-        size = _chosen(batch_size) or _fitting_batch_size(predictor, _item(components, 0))
-        return _batch_program(predictor, components, method, keys, size)
-    run = functools.partial(_run_batch, predictor, components, method, keys)
-    return _with_fitting_batches(run, predictor, _item(components, 0), batch_size)
+    one, one_key = programs.item_of((components, keys), 0)
+    with products(precision):
+        size = _chosen(batch_size) or tuning.batch_size_for(
+            predictor, one, method, one_key, num_items
+        )
+        if tuning.is_traced((predictor, components, method, keys)):
+            return programs.run_batch(predictor, components, method, keys, size, mesh)
+        arguments = _on_every_device((predictor, components, method, keys), mesh)
+        explanations, reached = memory.with_smaller_batches(
+            lambda size: programs.run_batch(*arguments, size, mesh), size
+        )
+    if batch_size is None and reached != size:
+        tuning.remember(predictor, one, reached)
+    return explanations
+
+
+def explain_stream(
+    predict: Predict | HostModel,
+    components: Iterable[Components],
+    method: Method,
+    *,
+    key: MaybeKey = None,
+    num_items: int = 64,
+    batch_size: int | None = None,
+    precision: str | None = None,
+    mesh: Mesh | None = None,
+) -> Iterator[Explanation]:
+    """Explains inputs of the same shape as they come, one program for all of them.
+
+    While the device explains some items, the next ones are taken from `components`: reading and
+    decoding cost no time beside the model.
+
+    Args:
+      predict: as for `explain`.
+      components: of one input after the other; any iterable, of any length.
+      method: as for `explain`.
+      key: item `i` is explained with `jax.random.fold_in(key, i)`, wherever it stands.
+      num_items: how many are explained at a time.
+      batch_size: as for `explain_batch`.
+      precision: as for `explain`.
+      mesh: as for `explain_batch`.
+
+    Yields:
+      One explanation per input, in their order.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, lime_jax as lj
+      >>> clips = (lj.from_stems(jnp.full((2, 4), float(i))) for i in range(3))
+      >>> total = lambda batch: batch.sum(axis=1, keepdims=True)
+      >>> [float(e.prediction[0]) for e in lj.explain_stream(total, clips, lj.shapley())]
+      [0.0, 8.0, 16.0]
+    """
+    key = _checked_key(key)
+    if num_items < 1:
+        raise ValueError(f"`num_items` must be at least 1, got {num_items}.")
+
+    def explain_some(start: int, some: list[Components]) -> list[Explanation]:
+        # The last few are filled up, so that they fit the program of all the others.
+        filled = some + [some[-1]] * (num_items - len(some))
+        index = jnp.arange(start, start + num_items)
+        keys = None if key is None else jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+        explanations = explain_batch(
+            predict,
+            jax.tree.map(lambda *x: jnp.stack(x), *filled),
+            method,
+            key=keys,
+            batch_size=batch_size,
+            precision=precision,
+            mesh=mesh,
+        )
+        return [programs.item_of(explanations, i) for i in range(len(some))]
+
+    source = iter(components)
+    groups = iter(lambda: list(itertools.islice(source, num_items)), [])
+    with ThreadPoolExecutor(1) as pool:
+        under_way = None
+        for number, group in enumerate(groups):
+            following = pool.submit(explain_some, number * num_items, group)
+            if under_way is not None:
+                yield from under_way.result()
+            under_way = following
+        if under_way is not None:
+            yield from under_way.result()
 
 
 def predict_neighbourhood(
@@ -128,6 +231,7 @@ def predict_neighbourhood(
     masks: Bool[Array, "num_masks num_components"],
     *,
     batch_size: int = 256,
+    precision: str | None = None,
 ) -> tuple[Bool[Array, "num_masks num_components"], Float[Array, "num_masks num_outputs"]]:
     """The first half of `explain`: the model's outputs for given masks.
 
@@ -136,6 +240,7 @@ def predict_neighbourhood(
       components: the input taken apart.
       masks: bool `(num_masks, num_components)`.
       batch_size: inputs in memory at a time.
+      precision: as for `explain`.
 
     Returns:
       The masks and float32 outputs `(num_masks, num_outputs)`, as `fit_surrogate` takes them.
@@ -144,17 +249,20 @@ def predict_neighbourhood(
     num_masks = masks.shape[0]
     if num_masks == 0:
         raise ValueError("`masks` is empty. Pass at least one mask.")
-    batch_size = min(_chosen(batch_size) or num_masks, num_masks)
-    padding = jnp.repeat(masks[-1:], -num_masks % batch_size, axis=0)
-    padded = jnp.concatenate([masks, padding])
+    size = min(_chosen(batch_size) or num_masks, num_masks)
+    items, rows = programs.as_one_item((components, masks))
     if isinstance(predict, HostModel):
+        starts = range(0, num_masks, size)
         chunks = [
-            predict_in_batches(predict, np.array(_inputs(components, chunk)), batch_size)
-            for chunk in padded.reshape(-1, batch_size, masks.shape[1])
+            predict_in_batches(
+                predict, np.array(_inputs(items, rows[:, start : start + size]))[0], size
+            )
+            for start in starts
         ]
-        return masks, jnp.asarray(np.concatenate(chunks)[:num_masks])
-    outputs = _evaluate(as_predictor(predict), components, padded, batch_size=batch_size)
-    return masks, outputs[:num_masks]
+        return masks, jnp.asarray(np.concatenate(chunks))
+    with products(precision):
+        outputs = _evaluate(as_predictor(predict), items, rows, batch_size=size)
+    return masks, outputs[0]
 
 
 def fit_surrogate(
@@ -195,116 +303,12 @@ def fit_surrogate(
             f"{outputs.shape}."
         )
     masks = jnp.asarray(masks)
-    if isinstance(method.surrogate, Shapley) and not _is_traced(masks):
+    if isinstance(method.surrogate, Shapley) and not tuning.is_traced(masks):
         if not (masks.all(axis=1).any() and (~masks).all(axis=1).any()):
             raise ValueError(
                 "`masks` must hold all on and all off, which Shapley values share out."
             )
     return _fit(masks, jnp.asarray(outputs), counts, method)
-
-
-@functools.partial(jax.jit, static_argnames="batch_size")
-def _run(
-    predictor: Predictor,
-    components: Components,
-    method: Method,
-    key: MaybeKey,
-    batch_size: int,
-) -> Explanation:
-    return engine.run(predictor, components, method, key, batch_size)
-
-
-@functools.partial(jax.jit, static_argnames="batch_size")
-def _run_batch(
-    predictor: Predictor,
-    components: Components,
-    method: Method,
-    keys: MaybeKey,
-    batch_size: int,
-) -> Explanation:
-    return _batch_program(predictor, components, method, keys, batch_size)
-
-
-def _batch_program(
-    predictor: Predictor,
-    components: Components,
-    method: Method,
-    keys: MaybeKey,
-    batch_size: int,
-) -> Explanation:
-    """Maps over groups of items; a group is as many items as fill a batch with their masks."""
-    num_items = components.sources.shape[0]
-    neighbourhood = method.sampler(_item(keys, 0), components.num_components)
-    group = max(1, min(num_items, batch_size // neighbourhood.num_masks))
-    index = jnp.minimum(jnp.arange(-(-num_items // group) * group), num_items - 1)
-    grouped = jax.tree.map(lambda x: x[index].reshape(-1, group, *x.shape[1:]), (components, keys))
-    one = lambda item: engine.run(predictor, item[0], method, item[1], batch_size)
-    explanations = jax.lax.map(jax.vmap(one), grouped)
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_items], explanations)
-
-
-def _run_in_steps(
-    predictor: Predictor,
-    components: Components,
-    method: Method,
-    key: MaybeKey,
-    progress: Progress,
-    batch_size: int,
-) -> Explanation:
-    """The same steps as `engine.run`, called one at a time so that progress can be told."""
-    neighbourhood = _draw(method, key, components.num_components)
-    split = engine.plan(neighbourhood, batch_size)
-    blocks = engine.no_blocks(neighbourhood, engine.num_outputs(predictor, components, split))
-    for index in range(split.num_steps):
-        blocks = _step(
-            predictor, components, method, neighbourhood, split, blocks, jnp.int32(index)
-        )
-        jax.block_until_ready(blocks)
-        _tell(progress, neighbourhood, split, index)
-    return _finish(method, neighbourhood, blocks)
-
-
-def _explain_on_host(
-    model: HostModel,
-    components: Components,
-    method: Method,
-    key: MaybeKey,
-    batch_size: int | None,
-    progress: Progress | None,
-) -> Explanation:
-    if _is_traced((components, method, key)):
-        raise ValueError("a host model cannot run inside jit or vmap. Call `explain` outside.")
-    neighbourhood = _draw(method, key, components.num_components)
-    split = engine.plan(neighbourhood, _chosen(batch_size) or _host_batch_size(components))
-    blocks = None
-    steps = evaluate_on_host(model, components, neighbourhood, split)
-    for index, (masks, counts, outputs) in enumerate(steps):
-        if blocks is None:
-            blocks = engine.no_blocks(neighbourhood, outputs.shape[1])
-        blocks = _fold(method.kernel, blocks, masks, counts, jnp.asarray(outputs))
-        if progress is not None:
-            _tell(progress, neighbourhood, split, index)
-    return _finish(method, neighbourhood, blocks)
-
-
-def _tell(progress: Progress, neighbourhood: Neighbourhood, split: engine.Plan, index: int) -> None:
-    total = neighbourhood.num_masks
-    progress(min((index + 1) * split.rows_per_step, total), total)
-
-
-# Large enough to keep a framework busy.
-_HOST_BATCH = 64
-
-_step = jax.jit(engine.step, static_argnums=4)
-_fold = jax.jit(engine.fold)
-_finish = jax.jit(engine.finish)
-_inputs = jax.jit(engine.inputs_of)
-_evaluate = jax.jit(engine.evaluate, static_argnames="batch_size")
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _draw(method: Method, key: MaybeKey, num_components: int) -> Neighbourhood:
-    return method.sampler(key, num_components)
 
 
 @jax.jit
@@ -319,50 +323,26 @@ def _fit(
     return method.surrogate(statistics.summarise(masks, outputs, weights))
 
 
-def _with_fitting_batches(
-    run: Callable[[int], Explanation],
-    predictor: Predictor,
-    components: Components,
-    batch_size: int | None,
-) -> Explanation:
-    size = _chosen(batch_size) or _fitting_batch_size(predictor, components)
-    explanation, reached = memory.with_smaller_batches(run, size)
-    if batch_size is None and reached != size:
-        _batch_sizes[_signature(predictor, components)] = reached
-    return explanation
-
-
 def _chosen(batch_size: int | None) -> int | None:
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1 or None, got {batch_size}.")
     return batch_size
 
 
-def _host_batch_size(components: Components) -> int:
-    """As many inputs as fit twice, the ones at work and the next ones."""
-    mask = jax.ShapeDtypeStruct((1, components.num_components), jnp.bool_)
-    return min(_HOST_BATCH, max(1, memory.batch_size_for(engine.inputs_of, components, mask) // 2))
+_inputs = jax.jit(engine.inputs_of)
+_evaluate = jax.jit(engine.evaluate, static_argnames="batch_size")
 
 
-# What fitted a model and an input shape, so that tracing and running out happen once.
-_batch_sizes: dict[Any, int] = {}
-_MOST_REMEMBERED = 64
+def _refuse_mesh(mesh: Mesh | None) -> None:
+    if mesh is not None:
+        raise ValueError("`mesh` is for models that run on it. Leave it out for a host model.")
 
 
-def _fitting_batch_size(predictor: Predictor, components: Components) -> int:
-    signature = _signature(predictor, components)
-    if signature not in _batch_sizes:
-        if len(_batch_sizes) >= _MOST_REMEMBERED:
-            _batch_sizes.pop(next(iter(_batch_sizes)))
-        mask = jax.ShapeDtypeStruct((1, components.num_components), jnp.bool_)
-        one = lambda *arguments: engine.evaluate(*arguments, batch_size=1)
-        _batch_sizes[signature] = memory.batch_size_for(one, predictor, components, mask)
-    return _batch_sizes[signature]
-
-
-def _signature(predictor: Predictor, components: Components) -> Any:
-    leaves, structure = jax.tree.flatten((predictor, components))
-    return structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+def _on_every_device(tree: Any, mesh: Mesh | None) -> Any:
+    """Arguments of all processes alike become one array each; a single process needs nothing."""
+    if mesh is None or jax.process_count() == 1:
+        return tree
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
 def _keys_per_item(key: MaybeKey, num_items: int) -> MaybeKey:
@@ -380,11 +360,3 @@ def _checked_key(key: Any) -> Any:
             f"`key` must be a typed key, got {type(key).__name__}. Pass `jax.random.key(seed)`."
         )
     return key
-
-
-def _item(tree: Any, index: int) -> Any:
-    return jax.tree.map(lambda x: x[index], tree)
-
-
-def _is_traced(tree: Any) -> bool:
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))

@@ -81,28 +81,35 @@ def host_model(
 
 
 def evaluate_on_host(
-    model: HostModel, components: Components, neighbourhood: Neighbourhood, split: Plan
-) -> Iterator[tuple[jax.Array, jax.Array, np.ndarray]]:
-    """Masks, counts and outputs of every step, the next inputs always under way."""
-    ahead = _prepare(components, neighbourhood, split.rows_per_step, jnp.int32(0))
-    for step in range(split.num_steps):
+    model: HostModel, components: Components, neighbourhoods: Neighbourhood, split: Plan
+) -> Iterator[tuple[int, jax.Array, jax.Array, np.ndarray]]:
+    """Last row, masks, counts and outputs of every step, the next inputs always under way."""
+    prepare = lambda step: _prepare(components, neighbourhoods, jnp.int32(step[0]), step[1])
+    ahead = prepare(split.steps[0])
+    for step, following in zip(split.steps, [*split.steps[1:], None], strict=True):
         masks, counts, inputs = ahead
-        if step + 1 < split.num_steps:
-            ahead = _prepare(components, neighbourhood, split.rows_per_step, jnp.int32(step + 1))
-        yield masks, counts, predict_in_batches(model, np.array(inputs), split.batch_size)
+        if following is not None:
+            ahead = prepare(following)
+        flat = np.array(inputs).reshape(-1, *inputs.shape[2:])
+        size = min(split.batch_size, len(components.sources) * split.steps[0][1])
+        outputs = predict_in_batches(model, flat, size)
+        yield sum(step), masks, counts, outputs.reshape(*masks.shape[:2], -1)
 
 
 def predict_in_batches(model: HostModel, inputs: np.ndarray, batch_size: int) -> np.ndarray:
-    """Outputs of many inputs; every call has exactly `batch_size`, which must divide them."""
-    starts = range(0, len(inputs), batch_size)
-    return np.concatenate([model(inputs[start : start + batch_size]) for start in starts])
+    """Outputs of many inputs; every call has exactly `batch_size`, the last filled up."""
+    missing = -len(inputs) % batch_size
+    filled = np.concatenate([inputs, np.repeat(inputs[-1:], missing, axis=0)])
+    starts = range(0, len(filled), batch_size)
+    outputs = [model(filled[start : start + batch_size]) for start in starts]
+    return np.concatenate(outputs)[: len(inputs)]
 
 
 def _prepare_step(
-    components: Components, neighbourhood: Neighbourhood, rows_per_step: int, step: jax.Array
+    components: Components, neighbourhoods: Neighbourhood, start: jax.Array, num_rows: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    masks, counts = rows_of(neighbourhood, rows_per_step, step)
+    masks, counts = rows_of(neighbourhoods, start, num_rows, neighbourhoods.num_masks)
     return masks, counts, inputs_of(components, masks)
 
 
-_prepare = jax.jit(_prepare_step, static_argnums=2)
+_prepare = jax.jit(_prepare_step, static_argnums=3)

@@ -43,8 +43,8 @@ class Neighbourhood:
       num_blocks: independent parts, compared to estimate errors; 1 if the answer is exact.
     """
 
-    key: MaybeKey
-    table: Float[Array, "num_masks num_blocks"] | None
+    key: Key[Array, "..."] | None
+    table: Float[Array, "..."] | None
     draw: Callable[[MaybeKey, Rows, int], Masks] = static()
     num_samples: int = static()
     num_components: int = static()

@@ -153,5 +153,26 @@ def combine(blocks: Statistics, keep: Bool[Array, " num_blocks"]) -> Statistics:
     )
 
 
+def add_across(part: Statistics, devices: tuple[str, ...]) -> Statistics:
+    """The sum of the statistics of several devices, inside `shard_map` over these mesh axes."""
+    add = lambda x: jax.lax.psum(x, devices)
+    weight = add(part.weight)
+    share = jnp.where(weight > 0, part.weight / jnp.where(weight > 0, weight, 1), 0)
+    mask_mean, output_mean = add(share * part.mask_mean), add(share * part.output_mean)
+    masks, outputs = part.mask_mean - mask_mean, part.output_mean - output_mean
+    return Statistics(
+        weight,
+        mask_mean,
+        output_mean,
+        add(part.mask_scatter + part.weight * jnp.outer(masks, masks)),
+        add(part.cross_scatter + part.weight * jnp.outer(masks, outputs)),
+        add(part.output_scatter + part.weight * jnp.square(outputs)),
+        jax.lax.pmin(part.low, devices),
+        jax.lax.pmax(part.high, devices),
+        jax.lax.pmax(part.full, devices),
+        jax.lax.pmax(part.empty, devices),
+    )
+
+
 def _dot(a: Any, b: Any) -> Any:
     return jnp.matmul(a, b, precision=EXACT)

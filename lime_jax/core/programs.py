@@ -1,0 +1,200 @@
+"""Ways to run the engine: as one program, over many items, step by step, beside a host model."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Key
+
+from lime_jax.core import engine, memory, tuning
+from lime_jax.core.components import Components
+from lime_jax.core.explanation import Explanation
+from lime_jax.core.host import HostModel, evaluate_on_host
+from lime_jax.core.methods import Method
+from lime_jax.core.predictor import Predictor
+
+Progress = Callable[[int, int], None]
+MaybeKey = Key[Array, "..."] | None
+
+# Large enough to keep a framework busy.
+_HOST_BATCH = 64
+
+
+@functools.partial(jax.jit, static_argnames=("batch_size", "mesh"))
+def run(
+    predictor: Predictor,
+    components: Components,
+    method: Method,
+    key: MaybeKey,
+    batch_size: int,
+    mesh: Mesh | None,
+) -> Explanation:
+    """One item; with a mesh, its masks are shared among the devices."""
+
+    def program(predictor: Any, components: Any, method: Any, key: Any) -> Explanation:
+        devices = () if mesh is None else mesh.axis_names
+        items, keys = as_one_item((components, key))
+        return item_of(engine.run(predictor, items, method, keys, batch_size, devices), 0)
+
+    if mesh is not None:
+        everywhere = PartitionSpec()
+        program = jax.shard_map(
+            program, mesh=mesh, in_specs=everywhere, out_specs=everywhere, check_vma=False
+        )
+    return program(predictor, components, method, key)
+
+
+@functools.partial(jax.jit, static_argnames=("batch_size", "mesh"))
+def run_batch(
+    predictor: Predictor,
+    components: Components,
+    method: Method,
+    keys: MaybeKey,
+    batch_size: int,
+    mesh: Mesh | None,
+) -> Explanation:
+    """Many items; with a mesh, they are shared among the devices."""
+    num_items = components.sources.shape[0]
+
+    def program(predictor: Any, components: Any, method: Any, keys: Any) -> Explanation:
+        return _in_groups(predictor, components, method, keys, batch_size)
+
+    if mesh is None:
+        return program(predictor, components, method, keys)
+    everywhere, shared = PartitionSpec(), PartitionSpec(mesh.axis_names)
+    items, keys = _padded((components, keys), -num_items % mesh.size)
+    explanations = jax.shard_map(
+        program,
+        mesh=mesh,
+        in_specs=(everywhere, shared, everywhere, shared),
+        out_specs=shared,
+        check_vma=False,
+    )(predictor, items, method, keys)
+    # Explanations are small: every device gets all of them.
+    replicated = NamedSharding(mesh, everywhere)
+    return jax.tree.map(
+        lambda x: jax.lax.with_sharding_constraint(x[:num_items], replicated), explanations
+    )
+
+
+def _in_groups(
+    predictor: Predictor, components: Components, method: Method, keys: MaybeKey, batch_size: int
+) -> Explanation:
+    """Maps over groups of items; a group is as many items as fill a batch with their masks."""
+    num_items = components.sources.shape[0]
+    size = _group_size(method, keys, num_items, components.num_components, batch_size)
+    filled = _padded((components, keys), -num_items % size)
+    grouped = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), filled)
+    run = lambda group: engine.run(predictor, group[0], method, group[1], batch_size)
+    explanations = jax.lax.map(run, grouped)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_items], explanations)
+
+
+def _group_size(
+    method: Method, keys: MaybeKey, num_items: int, num_components: int, batch_size: int
+) -> int:
+    """As many items as fill a batch, in groups of equal size."""
+    num_masks, _ = tuning.size_of(method, item_of(keys, 0), num_components)
+    largest = max(1, min(num_items, batch_size // num_masks))
+    return engine.even(num_items, 1, largest)
+
+
+def run_in_steps(
+    predictor: Predictor,
+    components: Components,
+    method: Method,
+    key: MaybeKey,
+    progress: Progress,
+    batch_size: int,
+) -> Explanation:
+    """The same steps as `engine.run`, called one at a time so that progress can be told."""
+    items, keys = as_one_item((components, key))
+    neighbourhoods = _draw(method, keys, 1, components.num_components)
+    total = neighbourhoods.num_masks
+    split = engine.plan(total, engine.rounds(neighbourhoods), batch_size)
+    blocks = engine.no_blocks(neighbourhoods, 1, engine.num_outputs(predictor, items, split))
+    for start, num_rows in split.steps:
+        blocks = _step(
+            predictor, items, method, neighbourhoods, blocks, jnp.int32(start),
+            num_rows=num_rows, batch_size=split.batch_size, stop=total,
+        )  # fmt: skip
+        jax.block_until_ready(blocks)
+        progress(min(start + num_rows, total), total)
+    return item_of(_finish(method, neighbourhoods, blocks), 0)
+
+
+def run_on_host(
+    model: HostModel,
+    components: Components,
+    method: Method,
+    keys: MaybeKey,
+    batch_size: int | None,
+    progress: Progress | None,
+) -> Explanation:
+    """The explanations of all items, groups of them at a time, evaluated outside jit."""
+    if tuning.is_traced((components, method, keys)):
+        raise ValueError("a host model cannot run inside jit or vmap. Call `explain` outside.")
+    num_items, num_components = components.sources.shape[0], components.num_components
+    size = batch_size or _host_batch_size(item_of(components, 0))
+    group = _group_size(method, keys, num_items, num_components, size)
+    each = []
+    for start in range(0, num_items, group):
+        part = slice(start, start + group)
+        some, some_keys = item_of((components, keys), part)
+        each.append(_run_group_on_host(model, some, some_keys, method, size, progress))
+    return jax.tree.map(lambda *x: jnp.concatenate(x), *each)
+
+
+def _run_group_on_host(
+    model: HostModel,
+    components: Components,
+    keys: MaybeKey,
+    method: Method,
+    batch_size: int,
+    progress: Progress | None,
+) -> Explanation:
+    num_items = components.sources.shape[0]
+    neighbourhoods = _draw(method, keys, num_items, components.num_components)
+    total = neighbourhoods.num_masks
+    split = engine.plan(total, engine.rounds(neighbourhoods), batch_size, num_items)
+    blocks = None
+    for stop, masks, counts, outputs in evaluate_on_host(model, components, neighbourhoods, split):
+        if blocks is None:
+            blocks = engine.no_blocks(neighbourhoods, num_items, outputs.shape[2])
+        blocks = _fold(method.kernel, blocks, masks, counts, jnp.asarray(outputs))
+        if progress is not None:
+            progress(min(stop, total), total)
+    return _finish(method, neighbourhoods, blocks)
+
+
+def _host_batch_size(components: Components) -> int:
+    """As many inputs as fit twice, the ones at work and the next ones."""
+    mask = jax.ShapeDtypeStruct((1, 1, components.num_components), jnp.bool_)
+    one = lambda components, mask: engine.inputs_of(as_one_item(components), mask)
+    fitting = memory.batch_size_for(one, components, mask)
+    return min(_HOST_BATCH, max(1, fitting // 2))
+
+
+def as_one_item(tree: Any) -> Any:
+    """A leading axis over items, of size one."""
+    return jax.tree.map(lambda x: x[None], tree)
+
+
+def item_of(tree: Any, index: int | slice) -> Any:
+    """One item or some items of everything."""
+    return jax.tree.map(lambda x: x[index], tree)
+
+
+def _padded(tree: Any, times: int) -> Any:
+    """The last item repeated, to fill a group."""
+    fill = lambda x: jnp.concatenate([x, jnp.repeat(x[-1:], times, axis=0)])
+    return jax.tree.map(fill, tree) if times else tree
+
+
+_step = jax.jit(engine.step, static_argnames=("num_rows", "batch_size", "stop"))
+_fold = jax.jit(engine.fold)
+_finish = jax.jit(engine.finish)
+_draw = jax.jit(engine.draw, static_argnums=(2, 3))

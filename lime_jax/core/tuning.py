@@ -1,0 +1,159 @@
+"""How many inputs to predict at a time: what fits into memory, then what runs fastest."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+
+from lime_jax.core import engine, memory
+from lime_jax.core.components import Components
+from lime_jax.core.methods import Method
+from lime_jax.core.predictor import Predictor
+
+# Trying sizes pays where the work is many times what the trials cost.
+_WORTH_SECONDS = 3.0
+_SHARE_FOR_TRIALS = 0.1
+_WORTH_BATCHES = 8
+_SMALLEST = 8
+_REPEATS = 3
+
+_MOST_REMEMBERED = 64
+_remembered: dict[Any, int] = {}
+
+
+def batch_size_for(
+    predictor: Predictor, components: Components, method: Method, key: Any, num_items: int = 1
+) -> int:
+    """The batch size remembered for a model and shapes, or a good one.
+
+    Small work gets the largest batch that fits and leaves next to nothing over. Before large work
+    a few sizes are tried, for a tenth of its time at most, and the fastest is remembered: the
+    best size can be several times faster than its neighbours, and nothing but trying finds it.
+
+    Args:
+      predictor: the model.
+      components: of one item.
+      method: its neighbourhood says how much work there is.
+      key: of one item, or None.
+      num_items: how many items are to be explained.
+    """
+    signature = _signature(predictor, components)
+    if signature in _remembered:
+        return _remembered[signature]
+    largest = _largest(signature, predictor, components)
+    num_masks, dealt = size_of(method, key, components.num_components)
+    untried = engine.even(num_masks, dealt, largest)
+    # As much as was done with this model so far may well come again.
+    num_inputs = _num_inputs.get(signature, 0) + num_masks * num_items
+    if is_traced((predictor, components)) or num_inputs < _WORTH_BATCHES * largest:
+        _put(_num_inputs, signature, num_inputs)
+        return untried
+    sizes = [untried, *candidates(largest, dealt)]
+    found = fastest(_trial(predictor, components), sizes, num_inputs)
+    return remember(predictor, components, found)
+
+
+def remember(predictor: Predictor, components: Components, batch_size: int) -> int:
+    """Keeps a batch size for this model and these shapes; returns it."""
+    _put(_remembered, _signature(predictor, components), batch_size)
+    return batch_size
+
+
+def candidates(largest: int, dealt: int = 1) -> list[int]:
+    """Powers of two and their middles up to the largest batch, downwards."""
+    smallest = max(_SMALLEST, dealt)
+    steps = [factor << power for power in range(3, 20) for factor in (1, 3)]
+    return sorted((n for n in steps if smallest <= n <= largest and n % dealt == 0), reverse=True)
+
+
+def fastest(trial: Callable[[int], float], sizes: list[int], num_inputs: int) -> int:
+    """The size with the least time per input; tries no more than the work is worth.
+
+    Args:
+      trial: the seconds that one batch of a size takes.
+      sizes: the first is tried in any case.
+      num_inputs: how many inputs are to be predicted.
+    """
+    per_input: dict[int, float] = {}
+    start = time.perf_counter()
+    for size in sizes:
+        per_input[size] = trial(size) / size
+        expected = num_inputs * min(per_input.values())
+        if time.perf_counter() - start > _SHARE_FOR_TRIALS * expected:
+            break
+        if expected < _WORTH_SECONDS:
+            break
+    return min(per_input, key=lambda size: per_input[size])
+
+
+def _trial(predictor: Predictor, components: Components) -> Callable[[int], float]:
+    items = jax.tree.map(lambda x: x[None], components)
+
+    def seconds(size: int) -> float:
+        masks = jnp.arange(size)[:, None] % (jnp.arange(components.num_components)[None] + 2) > 0
+        run = lambda: jax.block_until_ready(
+            _evaluate(predictor, items, masks[None], batch_size=size)
+        )
+        run()
+        times = []
+        for _ in range(_REPEATS):
+            start = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - start)
+        return float(np.median(times))
+
+    return seconds
+
+
+_evaluate = jax.jit(engine.evaluate, static_argnames="batch_size")
+
+_largest_sizes: dict[Any, int] = {}
+_num_inputs: dict[Any, int] = {}
+_sizes_of_neighbourhoods: dict[Any, tuple[int, int]] = {}
+
+
+def _largest(signature: Any, predictor: Predictor, components: Components) -> int:
+    if signature not in _largest_sizes:
+        mask = jax.ShapeDtypeStruct((1, 1, components.num_components), jnp.bool_)
+        one = lambda predictor, components, mask: engine.evaluate(
+            predictor, jax.tree.map(lambda x: x[None], components), mask, batch_size=1
+        )
+        fitting = memory.batch_size_for(one, predictor, components, mask)
+        _put(_largest_sizes, signature, fitting)
+    return _largest_sizes[signature]
+
+
+def size_of(method: Method, key: Any, num_components: int) -> tuple[int, int]:
+    """How many masks a neighbourhood has, and how they are dealt, without drawing it."""
+    signature = (_signature(method), key is None, num_components)
+    if signature not in _sizes_of_neighbourhoods:
+        found = []
+
+        def note(key: Any) -> None:
+            neighbourhood = method.sampler(key, num_components)
+            found.append((neighbourhood.num_masks, engine.rounds(neighbourhood)))
+
+        jax.eval_shape(note, key)
+        _put(_sizes_of_neighbourhoods, signature, found[0])
+    return _sizes_of_neighbourhoods[signature]
+
+
+def _put(remembered: dict[Any, Any], signature: Any, value: Any) -> None:
+    if len(remembered) >= _MOST_REMEMBERED:
+        remembered.pop(next(iter(remembered)))
+    remembered[signature] = value
+
+
+def _signature(*trees: Any) -> Any:
+    leaves, structure = jax.tree.flatten(trees)
+    kinds = tuple((np.shape(leaf), jax.dtypes.result_type(leaf)) for leaf in leaves)
+    return structure, kinds, jax.devices()[0].device_kind
+
+
+def is_traced(tree: Any) -> bool:
+    """Whether any leaf is being traced, inside jit or vmap."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
