@@ -339,10 +339,22 @@ def _refuse_mesh(mesh: Mesh | None) -> None:
 
 
 def _on_every_device(tree: Any, mesh: Mesh | None) -> Any:
-    """Arguments of all processes alike become one array each; a single process needs nothing."""
+    """What every process holds becomes one array of all; a single process needs nothing."""
     if mesh is None or jax.process_count() == 1:
         return tree
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+
+    def put(x: Any) -> Any:
+        if not isinstance(x, (jax.Array, np.ndarray)):
+            return x
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(put(jax.random.key_data(x)), impl=jax.random.key_impl(x))
+        if isinstance(x, jax.Array) and not x.is_fully_addressable:
+            return x
+        values = np.asarray(x)
+        return jax.make_array_from_callback(values.shape, everywhere, lambda part: values[part])
+
+    return jax.tree.map(put, tree)
 
 
 def _keys_per_item(key: MaybeKey, num_items: int) -> MaybeKey:

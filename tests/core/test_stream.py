@@ -1,0 +1,73 @@
+"""Explaining inputs as they come."""
+
+import threading
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lime_jax as lj
+
+STEMS = jax.random.normal(jax.random.key(0), (7, 4, 6))
+
+
+def network(inputs):
+    return jnp.tanh(inputs[:, :2])
+
+
+def clips():
+    return (lj.from_stems(stems) for stems in STEMS)
+
+
+@pytest.mark.parametrize("model", [network, lj.host_model(lambda x: np.tanh(x[:, :2]))])
+def test_a_stream_equals_its_items(model):
+    key = jax.random.key(2)
+    stream = lj.explain_stream(model, clips(), lj.lime(100), key=key, num_items=3)
+    for index, explanation in enumerate(stream):
+        alone = lj.explain(
+            model, lj.from_stems(STEMS[index]), lj.lime(100), key=jax.random.fold_in(key, index)
+        )
+        np.testing.assert_allclose(explanation.coefficients, alone.coefficients, atol=1e-6)
+    assert index == 6
+
+
+def test_a_stream_compiles_one_program():
+    counted = chex.assert_max_traces(n=1)(lambda inputs: network(inputs))
+    stream = lj.explain_stream(counted, clips(), lj.shapley(), num_items=3, batch_size=48)
+    assert len(list(stream)) == 7
+
+
+def test_the_next_items_are_read_while_some_are_explained():
+    reading = threading.Event()
+
+    def slow_model(inputs):
+        assert reading.wait(30)
+        return inputs
+
+    def source():
+        for index, stems in enumerate(STEMS):
+            if index == 2:
+                reading.set()
+            yield lj.from_stems(stems)
+
+    model = lj.host_model(slow_model)
+    assert len(list(lj.explain_stream(model, source(), lj.banzhaf(), num_items=2))) == 7
+
+
+def test_an_error_in_the_source_or_the_model_arrives():
+    def broken():
+        yield lj.from_stems(STEMS[0])
+        raise OSError("disk")
+
+    with pytest.raises(OSError, match="disk"):
+        list(lj.explain_stream(network, broken(), lj.banzhaf(), num_items=1))
+    with pytest.raises(lj.errors.ModelError):
+        list(lj.explain_stream(lj.host_model(lambda x: 1 / 0), clips(), lj.banzhaf()))
+
+
+def test_nothing_comes_of_nothing():
+    assert list(lj.explain_stream(network, [], lj.banzhaf())) == []
+    with pytest.raises(ValueError, match="`num_items` must be at least 1"):
+        next(lj.explain_stream(network, [], lj.banzhaf(), num_items=0))

@@ -1,0 +1,72 @@
+"""A linear front end applied to the components equals the same applied to every mask."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lime_jax as lj
+
+N, S = 64, 3
+WAVEFORMS = jax.random.normal(jax.random.key(0), (S, N))
+SEGMENTS = lj.equal_segments(N, 5)
+
+
+def frames(x):
+    """A short-time Fourier transform with half overlapping frames."""
+    starts = jnp.arange(0, N - 15, 8)
+    return jnp.fft.rfft(x[:, starts[:, None] + jnp.arange(16)[None]] * jnp.hanning(16)[None, None])
+
+
+LINEAR = {
+    "stft": frames,
+    "every second sample": lambda x: x[:, ::2],
+    "matrix": lambda x: x @ (jnp.arange(N * 7.0).reshape(N, 7) / N),
+}
+COMPONENTS = {
+    "stems": lj.from_stems(WAVEFORMS),
+    "stems with a fill": lj.from_stems(WAVEFORMS, fill=WAVEFORMS[:, :1] * 0 + 0.3),
+    "time": lj.from_labels(WAVEFORMS[0], SEGMENTS, 5),
+    "time with a fill": lj.from_labels(WAVEFORMS[0], SEGMENTS, 5, fill=WAVEFORMS[1]),
+    "stems × time": lj.cross(lj.from_stems(WAVEFORMS), SEGMENTS, 5),
+}
+
+
+@pytest.mark.parametrize("linear", LINEAR.values(), ids=LINEAR)
+@pytest.mark.parametrize("components", COMPONENTS.values(), ids=COMPONENTS)
+def test_recomposing_commutes_with_the_map(linear, components, getkey):
+    masks = jax.random.bernoulli(getkey(), 0.5, (9, components.num_components))
+    masks = masks.at[0].set(True).at[1].set(False)
+    before = linear(jax.vmap(lj.recompose, (None, 0))(components, masks))
+    after = jax.vmap(lj.recompose, (None, 0))(lj.through(linear, components), masks)
+    np.testing.assert_allclose(after, before, atol=1e-5 * float(jnp.abs(before).max()))
+
+
+@pytest.mark.parametrize("kind", COMPONENTS)
+def test_the_explanation_is_the_same(kind):
+    components = COMPONENTS[kind]
+    rest = lambda x: jnp.log1p(jnp.abs(x)).sum(axis=(1, 2))[:, None]
+    method = lj.lime(200)
+    key = jax.random.key(1)
+    whole = lj.explain(lambda x: rest(frames(x)), components, method, key=key)
+    hoisted = lj.explain(rest, lj.through(frames, components), method, key=key)
+    np.testing.assert_allclose(hoisted.coefficients, whole.coefficients, atol=1e-4)
+    np.testing.assert_allclose(hoisted.prediction, whole.prediction, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "curved",
+    [lambda x: jnp.abs(frames(x)), jnp.square, lambda x: jnp.log1p(jnp.abs(x))],
+    ids=["magnitude", "power", "logarithm"],
+)
+def test_what_is_not_linear_is_refused(curved):
+    for components in COMPONENTS.values():
+        with pytest.raises(ValueError, match="`linear` is not linear"):
+            lj.through(curved, components)
+
+
+def test_works_inside_jit_and_vmap():
+    stems = jnp.stack([WAVEFORMS, 2 * WAVEFORMS])
+    many = jax.jit(jax.vmap(lambda x: lj.through(frames, lj.from_stems(x))))(stems)
+    alone = lj.through(frames, lj.from_stems(stems[1]))
+    np.testing.assert_allclose(many.sources[1], alone.sources, atol=1e-5)
