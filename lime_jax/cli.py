@@ -2,7 +2,10 @@
 
 import contextlib
 import dataclasses
+import importlib.metadata
+import io
 import os
+import re
 import sys
 import threading
 import warnings
@@ -13,9 +16,27 @@ from typing import Annotated, Any
 import tyro
 
 from lime_jax.errors import LimeJaxError
-from lime_jax.single import DemoConfig, ExplainConfig, Result, explain_demo, explain_file
+from lime_jax.options import DemoConfig, ExplainConfig
+from lime_jax.single import Result, explain_demo, explain_file
 
 _SECONDS_BEFORE_PROGRESS = 2.0
+
+_DESCRIPTION = (
+    "Why did the model say that? LIME for audio in JAX. `lime-jax --version` tells the version; "
+    "with LIME_JAX_TRACEBACK=1 in the environment, errors show where they come from."
+)
+
+_OPTIONS = (
+    "fill", "num_samples", "distance", "kernel_width", "alpha", "start", "duration", "top_k",
+    "seed", "batch_size",
+)  # fmt: skip
+# What the library calls by the names of its arguments is a flag here.
+_FLAGS = {f"`{name}`": f"`--{name.replace('_', '-')}`" for name in _OPTIONS} | {
+    "`num_segments`": "`--segments`",
+    "`num_components`": "the number of components",
+    "`lime(num_samples=…)`": "`--num-samples N`",
+    "`exhaustive()`": "`--num-samples exhaustive`",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,76 +87,101 @@ Command = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command; returns 0, or 2 after one clear line about what is wrong."""
-    command = tyro.cli(
-        Command,  # pyright: ignore[reportArgumentType]
-        prog="lime-jax",
-        description="Why did the model say that? LIME for audio in JAX.",
-        args=arguments,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
-    )
+    """Runs a command.
+
+    Returns:
+      0; 1 if no output could be explained; 2 after one clear line about what is wrong.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments == ["--version"]:
+        sys.stdout.write(f"lime-jax {importlib.metadata.version('lime-jax')}\n")
+        return 0
+    command = _parsed(arguments)
     try:
         with _one_line_warnings():
-            _run(command)
+            return _run(command)
     except KeyboardInterrupt:
         return _fail("interrupted.", code=130)
     except (LimeJaxError, ValueError, OSError, MemoryError, RuntimeError) as error:
         if os.environ.get("LIME_JAX_TRACEBACK"):
             raise
         return _fail(str(error) or type(error).__name__)
-    return 0
 
 
-def _run(command: Any) -> None:
+def _parsed(arguments: list[str]) -> Any:
+    """The command, or an exit after one line that says what is wrong with it."""
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):
+            return tyro.cli(
+                Command,  # pyright: ignore[reportArgumentType]
+                prog="lime-jax",
+                description=_DESCRIPTION,
+                args=arguments,
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+            )
+    except SystemExit:
+        # Of the frame that tyro draws, what stands between its title and its general advice.
+        lines = [line.strip("│| \n") for line in told.getvalue().splitlines()]
+        text = " ".join(line for line in lines if line.strip("─-") and line[0] not in "╭╰+")
+        if message := re.split("Argument helptext:|For full helptext", text)[0]:
+            _say(message)
+        raise
+
+
+def _run(command: Any) -> int:
     if isinstance(command, DemoConfig):
-        with _progress_bar("explaining") as progress:
-            result = explain_demo(command, progress=progress)
-        _show(result, command.top_k)
-    elif isinstance(command, ExplainConfig):
-        with _progress_bar("explaining") as progress:
-            result = explain_file(command, progress=progress)
-        _show(result, command.top_k)
-    elif isinstance(command.action, ListConfig):
+        with _progress_bar("explaining the song") as progress:
+            return _show(explain_demo(command, progress=progress))
+    if isinstance(command, ExplainConfig):
+        with _progress_bar(f"explaining {command.audio.name}") as progress:
+            return _show(explain_file(command, progress=progress))
+    if isinstance(command.action, ListConfig):
         _list_models()
     elif isinstance(command.action, InfoConfig):
         _describe_model(command.action.name)
     else:
         _fetch(command.action)
+    return 0
 
 
-def _show(result: Result, k: int) -> None:
+def _show(result: Result) -> int:
+    """Prints what was found; returns 1 if that is nothing."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    from lime_jax import report
     from lime_jax.core.explanation import Status
-    from lime_jax.core.readout import top_k
+    from lime_jax.report import wording
 
-    explanation = result.explanation
+    record = report.read(result.page.parent)
+    names = [component["name"] for component in record["components"]]
+    is_explained = False
     table = Table("output", "prediction", "surrogate", "fidelity", "because of", box=None)
-    for output in result.outputs:
-        indices, weights = top_k(explanation, output, k)
-        because = ", ".join(
-            f"{result.audio.pieces[int(index)].name} {weight:+.3f}"
-            for index, weight in zip(indices, weights, strict=True)
-        )
-        status = Status(int(explanation.status[output]))
-        table.add_row(
-            escape(result.output_names[output]),
-            f"{explanation.prediction[output]:.3f}",
-            f"{explanation.local_prediction[output]:.3f}",
-            f"{explanation.fidelity[output]:.3f}",
-            escape(because if status == Status.OK else f"not explained: {status.advice}")
-            or "nothing speaks for it",
-        )
+    for output in record["outputs"]:
+        status = Status[output["status"]]
+        reason = wording.because(output, names) or "nothing speaks for it"
+        if cautions := wording.cautions(output):
+            reason += f" (caution: {', '.join(cautions)})"
+        if status != Status.OK:
+            reason = f"not explained: {_in_flags(status.advice)}"
+        is_explained |= status == Status.OK
+        numbers = (output[key] for key in ("prediction", "local_prediction", "fidelity"))
+        table.add_row(escape(output["name"]), *map(_number, numbers), escape(reason))
     console = Console()
     console.print(table)
     console.print(
-        f"{explanation.num_evaluations} model evaluations for {explanation.num_samples} samples "
-        f"over {len(result.audio.pieces)} components",
+        f"{record['num_evaluations']} model evaluations for {record['num_samples']} samples "
+        f"over {len(names)} components",
         highlight=False,
     )
     console.print(f"report: {result.page}", highlight=False, soft_wrap=True, markup=False)
+    return 0 if is_explained else _fail("no output could be explained; see above.", code=1)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _list_models() -> None:
@@ -161,9 +207,13 @@ def _describe_model(name: str) -> None:
 
     card = dataclasses.asdict(models.card(name))
     console = Console()
+    units = {"sample_rate": " Hz", "patch_seconds": " s"}
     for field, value in card.items():
-        text = ", ".join(value) if isinstance(value, tuple) else value
-        console.print(f"{field.replace('_', ' ')}: {text}", highlight=False, markup=False)
+        if value is None:
+            continue
+        text = ", ".join(value) if isinstance(value, tuple) else f"{value}{units.get(field, '')}"
+        name = field.removesuffix("_seconds").replace("_", " ")
+        console.print(f"{name}: {text}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _fetch(config: FetchConfig) -> None:
@@ -179,7 +229,7 @@ def _fetch(config: FetchConfig) -> None:
 
 @contextlib.contextmanager
 def _progress_bar(task: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with rate and time left, shown once the work takes longer than two seconds."""
+    """A bar with rate and time left after two seconds of work; without a terminal, one line."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -191,7 +241,7 @@ def _progress_bar(task: str) -> Iterator[Callable[[int, int], None]]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
@@ -204,6 +254,8 @@ def _progress_bar(task: str) -> Iterator[Callable[[int, int], None]]:
     row = bar.add_task(task, total=None, rate="compiling")
 
     def tell(done: int, total: int) -> None:
+        if done == 0 and not console.is_terminal:
+            _say(f"{task} with {total:,} evaluations of the model")
         speed = bar.tasks[0].speed
         rate = f"{speed:.0f}/s" if speed else ""
         bar.update(row, completed=done, total=total, rate=rate)
@@ -234,7 +286,13 @@ def _fail(message: str, *, code: int = 2) -> int:
 
 
 def _say(message: str) -> None:
-    sys.stderr.write(f"lime-jax: {' '.join(message.split())}\n")
+    sys.stderr.write(f"lime-jax: {' '.join(_in_flags(message).split())}\n")
+
+
+def _in_flags(message: str) -> str:
+    for name, flag in _FLAGS.items():
+        message = message.replace(name, flag)
+    return message
 
 
 if __name__ == "__main__":

@@ -3,82 +3,24 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-import tyro
 
-from lime_jax import examples, models, report
+from lime_jax import examples, models, options, report
 from lime_jax.audio import io, segment
 from lime_jax.audio.render import hearing
 from lime_jax.audio.segment import SegmentedAudio
+from lime_jax.core.components import recompose
 from lime_jax.core.explain import explain
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.methods import Method, exhaustive, lime
 from lime_jax.errors import AudioError, LimeJaxError, ModelError, unknown_name
+from lime_jax.options import DemoConfig, ExplainConfig
 
 Progress = Callable[[int, int], None]
-Kind = Literal["time", "frequency", "grid", "superpixels", "stems", "stems-time"]
-
-_SEGMENTS = {"time": "10", "frequency": "8", "grid": "6x4", "superpixels": "40", "stems-time": "5"}
-
-
-@dataclasses.dataclass(frozen=True)
-class ExplainConfig:
-    """Explains what made a model say what it said about an audio file.
-
-    Attributes:
-      audio: the file to explain: WAV, FLAC, Ogg Vorbis, Opus or MP3.
-      model: a name from `lime-jax models list`, or package.module:factory for your own.
-      components: what is switched on and off.
-      stems: folder with one audio file per stem; for stems and stems-time.
-      segments: how many times, bands or superpixels; time x frequency for grid. Default: 10 times,
-        8 bands, 6x4, 40 superpixels, or 5 times per stem.
-      fill: what stands where a component is off.
-      num_samples: masks drawn, or exhaustive for all of them; repeated masks are evaluated once.
-      distance: between a mask and the mask of all ones.
-      kernel_width: of the exponential kernel, in units of the distance.
-      alpha: ridge penalty of the surrogate.
-      outputs: top:N for the N highest predictions, or names separated by commas.
-      start: where the excerpt starts, in seconds.
-      duration: of the excerpt, in seconds; to the end if not given.
-      top_k: how many components of positive weight make up the heard explanation.
-      seed: of the masks, and of the fill where it is random.
-      batch_size: inputs in memory at a time; chosen from the memory there is if not given.
-      output_dir: where the report goes; explanation-of-NAME if not given.
-    """
-
-    audio: Annotated[Path, tyro.conf.Positional]
-    model: str = "instrument-tagger"
-    components: Kind = "time"
-    stems: Path | None = None
-    segments: str | None = None
-    fill: str = "zero"
-    num_samples: int | Literal["exhaustive"] = 1000
-    distance: str = "cosine"
-    kernel_width: float = 0.25
-    alpha: float = 1.0
-    outputs: str = "top:3"
-    start: float = 0.0
-    duration: float | None = None
-    top_k: int = 3
-    seed: int = 0
-    batch_size: int | None = None
-    output_dir: Path | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class DemoConfig:
-    """Explains which instruments a small tagger hears in a ten-second song; needs no network.
-
-    Attributes:
-      top_k: how many components of positive weight make up the heard explanation.
-      output_dir: where the report goes.
-    """
-
-    top_k: int = 1
-    output_dir: Path = Path("lime-jax-demo")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,44 +47,35 @@ def explain_file(config: ExplainConfig, *, progress: Progress | None = None) -> 
 
     Args:
       config: what to do; stored in `explanation.json`.
-      progress: called as `progress(done, total)`, in model evaluations.
+      progress: called as `progress(done, total)`, in model evaluations; at first with 0 done.
 
     Raises:
       LimeJaxError: if a file, the model or the folder cannot be used.
       ValueError: if an option is impossible.
     """
-    folder = config.output_dir or Path(f"explanation-of-{config.audio.stem}")
-    _check_options(config)
+    folder = config.output_dir or Path(f"explanation-of-{config.audio.name}")
+    options.check(config)
     report.check_folder(folder)
     method = _method(config)
     model = models.resolve(config.model)
-    known = getattr(model, "output_names", None)
-    if known:
-        _wanted_outputs(config.outputs, tuple(known), np.zeros(len(known)))
     audio = _segmented(config, model)
+    predict = hearing(models.named(model, config.model), audio)
+    names = _output_names(config, model, predict, audio)
+    _wanted_outputs(config.outputs, names, np.zeros(len(names)))
     try:
-        explanation = explain(
-            hearing(model, audio),
-            audio.components,
-            method,
-            key=jax.random.key(config.seed),
-            batch_size=config.batch_size,
-            progress=progress,
-        )
+        explanation = _explained(config, predict, audio, method, progress)
     except (LimeJaxError, ValueError):
         raise
-    except Exception as error:  # whatever the model raises
+    except Exception as error:  # what a device or a callback raises while it runs
         raise ModelError(f"`{config.model}` failed: {type(error).__name__}: {error}") from error
-    prediction = np.asarray(explanation.prediction)
-    names = models.output_names(model, len(prediction))
-    outputs = _wanted_outputs(config.outputs, names, prediction)
+    outputs = _wanted_outputs(config.outputs, names, np.asarray(explanation.prediction))
     page = report.write(
         folder,
         explanation,
         audio,
         output_names=names,
         outputs=outputs,
-        k=config.top_k,
+        top_k=config.top_k,
         title=config.audio.name,
         config=_plain(config),
     )
@@ -151,12 +84,11 @@ def explain_file(config: ExplainConfig, *, progress: Progress | None = None) -> 
 
 def explain_demo(config: DemoConfig, *, progress: Progress | None = None) -> Result:
     """Explains every output of the shipped tagger on the shipped song and writes the report."""
-    _check_top_k(config.top_k)
+    options.check_top_k(config.top_k)
     report.check_folder(config.output_dir)
     song, tagger = examples.song(), examples.tagger()
     audio = segment.by_stems(song.stems, song.names, song.sample_rate)
-    predict = hearing(tagger, audio)
-    explanation = explain(predict, audio.components, exhaustive(), progress=progress)
+    explanation = _explained(None, hearing(tagger, audio), audio, exhaustive(), progress)
     outputs = tuple(range(len(tagger.output_names)))
     page = report.write(
         config.output_dir,
@@ -164,35 +96,52 @@ def explain_demo(config: DemoConfig, *, progress: Progress | None = None) -> Res
         audio,
         output_names=tagger.output_names,
         outputs=outputs,
-        k=config.top_k,
-        title="Which instruments does the tagger hear, and where?",
+        top_k=config.top_k,
+        title="Which instruments does the tagger hear?",
         config=_plain(config),
     )
     return Result(explanation, audio, tagger.output_names, outputs, page)
 
 
-def _check_options(config: ExplainConfig) -> None:
-    _check_top_k(config.top_k)
-    if not 0 <= config.seed < 2**32:
-        raise ValueError(f"`--seed` must lie in [0, 2**32), got {config.seed}.")
-    if config.batch_size is not None and config.batch_size < 1:
-        raise ValueError(f"`--batch-size` must be at least 1, got {config.batch_size}.")
+def _explained(
+    config: ExplainConfig | None,
+    predict: Any,
+    audio: SegmentedAudio,
+    method: Method,
+    progress: Progress | None,
+) -> Explanation:
+    key = jax.random.key(config.seed if config else 0)
+    if progress is not None:
+        counts = lambda key: method.sampler(key, len(audio.pieces)).counts
+        progress(0, jax.eval_shape(counts, key).shape[0])
+    return explain(
+        predict,
+        audio.components,
+        method,
+        key=key,
+        batch_size=config.batch_size if config else None,
+        progress=progress,
+    )
 
 
-def _check_top_k(top_k: int) -> None:
-    if top_k < 1:
-        raise ValueError(f"`--top-k` must be at least 1, got {top_k}.")
+def _output_names(
+    config: ExplainConfig, model: Any, predict: Any, audio: SegmentedAudio
+) -> tuple[str, ...]:
+    """One name per output, found out before any work is done that a wrong name would waste."""
+    everything = recompose(audio.components, jnp.ones(len(audio.pieces), bool))
+    batch = jnp.repeat(everything[None], config.batch_size or 1, axis=0)
+    return models.output_names(model, models.num_outputs(predict, batch, config.model))
 
 
 def _method(config: ExplainConfig) -> Method:
-    options: dict[str, Any] = {
+    parts: dict[str, Any] = {
         "kernel_width": config.kernel_width,
         "distance": config.distance,
         "alpha": config.alpha,
     }
     if config.num_samples == "exhaustive":
-        return exhaustive(**options)
-    return lime(config.num_samples, **options)
+        return exhaustive(**parts)
+    return lime(config.num_samples, **parts)
 
 
 def _segmented(config: ExplainConfig, model: Any) -> SegmentedAudio:
@@ -204,12 +153,8 @@ def _segmented(config: ExplainConfig, model: Any) -> SegmentedAudio:
             f"{config.model} needs at least {shortest / model.sample_rate:.2f} s. Use a longer "
             "excerpt or another model."
         )
-    if config.components in ("stems", "stems-time"):
-        return _by_stems(config, waveform, model)
     if config.stems is not None:
-        raise ValueError(
-            f"`--stems` goes with `--components stems` or `stems-time`, got {config.components}."
-        )
+        return _by_stems(config, config.stems, waveform, model)
     cut = {
         "time": segment.by_time,
         "frequency": segment.by_frequency,
@@ -218,7 +163,7 @@ def _segmented(config: ExplainConfig, model: Any) -> SegmentedAudio:
     }[config.components]
     # Another stream than the masks, which are drawn from the seed itself.
     key_fill = jax.random.fold_in(jax.random.key(config.seed), 1)
-    segments = _num_segments(config)
+    segments = options.num_segments(config)
     return cut(waveform, model.sample_rate, segments, fill=config.fill, key=key_fill)
 
 
@@ -227,39 +172,18 @@ def _excerpt(config: ExplainConfig, model: Any) -> dict[str, Any]:
     return {"start": config.start, "duration": config.duration, "resampler": resampler}
 
 
-def _by_stems(config: ExplainConfig, waveform: np.ndarray, model: Any) -> SegmentedAudio:
-    if config.stems is None:
-        raise ValueError(
-            f"`--components {config.components}` needs `--stems FOLDER`, with one audio file per "
-            "stem."
-        )
-    if config.fill != "zero":
-        raise ValueError(f"`--fill` must be zero for stems, got {config.fill}: off is silent.")
-    names, stems = io.load_stems(config.stems, model.sample_rate, **_excerpt(config, model))
+def _by_stems(
+    config: ExplainConfig, folder: Path, waveform: np.ndarray, model: Any
+) -> SegmentedAudio:
+    names, stems = io.load_stems(folder, model.sample_rate, **_excerpt(config, model))
     try:
         mixed, mixed_names = segment.with_residual(stems, names, waveform)
     except ValueError as error:
-        raise AudioError(f"`{config.stems}` does not go with `{config.audio}`: {error}") from error
+        raise AudioError(f"`{folder}` does not go with `{config.audio}`: {error}") from error
     if config.components == "stems":
-        if config.segments is not None:
-            raise ValueError("`--segments` does not go with stems. Use `--components stems-time`.")
         return segment.by_stems(mixed, mixed_names, model.sample_rate)
-    segments = _num_segments(config)
+    segments = options.num_segments(config)
     return segment.by_stems_and_time(mixed, mixed_names, model.sample_rate, segments)
-
-
-def _num_segments(config: ExplainConfig) -> Any:
-    """A number of segments, or a pair of them for a grid."""
-    text = config.segments or _SEGMENTS[config.components]
-    parts = text.lower().split("x")
-    wanted = 2 if config.components == "grid" else 1
-    if len(parts) != wanted or not all(part.strip().isdecimal() for part in parts):
-        form = "two numbers such as 6x4 (time x frequency)" if wanted == 2 else "one number"
-        raise ValueError(f"`--segments` must be {form} for {config.components}, got {text!r}.")
-    numbers = tuple(int(part) for part in parts)
-    if min(numbers) < 1:
-        raise ValueError(f"`--segments` must be at least 1, got {text!r}.")
-    return numbers if wanted == 2 else numbers[0]
 
 
 def _wanted_outputs(text: str, names: Sequence[str], prediction: np.ndarray) -> tuple[int, ...]:
@@ -271,14 +195,24 @@ def _wanted_outputs(text: str, names: Sequence[str], prediction: np.ndarray) -> 
         # NaN counts as lowest, so that a broken output is not the first one shown.
         order = np.argsort(-np.nan_to_num(prediction, nan=-np.inf), kind="stable")
         return tuple(int(index) for index in order[: int(count)])
-    folded = {name.casefold(): index for index, name in enumerate(names)}
     wanted = [entry.strip() for entry in text.split(",") if entry.strip()]
-    for entry in wanted:
-        if entry.casefold() not in folded:
-            raise LimeJaxError(unknown_name("output", entry, names))
     if not wanted:
         raise ValueError("`--outputs` is empty. Use top:N or names separated by commas.")
-    return tuple(dict.fromkeys(folded[entry.casefold()] for entry in wanted))
+    return tuple(dict.fromkeys(_output_index(entry, names) for entry in wanted))
+
+
+def _output_index(entry: str, names: Sequence[str]) -> int:
+    """Of the output of that name, in another case only where a single one is meant."""
+    if entry in names:
+        return names.index(entry)
+    alike = [name for name in names if name.casefold() == entry.casefold()]
+    if len(alike) > 1:
+        raise LimeJaxError(
+            f"`--outputs` {entry!r} could be {' or '.join(map(repr, alike))}. Write it exactly."
+        )
+    if not alike:
+        raise LimeJaxError(unknown_name("output", entry, names))
+    return names.index(alike[0])
 
 
 def _plain(config: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The command line from end to end: what it writes, and one clear line for everything bad."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import pytest
 import lime_jax as lj
 from lime_jax import cli, examples
 from lime_jax.audio import io
+from lime_jax.errors import AudioError
 
 MODEL = '''
 import jax.numpy as jnp
@@ -33,11 +35,26 @@ class Misshapen(Halves):
     def __call__(self, waveforms):
         return waveforms @ jnp.ones((3, 2))
 
+class Raising(Halves):
+    def __call__(self, waveforms):
+        raise ValueError("boom inside the model")
+
+class Constant(Halves):
+    def __call__(self, waveforms):
+        return jnp.ones((len(waveforms), 2))
+
+class Miscounted(Halves):
+    output_names = ("one", "two", "three")
+
+class Alike(Halves):
+    output_names = ("Rock", "ROCK")
+
 halves = Halves
+raising, constant, miscounted, alike = Raising, Constant, Miscounted, Alike
 misshapen = Misshapen
 def host():
     call = lambda batch: np.sqrt(np.square(batch.reshape(len(batch), 2, -1)).mean(axis=2))
-    return lj.host_model(call, sample_rate=8000, output_names=Halves.output_names)
+    return lj.host_model(call, sample_rate=8000)
 def broken_host():
     return lj.host_model(broken, sample_rate=8000)
 '''
@@ -86,15 +103,17 @@ def test_explains_every_kind_of_component(kind, case, place, capsys):
     if num_components is not None:
         assert len(record["components"]) == num_components
     assert (place / "out" / "report.html").exists()
-    assert (place / "out" / "top-highlight.wav").exists()
+    assert (place / "out" / "1-second-half-top-highlight.wav").exists()
     assert "second half" in capsys.readouterr().out
 
 
 def test_reports_the_evaluations_really_made(place, capsys):
     arguments = ["--model", "my_model:halves", "--segments", "4", "--num-samples", "70000"]
     assert run("explain", "song.wav", *arguments) == 0
-    assert "16 model evaluations for 70000 samples" in capsys.readouterr().out
-    record = json.loads((place / "explanation-of-song" / "explanation.json").read_text("utf-8"))
+    told = capsys.readouterr()
+    assert "16 model evaluations for 70000 samples" in told.out
+    assert told.err == "lime-jax: explaining song.wav with 16 evaluations of the model\n"
+    record = json.loads((place / "explanation-of-song.wav" / "explanation.json").read_text("utf-8"))
     assert (record["num_samples"], record["num_evaluations"]) == (70_000, 16)
 
 
@@ -109,9 +128,10 @@ def test_a_host_model_is_explained_like_a_traced_one(place):
         for name in ("halves", "host")
     )
     np.testing.assert_allclose(one["coefficients"], other["coefficients"], atol=1e-6)
+    assert (one["name"], other["name"]) == ("second half", "output 1")
 
 
-def test_the_same_seed_gives_the_same_record(place):
+def test_the_same_seed_gives_the_same_record(place, capsys):
     coefficients = []
     for folder in ("a", "b"):
         arguments = ["--model", "my_model:halves", "--segments", "12", "--fill", "noise"]
@@ -119,6 +139,16 @@ def test_the_same_seed_gives_the_same_record(place):
         record = json.loads((place / folder / "explanation.json").read_text("utf-8"))
         coefficients.append(record["outputs"][0]["coefficients"])
     assert coefficients[0] == coefficients[1]
+    assert "±" in capsys.readouterr().out
+
+
+def test_nothing_explained_is_no_success(place, capsys):
+    arguments = ["--model", "my_model:constant", "--segments", "3", "--output-dir", "out"]
+    assert run("explain", "song.wav", *arguments) == 1
+    told = capsys.readouterr()
+    assert "no output could be explained" in told.err
+    assert "not explained" in told.out and "`--fill`" in told.out
+    assert (place / "out" / "report.html").exists()
 
 
 BAD = {
@@ -136,15 +166,41 @@ BAD = {
         ["explain", "song.wav", "--model", "my_model:halves", "--fill", "men"],
         "'mean'",
     ),
+    "a fill that shifts a waveform": (
+        ["explain", "song.wav", "--fill", "minimum"],
+        "`--fill` must be zero, mean, noise or shuffle",
+    ),
+    "samples that are no number": (
+        ["explain", "song.wav", "--num-samples", "abc"],
+        "--num-samples: must be a whole number or exhaustive, got 'abc'.",
+    ),
+    "an unknown command": (["explian", "song.wav"], "demo, explain, models"),
+    "more names than outputs": (
+        ["explain", "song.wav", "--model", "my_model:miscounted"],
+        "3 entries, but the model returns 2 outputs",
+    ),
+    "an output in two cases": (
+        ["explain", "song.wav", "--model", "my_model:alike", "--outputs", "rock"],
+        "could be 'Rock' or 'ROCK'",
+    ),
+    "an output that a model without names lacks": (
+        ["explain", "song.wav", "--model", "my_model:host", "--outputs", "output 2"],
+        "'output 1'",
+    ),
+    "a model that raises": (
+        ["explain", "song.wav", "--model", "my_model:raising", "--components", "grid"],
+        "`my_model:raising` failed: ValueError: boom inside the model",
+    ),
     "an unknown distance": (["explain", "song.wav", "--distance", "cosin"], "'cosine'"),
     "too many components for all masks": (
         ["explain", "song.wav", "--model", "my_model:halves", "--segments", "30",
          "--num-samples", "exhaustive"],
-        "1,073,741,824 masks",
+        "1,073,741,824 masks, too many to evaluate all (at most 20 components, 1,048,576 masks). "
+        "Use `--num-samples N`",
     ),
     "more segments than samples": (
         ["explain", "song.wav", "--model", "my_model:halves", "--segments", "20000"],
-        "20000",
+        "`--segments` must lie between",
     ),
     "segments that are none": (
         ["explain", "song.wav", "--model", "my_model:halves", "--segments", "2x2"],
@@ -165,7 +221,7 @@ BAD = {
     ),
     "an excerpt beyond the end": (
         ["explain", "song.wav", "--model", "my_model:halves", "--start", "99"],
-        "song.wav",
+        "Choose `--start` and `--duration`",
     ),
     "a broken model": (["explain", "song.wav", "--model", "my_model:broken_host"], "no such layer"),
     "a broken traced model": (
@@ -175,8 +231,11 @@ BAD = {
     "an impossible seed": (["explain", "song.wav", "--seed", "99999999999999999999"], "`--seed`"),
     "no top component": (["explain", "song.wav", "--top-k", "0"], "`--top-k`"),
     "an empty batch": (["explain", "song.wav", "--batch-size", "0"], "`--batch-size`"),
-    "a kernel without width": (["explain", "song.wav", "--kernel-width", "nan"], "`kernel_width`"),
-    "a negative penalty": (["explain", "song.wav", "--alpha", "-1"], "`alpha`"),
+    "a kernel without width": (
+        ["explain", "song.wav", "--kernel-width", "nan"],
+        "`--kernel-width`",
+    ),
+    "a negative penalty": (["explain", "song.wav", "--alpha", "-1"], "`--alpha`"),
     "a module that is not there": (["explain", "song.wav", "--model", "no.such:model"], "no.such"),
     "one sample": (
         ["explain", "song.wav", "--model", "my_model:halves", "--num-samples", "1"],
@@ -184,7 +243,7 @@ BAD = {
     ),
     "samples beyond counting": (
         ["explain", "song.wav", "--model", "my_model:halves", "--num-samples", "99999999999"],
-        "`num_samples`",
+        "`--num-samples`",
     ),
     "a foreign folder": (
         ["explain", "song.wav", "--model", "my_model:halves", "--output-dir", "stems"],
@@ -220,6 +279,27 @@ def test_help_names_units_and_defaults(capsys):
     assert run("explain", "--help") == 0
     text = re.sub(r"\s+", " ", re.sub(r"[│╭╮╰╯─]", " ", capsys.readouterr().out))
     assert "in seconds" in text and "default: 1000" in text
+    assert "{cosine,l2,hamming}" in text and "{None}" not in text
+    assert run("--help") == 0
+    assert "LIME_JAX_TRACEBACK=1" in capsys.readouterr().out
+
+
+def test_says_its_version(capsys):
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"lime-jax {importlib.metadata.version('lime-jax')}\n"
+
+
+def test_where_an_error_comes_from_is_shown_on_request(place, monkeypatch):
+    monkeypatch.setenv("LIME_JAX_TRACEBACK", "1")
+    with pytest.raises(AudioError, match="does not exist"):
+        run("explain", "nothing.wav", "--model", "my_model:halves")
+
+
+def test_outputs_are_found_in_their_own_case_first(place):
+    arguments = ["--model", "my_model:alike", "--outputs", "ROCK", "--num-samples", "50"]
+    assert run("explain", "song.wav", *arguments, "--output-dir", "out") == 0
+    record = json.loads((place / "out" / "explanation.json").read_text("utf-8"))
+    assert [output["name"] for output in record["outputs"]] == ["ROCK"]
 
 
 def test_models_are_listed_and_described(capsys):
@@ -227,7 +307,9 @@ def test_models_are_listed_and_described(capsys):
     assert "msd-musicnn" in capsys.readouterr().out
     assert run("models", "info", "mtt-vgg") == 0
     text = capsys.readouterr().out
-    assert "licence: ISC" in text and "choral" in text
+    assert "licence: ISC" in text and "choral" in text and "sample rate: 16000 Hz" in text
+    assert run("models", "info", "instrument-tagger") == 0
+    assert "None" not in capsys.readouterr().out
 
 
 def test_the_demo_shows_every_instrument_as_the_reason_for_its_own_tag(tmp_path, capsys):

@@ -28,6 +28,8 @@ _CONTAINERS = frozenset("WAV WAVEX RF64 W64 AIFF CAF AU FLAC OGG MP3".split())
 # After a seek, Opus came out wrong for 0.7 s and MP3 for some 10 ms.
 _BUILT_ON_EARLIER_FRAMES = ("OPUS", "MPEG_LAYER_III")
 _LOUDEST = 2.0**31
+# 32 unrelated channels still average to 18 % of their level.
+_CANCELLED = 0.01
 _UNKNOWN_LENGTH = 2**62
 _BLOCK = 2**16
 
@@ -172,17 +174,28 @@ def _span(source: Source, start: float, duration: float | None) -> tuple[int, in
 
 def _mono_blocks(source: Source, first: int, count: int) -> Iterator[Waveform]:
     done, num_broken, first_broken = 0, 0, 0
+    energy, energy_of_mean = 0.0, 0.0
     for block in _blocks(source, first, count):
         usable = (np.abs(block) < _LOUDEST).all(axis=1)
         if not usable.all():
             first_broken = first_broken if num_broken else first + done + int(usable.argmin())
             num_broken += int((~usable).sum())
-        yield np.where(usable, block.T, 0.0).mean(axis=0, dtype=np.float64).astype(np.float32)
+        channels = np.where(usable, block.T, 0.0).astype(np.float64)
+        mean = channels.mean(axis=0)
+        energy += float(np.square(channels).mean(axis=0).sum())
+        energy_of_mean += float(np.square(mean).sum())
+        yield mean.astype(np.float32)
         done += len(block)
     if num_broken:
+        broken = "1 sample that is" if num_broken == 1 else f"{num_broken} samples that are"
         raise AudioError(
-            f"`{source.path}` holds {num_broken} samples that are NaN, infinite or absurdly large, "
-            f"the first at index {first_broken}. Export it again, or choose another excerpt."
+            f"`{source.path}` holds {broken} NaN, infinite or absurdly large, the first at index "
+            f"{first_broken}. Export it again, or choose another excerpt."
+        )
+    if energy_of_mean < _CANCELLED**2 * energy:
+        raise AudioError(
+            f"`{source.path}` has {source.sound.channels} channels that cancel when mixed to mono, "
+            "as in opposite phase. Export one of them, or turn the phase of one around."
         )
 
 

@@ -9,6 +9,9 @@ from lime_jax.errors import unknown_name
 
 FILLS = ("zero", "minimum", "mean", "noise", "shuffle")
 
+WAVEFORM_FILLS = ("zero", "mean", "noise", "shuffle")
+"""The lowest sample of a waveform is no quiet: it would be a constant offset at full swing."""
+
 _FIXED = {"zero": fills.zero, "minimum": fills.minimum, "mean": fills.mean}
 
 
@@ -18,12 +21,28 @@ def waveform_fill(
     """The named fill of a waveform; noise is white and as loud (RMS) as the waveform.
 
     Raises:
-      ValueError: for an unknown name, or noise and shuffle without a key.
+      ValueError: for an unknown name, "minimum", or noise and shuffle without a key.
     """
+    check_waveform_fill(name)
     if name == "noise":
         level = jnp.sqrt(jnp.mean(jnp.square(waveform)))
         return level * fills.noise(waveform, key=_needed(key, name))
     return _common_fill(name, waveform, key)
+
+
+def check_waveform_fill(name: str) -> None:
+    """Refuses fills that mean nothing for a waveform.
+
+    Raises:
+      ValueError: for an unknown name or "minimum".
+    """
+    if name == "minimum":
+        raise ValueError(
+            "`fill` must be zero, mean, noise or shuffle for a waveform cut in time, got "
+            "'minimum', which suits spectrograms: frequency, grid and superpixels."
+        )
+    if name not in FILLS:
+        raise ValueError(unknown_name("`fill`", name, WAVEFORM_FILLS))
 
 
 def spectrogram_fill(

@@ -21,7 +21,8 @@ AUDIO_SUFFIXES = frozenset(
     ".aac .aif .aiff .au .caf .flac .m4a .mp3 .mp4 .oga .ogg .opus .rf64 .w64 .wav .wma".split()
 )
 
-_SILENCE = 1e-6
+# Between the extremes; both at -90 dBFS, below which 16 bits hold nothing but dither.
+_SILENCE = 2 * 10 ** (-90 / 20)
 _BLOCK = 2**16
 
 _ENCODERS = {
@@ -67,7 +68,8 @@ def load(
 
     Raises:
       AudioError: if the file is missing, empty, not a regular file, not audio, truncated or
-        damaged, too long, shorter than the excerpt, silent, or holds NaN.
+        damaged, too long, shorter than the excerpt, silent, of channels that cancel, or holds
+        NaN.
       ValueError: for an impossible `sample_rate`, `start` or `duration`.
     """
     with decode.opened(Path(path)) as source:

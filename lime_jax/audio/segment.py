@@ -22,8 +22,8 @@ from lime_jax.core.components import (
     recompose,
 )
 
-Waveform = Float[Array | np.ndarray, " num_samples"]
-Stems = Float[Array | np.ndarray, "num_stems num_samples"]
+Waveform = Float[Array | np.ndarray, " num_samples"] | Sequence[float]
+Stems = Float[Array | np.ndarray, "num_stems num_samples"] | Sequence[Sequence[float]]
 MaybeKey = Key[Array, ""] | None
 
 RESIDUAL_LEVEL = 1e-3
@@ -94,7 +94,7 @@ def by_time(
       waveform: `(num_samples,)`.
       sample_rate: in Hz.
       num_segments: how many times.
-      fill: "zero", "minimum", "mean", "noise" or "shuffle", see `lime_jax.audio.filling`.
+      fill: "zero", "mean", "noise" or "shuffle", see `lime_jax.audio.filling`.
       key: for noise and shuffle.
 
     Raises:
@@ -266,7 +266,9 @@ def by_stems_and_time(
 
 
 def with_residual(
-    stems: Stems, names: Sequence[str], mix: Float[Array | np.ndarray, " mix_samples"]
+    stems: Stems,
+    names: Sequence[str],
+    mix: Float[Array | np.ndarray, " mix_samples"] | Sequence[float],
 ) -> tuple[Float[Array, "num_stems_or_one_more shortest"], tuple[str, ...]]:
     """Adds what the stems lack of the mixture as a further stem called "residual".
 
@@ -281,6 +283,7 @@ def with_residual(
     Raises:
       ValueError: if stems and mixture differ more in length.
     """
+    stems, mix = _checked_stems(stems, names), _checked_waveform(mix)
     difference = abs(stems.shape[1] - mix.shape[0])
     if difference > STEM_TOLERANCE:
         raise ValueError(
@@ -288,8 +291,7 @@ def with_residual(
             "samples. Take the same excerpt of both."
         )
     num_samples = min(stems.shape[1], mix.shape[0])
-    stems = jnp.asarray(stems, jnp.float32)[:, :num_samples]
-    mix = jnp.asarray(mix, jnp.float32)[:num_samples]
+    stems, mix = stems[:, :num_samples], mix[:num_samples]
     residual = mix - stems.sum(axis=0)
     if _rms(residual) <= RESIDUAL_LEVEL * _rms(mix):
         return stems, tuple(names)
@@ -319,22 +321,24 @@ def _summed(
 
 
 def _checked_stems(stems: Stems, names: Sequence[str]) -> Float[Array, "num_stems num_samples"]:
+    stems = jnp.asarray(stems, jnp.float32)
     if stems.ndim != 2 or stems.shape[0] != len(names) or len(set(names)) < len(names):
         raise ValueError(
             f"`names` must hold a different name for each stem, got {len(names)} names "
             f"({', '.join(names)}) for stems of shape {stems.shape}. Stems have shape (num_stems, "
             "num_samples)."
         )
-    return jnp.asarray(stems, jnp.float32)
+    return stems
 
 
 def _checked_waveform(waveform: Waveform) -> Float[Array, " num_samples"]:
+    waveform = jnp.asarray(waveform, jnp.float32)
     if waveform.ndim != 1 or waveform.shape[0] == 0:
         raise ValueError(
             f"`waveform` must have shape (num_samples,) and hold a sample, got {waveform.shape}. "
             "Mix to mono first."
         )
-    return jnp.asarray(waveform, jnp.float32)
+    return waveform
 
 
 def _segments(size: int, num_segments: int, what: str) -> Int[Array, " size"]:

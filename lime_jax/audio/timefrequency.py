@@ -72,8 +72,8 @@ def bands(view: View, num_bands: int) -> Int[np.ndarray, " num_bins"]:
     if not 1 <= num_bands <= most:
         raise ValueError(
             f"`num_segments` must be between 1 and {most} in frequency, so that each mel band "
-            f"holds a bin of the STFT with `n_fft` = {view.n_fft}, got {num_bands}. Use fewer "
-            "bands or a longer `n_fft`."
+            f"holds a bin of the STFT with its window of {view.n_fft} samples, got {num_bands}. "
+            "Use fewer bands."
         )
     return _band_of_bins(view, num_bands)
 

@@ -6,7 +6,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lime_jax.errors import ModelError
+import jax
+import numpy as np
+from jaxtyping import Array, Inexact
+
+from lime_jax.core.host import HostModel
+from lime_jax.core.predictor import checked_outputs
+from lime_jax.core.pytree import pytree, static
+from lime_jax.errors import LimeJaxError, ModelError
 from lime_jax.models import registry
 
 
@@ -40,21 +47,72 @@ def resolve(spec: str) -> Any:
     return model
 
 
+def named(model: Any, name: str) -> Any:
+    """The same model; whatever it raises becomes a `ModelError` that blames it by name."""
+    return model if isinstance(model, HostModel) else _Named(model, name)
+
+
+def num_outputs(predict: Any, inputs: Inexact[Array, "batch ..."], name: str) -> int:
+    """How many outputs a model has, from its shapes alone; a host model is called once.
+
+    Args:
+      predict: what `lime_jax.explain` takes.
+      inputs: a batch as `predict` takes it.
+      name: of the model, for messages.
+
+    Raises:
+      ModelError: if the model fails or does not return one row per input.
+    """
+    if isinstance(predict, HostModel):
+        return predict(np.asarray(inputs)).shape[1]
+    judge = lambda batch: checked_outputs(predict(batch), len(batch))
+    try:
+        return jax.eval_shape(judge, inputs).shape[1]
+    except ValueError as error:
+        raise ModelError(str(error).replace("`predict`", f"`{name}`")) from error
+
+
 def output_names(model: Any, num_outputs: int) -> tuple[str, ...]:
     """The names of a model's outputs; "output 0", "output 1" … if it has none.
 
     Raises:
-      ModelError: if it names more or fewer than it has.
+      ModelError: if it names more or fewer than it has, or two alike.
     """
-    names = getattr(model, "output_names", None)
-    if names is None:
+    given = getattr(model, "output_names", None)
+    names = () if given is None else tuple(str(name) for name in given)
+    if not names:
         return tuple(f"output {index}" for index in range(num_outputs))
     if len(names) != num_outputs:
         raise ModelError(
             f"`output_names` of {_kind(model)} has {len(names)} entries, but the model returns "
             f"{num_outputs} outputs. Name each output once."
         )
-    return tuple(str(name) for name in names)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ModelError(
+            f"`output_names` of {_kind(model)} has {twice!r} more than once. Give every output a "
+            "name of its own."
+        )
+    return names
+
+
+@pytree
+class _Named:
+    """A model that is blamed by name for what it raises."""
+
+    model: Any
+    name: str = static()
+
+    def __call__(self, inputs: Any) -> Any:
+        try:
+            return self.model(inputs)
+        except LimeJaxError:
+            raise
+        except Exception as error:  # whatever the user's code raises
+            hint = ""
+            if isinstance(error, jax.errors.TracerArrayConversionError):
+                hint = " Wrap a model that is not JAX in `lime_jax.host_model`."
+            raise ModelError(f"`{self.name}` failed: {_told(error)}{hint}") from error
 
 
 def _find_factory(spec: str) -> Any:
@@ -99,4 +157,6 @@ def _kind(value: Any) -> str:
 
 
 def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    """Its type and the first line of what it says; JAX says pages."""
+    first, *_ = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {first}"

@@ -16,7 +16,6 @@ from lime_jax.report.plots import picture
 from lime_jax.report.wording import label
 
 _PAGE = "report.html"
-_HIGHLIGHT = "top-highlight.wav"
 
 
 def write(
@@ -26,14 +25,15 @@ def write(
     *,
     output_names: Sequence[str],
     outputs: Sequence[int] | None = None,
-    k: int = 3,
+    top_k: int = 3,
     title: str = "",
     config: Any = None,
 ) -> Path:
     """Writes `report.html`, `explanation.json`, a picture per output and the heard explanation.
 
-    `top-highlight.wav` is the component of largest positive weight for the first output,
-    `top-3.wav` the sum of the `k` largest; they are left out where no weight is positive.
+    For the first output, here number 3 called "drums", `3-drums-top-highlight.wav` is the component
+    of largest positive weight, `3-drums-top-2.wav` the sum of the `top_k` = 2 largest; they are
+    left out where no weight is positive.
 
     Args:
       folder: created with its parents; replaced if it is empty or holds an earlier report.
@@ -42,7 +42,7 @@ def write(
       output_names: one per output of the model.
       outputs: indices of the outputs to explain, the first one first. None means the three with
         the highest prediction.
-      k: how many components of positive weight make up the heard explanation.
+      top_k: how many components of positive weight make up the heard explanation.
       title: of the page.
       config: what produced the explanation, a dataclass or mapping of plain values; stored as is.
 
@@ -55,12 +55,12 @@ def write(
     """
     check_folder(folder)
     record = records.to_json(
-        explanation, audio, output_names=output_names, outputs=outputs, k=k, title=title,
-        config=config,
+        explanation, audio, output_names=output_names, outputs=outputs, top_k=top_k,
+        title=title, config=config,
     )  # fmt: skip
     labels = [label(component, record["audio"]) for component in record["components"]]
     pictures = {
-        _picture_name(output): picture(output, labels, audio) for output in record["outputs"]
+        f"{_stem(output)}.png": picture(output, labels, audio) for output in record["outputs"]
     }
     sounds = _sounds(record, audio)
     record = _with_files(record, list(pictures), list(sounds))
@@ -87,17 +87,19 @@ def _with_files(
     }
 
 
-def _picture_name(output: Mapping[str, Any]) -> str:
-    return f"{output['index']}-{slug(output['name'])}.png"
+def _stem(output: Mapping[str, Any]) -> str:
+    """What the file names of an output begin with."""
+    return f"{output['index']}-{slug(output['name'])}"
 
 
 def _sounds(record: Mapping[str, Any], audio: SegmentedAudio) -> dict[str, bytes]:
     """Sound files of the first output, by name."""
-    top = record["outputs"][0]["top_components"]
+    first = record["outputs"][0]
+    top = first["top_components"]
     if not top:
         return {}
     masks = [tracks.mask_of(chosen, len(audio.pieces)) for chosen in (top[:1], top)]
-    names = (_HIGHLIGHT, f"top-{record['k']}.wav")
+    names = [f"{_stem(first)}-{end}.wav" for end in ("top-highlight", f"top-{record['top_k']}")]
     waveforms = zip(names, tracks.rendered(audio, masks), strict=True)
     return {name: io.encode(waveform, audio.sample_rate, "wav") for name, waveform in waveforms}
 

@@ -37,6 +37,7 @@ def page(
         record=record,
         title=record["title"] or "Why did the model say that?",
         facts=_facts(record),
+        procedure=wording.procedure(record["outputs"]),
         settings=dumps({"config": record["config"], "versions": record["versions"]}),
         sections=[
             _section(output, labels, picture, choices, ids)
@@ -92,7 +93,7 @@ def _facts(record: Mapping[str, Any]) -> list[str]:
     evaluations, samples = record["num_evaluations"], record["num_samples"]
     return [
         f"{audio['duration']:.4g} s of audio at {audio['sample_rate'] / 1000:g} kHz",
-        wording.parts(len(record["components"]), audio["kind"]),
+        wording.parts(len(record["components"]), audio["components"]),
         f"{evaluations:,} evaluations of the model for {samples:,} samples",
     ]
 

@@ -13,12 +13,12 @@ import jax
 import numpy as np
 
 from lime_jax.audio.segment import SegmentedAudio
+from lime_jax.core import readout
 from lime_jax.core.explanation import Explanation, Status
-from lime_jax.core.readout import top_k
 from lime_jax.errors import LimeJaxError
 
 FORMAT = "lime-jax explanation"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE_NAME = "explanation.json"
 
 _NUM_OUTPUTS = 3
@@ -30,7 +30,7 @@ def to_json(
     *,
     output_names: Sequence[str],
     outputs: Sequence[int] | None = None,
-    k: int = 3,
+    top_k: int = 3,
     title: str = "",
     config: Any = None,
 ) -> dict[str, Any]:
@@ -42,16 +42,17 @@ def to_json(
       output_names: one per output of the model.
       outputs: indices of the outputs to report, the first one first. None means the three with
         the highest prediction.
-      k: how many components of positive weight make up the heard explanation.
+      top_k: how many components of positive weight make up the heard explanation.
       title: of the report.
       config: what produced the explanation: a dataclass or mapping of plain values.
 
     Raises:
       ValueError: if the arguments do not belong together.
     """
-    _check_shapes(explanation, audio, output_names, k)
+    _check_shapes(explanation, audio, output_names, top_k)
     prediction = np.asarray(explanation.prediction)
     chosen = _chosen_outputs(prediction, outputs)
+    device = jax.devices()[0]
     return {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
@@ -62,12 +63,13 @@ def to_json(
             "jax": jax.__version__,
             "numpy": np.__version__,
         },
+        "device": {"platform": device.platform, "kind": device.device_kind},
         "audio": _audio_facts(audio),
         "num_samples": explanation.num_samples,
         "num_evaluations": explanation.num_evaluations,
-        "k": k,
+        "top_k": top_k,
         "components": [_component(i, piece) for i, piece in enumerate(audio.pieces)],
-        "outputs": [_output(explanation, index, output_names[index], k) for index in chosen],
+        "outputs": [_output(explanation, index, output_names[index], top_k) for index in chosen],
         "predictions": [
             {"index": index, "name": name, "prediction": _number(prediction[index])}
             for index, name in enumerate(output_names)
@@ -110,7 +112,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def _check_shapes(
-    explanation: Explanation, audio: SegmentedAudio, output_names: Sequence[str], k: int
+    explanation: Explanation, audio: SegmentedAudio, output_names: Sequence[str], top_k: int
 ) -> None:
     shape = np.shape(explanation.coefficients)
     if len(shape) != 2:
@@ -128,8 +130,10 @@ def _check_shapes(
             f"`output_names` must name {shape[0]} outputs, got {len(output_names)} names. Pass one "
             "name per output of the model."
         )
-    if k < 1:
-        raise ValueError(f"`k` must be at least 1, got {k}. Choose how many components to hear.")
+    if top_k < 1:
+        raise ValueError(
+            f"`top_k` must be at least 1, got {top_k}. Choose how many components to hear."
+        )
 
 
 def _chosen_outputs(prediction: np.ndarray, outputs: Sequence[int] | None) -> list[int]:
@@ -153,7 +157,7 @@ def _audio_facts(audio: SegmentedAudio) -> dict[str, Any]:
         "duration": num_samples / audio.sample_rate,
         "num_samples": num_samples,
         "sample_rate": audio.sample_rate,
-        "kind": audio.kind,
+        "components": audio.kind,
         "n_fft": audio.n_fft,
     }
 
@@ -163,12 +167,12 @@ def _component(index: int, piece: Any) -> dict[str, Any]:
     return {"id": index, "name": piece.name, "source": piece.source, **extent}
 
 
-def _output(explanation: Explanation, index: int, name: str, k: int) -> dict[str, Any]:
+def _output(explanation: Explanation, index: int, name: str, num_top: int) -> dict[str, Any]:
     def number(values: Any) -> float | None:
         return _number(np.asarray(values)[index])
 
     status = Status(int(np.asarray(explanation.status)[index]))
-    top = top_k(explanation, index, k)[0].tolist() if status is Status.OK else []
+    top = readout.top_k(explanation, index, num_top)[0].tolist() if status is Status.OK else []
     return {
         "index": index,
         "name": name,

@@ -74,6 +74,18 @@ def parts(num_components: int, kind: str) -> str:
     return f"{num_components} {noun}"
 
 
+def procedure(outputs: Sequence[Mapping[str, Any]]) -> str:
+    """How parts of the sound were removed; without standard errors nothing was left to chance.
+
+    Args:
+      outputs: those in the record.
+    """
+    explained = [output for output in outputs if output["status"] == Status.OK.name]
+    if explained and not any(error for output in explained for error in output["std_error"]):
+        return "Parts of the sound were removed in every combination"
+    return "Parts of the sound were removed many times at random"
+
+
 def headline(output: Mapping[str, Any], labels: Sequence[str]) -> str:
     """The answer for one output in one or two sentences.
 
@@ -116,17 +128,41 @@ def warnings(output: Mapping[str, Any]) -> list[str]:
     if output["status"] != Status.OK.name:
         return [f"Do not read these weights: {Status[output['status']].advice}"]
     found = []
-    if output["fidelity"] is None or output["fidelity"] < _FAIR:
+    if _has_low_fidelity(output):
         found.append(
             "Low fidelity: the model does not simply add up these components, so the weights "
             "describe it poorly. Try other components, or fewer and larger ones."
         )
     if _is_noise(output):
         found.append(
-            "The largest weight is within twice its standard error of zero. Use more samples, or "
-            "fewer components."
+            "The largest positive weight is within twice its standard error of zero. Use more "
+            "samples, or fewer components."
         )
     return found
+
+
+def cautions(output: Mapping[str, Any]) -> list[str]:
+    """`warnings` of an explained output in two or three words each, for a line of a table."""
+    found = {"low fidelity": _has_low_fidelity(output), "within noise": _is_noise(output)}
+    return [name for name, applies in found.items() if applies]
+
+
+def because(output: Mapping[str, Any], names: Sequence[str]) -> str:
+    """The top components with their weights and, where masks were drawn, standard errors.
+
+    Example:
+      >>> output = {"top_components": [1], "coefficients": [0.0, 0.5], "std_error": [0.0, 0.02]}
+      >>> because(output, ["bass", "drums"])
+      'drums +0.500 ±0.020'
+    """
+    weights = signed(output["coefficients"])
+    margins = errors(output["std_error"], output["coefficients"])
+
+    def told(i: int) -> str:
+        margin = margins[i].removeprefix("±").replace(" ", "") if output["std_error"][i] else ""
+        return f"{names[i]} {weights[i]}" + (f" ±{margin}" if margin else "")
+
+    return ", ".join(map(told, output["top_components"]))
 
 
 def silence(output: Mapping[str, Any]) -> str:
@@ -138,10 +174,16 @@ def silence(output: Mapping[str, Any]) -> str:
     return "There is no sound that explains this score, because no weight is positive."
 
 
+def _has_low_fidelity(output: Mapping[str, Any]) -> bool:
+    return output["fidelity"] is None or output["fidelity"] < _FAIR
+
+
 def _is_noise(output: Mapping[str, Any]) -> bool:
-    pairs = zip(output["coefficients"], output["std_error"], strict=True)
-    largest, error = max(((abs(w or 0.0), e or 0.0) for w, e in pairs))
-    return error > 0 and largest < 2 * error
+    """Whether the weight that the headline names may as well be zero."""
+    if not output["top_components"]:
+        return False
+    best = output["top_components"][0]
+    return output["coefficients"][best] < 2 * (output["std_error"][best] or 0.0)
 
 
 def _error(value: float | None, form: str) -> str:

@@ -370,11 +370,30 @@ class TestBadFiles:
             io.load(path)
         assert len(io.load(path, duration=4.0)) == 4 * RATE
 
-    @pytest.mark.parametrize("level", [0.0, 0.25])
-    def test_silence_and_a_constant_are_refused(self, make, level):
-        path = make("silent.wav", np.full(RATE, level))
+    def test_a_single_broken_sample_is_one(self, make):
+        path = make("broken.wav", np.r_[tone(), np.nan], subtype="FLOAT")
+        with pytest.raises(AudioError, match=r"holds 1 sample that is NaN.*at index"):
+            io.load(path)
+
+    @pytest.mark.parametrize(("level", "dither"), [(0.0, 0.0), (0.25, 0.0), (0.0, 2e-5)])
+    def test_silence_and_a_constant_are_refused(self, make, level, dither):
+        noise = dither * np.random.default_rng(0).uniform(-1, 1, RATE)
+        path = make("silent.wav", level + noise, subtype="FLOAT")
         with pytest.raises(AudioError, match=r"silent.wav` is silent from 0.25 s to 0.75 s"):
             io.load(path, start=0.25, duration=0.5)
+
+    @pytest.mark.parametrize("noise", [0.0, 1e-4])
+    def test_channels_that_cancel_are_refused(self, make, noise):
+        left = tone()
+        rest = noise * np.random.default_rng(0).standard_normal(len(left))
+        path = make("opposite.wav", np.stack([left, rest - left], axis=1), subtype="FLOAT")
+        with pytest.raises(AudioError, match=r"opposite.wav` has 2 channels that cancel"):
+            io.load(path)
+
+    def test_a_channel_of_its_own_is_kept(self, make):
+        left = tone()
+        path = make("left.wav", np.stack([left, 0 * left], axis=1), subtype="FLOAT")
+        np.testing.assert_allclose(io.load(path), left / 2, atol=1e-6)
 
     def test_levels_beyond_full_scale_are_kept(self, make):
         path = make("hot.wav", 80 * tone(), subtype="FLOAT")

@@ -161,8 +161,11 @@ class TestNames:
 
 
 class TestFills:
-    @pytest.mark.parametrize("fill", filling.FILLS)
-    @pytest.mark.parametrize("name", ["time", "grid"])
+    @pytest.mark.parametrize(
+        ("name", "fill"),
+        [("time", fill) for fill in filling.WAVEFORM_FILLS]
+        + [("grid", fill) for fill in filling.FILLS],
+    )
     def test_all_off_is_the_fill_and_all_on_the_input(self, getkey, name, fill):
         audio = FILLED[name](fill=fill, key=getkey())
         components = audio.components
@@ -186,7 +189,6 @@ class TestFills:
         spectrogram = np.asarray(segment.by_frequency(MIX, RATE, 2).components.sources[0])
         magnitude = np.abs(spectrogram)
         for fill, signal, expected in [
-            (filling.waveform_fill("minimum", jnp.asarray(MIX), None), MIX, MIX.min()),
             (filling.waveform_fill("mean", jnp.asarray(MIX), None), MIX, MIX.mean()),
             (
                 filling.spectrogram_fill("minimum", jnp.asarray(spectrogram), None),
@@ -300,6 +302,7 @@ class TestStems:
 
 MISTAKES = {
     "fill": (lambda: segment.by_time(MIX, RATE, 3, fill="zeros"), "`fill` 'zeros'.*'zero'"),
+    "offset": (lambda: segment.by_time(MIX, RATE, 3, fill="minimum"), "suits spectrograms"),
     "spectral fill": (lambda: segment.by_grid(MIX, RATE, (2, 2), fill="nois"), "'noise'"),
     "key": (lambda: segment.by_time(MIX, RATE, 3, fill="noise"), "`key` is missing"),
     "samples": (
@@ -331,6 +334,15 @@ def test_mistakes_are_explained(name):
     mistake, message = MISTAKES[name]
     with pytest.raises(ValueError, match=message):
         mistake()
+
+
+def test_lists_are_taken_as_arrays():
+    stems = [[0.1, 0.2, 0.3], [0.0, -0.1, 0.2]]
+    audio = segment.by_stems(stems, ("a", "b"), RATE)
+    np.testing.assert_allclose(audio.waveform, [0.1, 0.1, 0.5], atol=1e-7)
+    mixed, names = segment.with_residual(stems, ("a", "b"), [0.1, 0.1, 1.0])
+    assert mixed.shape == (3, 3) and names == ("a", "b", "residual")
+    assert len(segment.by_time([0.1, 0.2, 0.3], RATE, 3).pieces) == 3
 
 
 def test_the_most_bands_all_hold_a_bin():

@@ -3,8 +3,11 @@
 import sys
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
+import lime_jax as lj
 from lime_jax import models
 from lime_jax.errors import ModelError
 
@@ -91,9 +94,39 @@ def test_other_names_are_those_of_the_registry():
 
 def test_outputs_without_names_are_numbered():
     predict = jax.tree_util.Partial(lambda x: x)
-    assert models.output_names(predict, 3) == ("output 0", "output 1", "output 2")
+    nameless = lj.host_model(lambda batch: batch, sample_rate=8000)
+    for model in (predict, nameless):
+        assert models.output_names(model, 3) == ("output 0", "output 1", "output 2")
 
 
 def test_names_must_fit_the_outputs(here):
     with pytest.raises(ModelError, match=r"2 entries.*3 outputs"):
         models.output_names(models.resolve("my_models:make"), 3)
+
+
+def test_names_must_differ():
+    alike = lj.host_model(lambda batch: batch, output_names=("rock", "pop", "rock"))
+    with pytest.raises(ModelError, match="'rock' more than once"):
+        models.output_names(alike, 3)
+
+
+def test_outputs_are_counted_and_failures_blamed_on_the_model():
+    batch = jnp.ones((2, 5))
+    for model in (lambda x: x[:, :3], lj.host_model(lambda x: x[:, :3])):
+        assert models.num_outputs(models.named(model, "mine"), batch, "mine") == 3
+
+    def raising(x):
+        raise KeyError("boom\nat length")
+
+    for model, message in [
+        (raising, r"`mine` failed: KeyError: .boom"),
+        (lambda x: np.asarray(x), r"`mine` failed: TracerArray.*`lime_jax.host_model`"),
+        (lambda x: x[0], r"`mine` must map a batch of 2 inputs .* got shape \(5,\)"),
+    ]:
+        with pytest.raises(ModelError, match=f"^{message}"):
+            models.num_outputs(models.named(model, "mine"), batch, "mine")
+
+
+def test_named_models_keep_their_weights_as_leaves():
+    model = jax.tree_util.Partial(jnp.multiply, jnp.arange(3.0))
+    assert len(jax.tree.leaves(models.named(model, "mine"))) == 1

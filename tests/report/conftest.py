@@ -76,7 +76,7 @@ def folder(explanation, song, tmp_path_factory):
     """A report of all four outputs."""
     path = tmp_path_factory.mktemp("report") / "deep" / "folder"
     report.write(
-        path, explanation, song, output_names=OUTPUT_NAMES, outputs=[0, 1, 2, 3], k=2,
+        path, explanation, song, output_names=OUTPUT_NAMES, outputs=[0, 1, 2, 3], top_k=2,
         title=f"Song {HOSTILE}", config={"seed": 7, "model": HOSTILE, "audio": Path("\udcff.wav")},
     )  # fmt: skip
     return path

@@ -146,6 +146,7 @@ def test_warnings_and_silence_are_shown(page):
     assert "Low fidelity" in page.text
     assert "Do not read these weights: the model returned NaN" in page.text
     assert "because no weight is positive" in page.text
+    assert "removed many times at random" in page.text
 
 
 def test_pictures_of_the_page_are_the_files(page, folder):
@@ -160,15 +161,15 @@ def test_folder_holds_what_the_record_lists(folder):
     names = sorted(path.name for path in folder.iterdir())
     assert names == sorted(report.read(folder)["files"])
     assert names == [
-        "0-etc-passwd.png", "1-script-img-src-x-onerror-alert-1.png", "2-7-7.png",
-        "3-a-onload-alert-1.png", "explanation.json", "report.html", "top-2.wav",
-        "top-highlight.wav",
+        "0-etc-passwd-top-2.wav", "0-etc-passwd-top-highlight.wav", "0-etc-passwd.png",
+        "1-script-img-src-x-onerror-alert-1.png", "2-7-7.png", "3-a-onload-alert-1.png",
+        "explanation.json", "report.html",
     ]  # fmt: skip
 
 
 def test_heard_explanation(folder, song):
-    for name, components in (("top-highlight.wav", [0]), ("top-2.wav", [0, 2])):
-        sound, sample_rate = soundfile.read(folder / name)
+    for name, components in (("top-highlight", [0]), ("top-2", [0, 2])):
+        sound, sample_rate = soundfile.read(folder / f"0-etc-passwd-{name}.wav")
         mask = jnp.isin(jnp.arange(3), jnp.array(components))
         assert sample_rate == song.sample_rate
         np.testing.assert_allclose(sound, np.asarray(render(song, mask)), atol=2**-15)

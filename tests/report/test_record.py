@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -65,6 +66,11 @@ def test_numbers_survive_the_round_trip(explanation, folder):
         np.testing.assert_array_equal(stored, np.asarray(getattr(explanation, field)))
 
 
+def test_the_device_is_named(folder):
+    device = report.read(folder)["device"]
+    assert device["platform"] == jax.default_backend() and device["kind"]
+
+
 def test_floats_are_short(folder):
     assert '"intercept": 0.1,' in (folder / "explanation.json").read_text(encoding="utf-8")
 
@@ -77,7 +83,7 @@ def test_components_carry_their_extents(folder, song):
 def test_top_components_are_those_of_top_k(folder, explanation):
     record = report.read(folder)
     for output in record["outputs"][:3]:
-        indices, _ = lj.top_k(explanation, output["index"], record["k"])
+        indices, _ = lj.top_k(explanation, output["index"], record["top_k"])
         assert output["top_components"] == indices.tolist()
     assert record["outputs"][2]["top_components"] == []
     assert record["outputs"][3]["top_components"] == []
@@ -109,7 +115,7 @@ def test_config_is_stored_as_plain_values(explain, song):
         ({"outputs": [-1]}, r"must lie in \[0, 3\)"),
         ({"outputs": []}, "distinct indices"),
         ({"outputs": [1, 1]}, "distinct indices"),
-        ({"k": 0}, "`k` must be at least 1"),
+        ({"top_k": 0}, "`top_k` must be at least 1"),
         ({"config": {"model": object()}}, "`config.model` must be a plain value, got object"),
     ],
 )
@@ -126,7 +132,7 @@ def test_another_audio_is_refused(explain, song):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"format": "lime-jax explanation", "schema_version": 2}', "schema version 2.*Update"),
+        ('{"format": "lime-jax explanation", "schema_version": 3}', "schema version 3.*Update"),
         ('{"format": "lime-jax explanation", "schema_version": "1"}', "schema version '1'"),
         ('{"format": "lime-jax explanation"}', "schema version None"),
         ('{"schema_version": 1}', "no `format`"),

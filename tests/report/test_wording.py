@@ -50,6 +50,33 @@ def test_noise_is_not_sold_as_an_answer():
     noisy = output(std_error=[0.4, 0.4])
     assert "within twice its standard error" in wording.warnings(noisy)[0]
     assert wording.warnings(output(std_error=[0.0, 0.0])) == []
+    assert wording.cautions(output(std_error=[0.4, 0.0], fidelity=0.1)) == [
+        "low fidelity",
+        "within noise",
+    ]
+    assert wording.cautions(output()) == []
+
+
+def test_the_noise_is_that_of_the_component_named_in_the_headline():
+    clear_is_negative = output(
+        coefficients=[0.02, -0.6], std_error=[0.02, 0.01], top_components=[0]
+    )
+    assert "within twice its standard error" in wording.warnings(clear_is_negative)[0]
+    noise_is_negative = output(coefficients=[0.3, -0.6], std_error=[0.01, 0.9], top_components=[0])
+    assert wording.warnings(noise_is_negative) == []
+
+
+def test_standard_errors_stand_beside_weights_unless_there_are_none():
+    assert wording.because(output(top_components=[0]), LABELS) == "drums +0.600 ±0.010"
+    tiny = output(coefficients=[0.6, 0.2], std_error=[1e-9, 0.0], top_components=[0, 1])
+    assert wording.because(tiny, LABELS) == "drums +0.600 ±<0.001, bass +0.200"
+
+
+def test_exhaustive_runs_are_not_called_random():
+    failed = output(status="NONFINITE_OUTPUT", std_error=[None, None])
+    assert "in every combination" in wording.procedure([output(std_error=[0.0, 0.0]), failed])
+    assert "at random" in wording.procedure([output(std_error=[0.0, 0.01])])
+    assert "at random" in wording.procedure([failed])
 
 
 @pytest.mark.parametrize(

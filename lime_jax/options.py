@@ -1,0 +1,159 @@
+"""The options of the commands that explain: parsed by tyro, stored with every result."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from lime_jax.audio import filling
+
+Kind = Literal["time", "frequency", "grid", "superpixels", "stems", "stems-time"]
+Fill = Literal["zero", "minimum", "mean", "noise", "shuffle"]
+Distance = Literal["cosine", "l2", "hamming"]
+
+
+def _num_samples(words: list[str]) -> int | Literal["exhaustive"]:
+    (word,) = words
+    if word == "exhaustive":
+        return "exhaustive"
+    if not word.removeprefix("-").isdecimal():
+        raise ValueError(f"must be a whole number or exhaustive, got {word!r}.")
+    return int(word)
+
+
+NumSamples = Annotated[
+    int | Literal["exhaustive"],
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="INT|exhaustive",
+        instance_from_str=_num_samples,
+        is_instance=lambda value: isinstance(value, int) or value == "exhaustive",
+        str_from_instance=lambda value: [str(value)],
+    ),
+]
+
+# The descriptions say what None does, which "{None}|PATH" and "(default: None)" would only blur.
+_PATH, _TEXT, _INT, _FLOAT = (
+    tyro.conf.arg(metavar=metavar, help_behavior_hint="")
+    for metavar in ("PATH", "STR", "INT", "FLOAT")
+)
+
+_SEGMENTS = {"time": "10", "frequency": "8", "grid": "6x4", "superpixels": "40", "stems-time": "5"}
+
+
+@dataclasses.dataclass(frozen=True)
+class ExplainConfig:
+    """Explains what made a model say what it said about an audio file.
+
+    Attributes:
+      audio: the file to explain: WAV, FLAC, Ogg Vorbis, Opus or MP3.
+      model: a name from `lime-jax models list`, or package.module:factory for your own.
+      components: what is switched on and off.
+      stems: folder with one audio file per stem; for stems and stems-time.
+      segments: how many times, bands or superpixels; time x frequency for grid. Default: 10 times,
+        8 bands, 6x4, 40 superpixels, or 5 times per stem.
+      fill: what stands where a component is off: any for frequency, grid and superpixels, any but
+        minimum for time; stems are silent, which is zero.
+      num_samples: masks drawn, or exhaustive for all of them. If there are no more different masks
+        than samples (2**components), each is evaluated once.
+      distance: between a mask and the mask of all ones.
+      kernel_width: of the exponential kernel, in units of the distance.
+      alpha: ridge penalty of the surrogate.
+      outputs: top:N for the N highest predictions, or names separated by commas.
+      start: where the excerpt starts, in seconds.
+      duration: of the excerpt, in seconds; to the end if not given.
+      top_k: how many components of positive weight make up the heard explanation.
+      seed: of the masks, and of the fill where it is random.
+      batch_size: inputs in memory at a time; chosen from the memory there is if not given.
+      output_dir: where the report goes; explanation-of-FILE if not given.
+    """
+
+    audio: Annotated[Path, tyro.conf.Positional]
+    model: str = "instrument-tagger"
+    components: Kind = "time"
+    stems: Annotated[Path | None, _PATH] = None
+    segments: Annotated[str | None, _TEXT] = None
+    fill: Fill = "zero"
+    num_samples: NumSamples = 1000
+    distance: Distance = "cosine"
+    kernel_width: float = 0.25
+    alpha: float = 1.0
+    outputs: str = "top:3"
+    start: float = 0.0
+    duration: Annotated[float | None, _FLOAT] = None
+    top_k: int = 3
+    seed: int = 0
+    batch_size: Annotated[int | None, _INT] = None
+    output_dir: Annotated[Path | None, _PATH] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class DemoConfig:
+    """Explains which instruments a small tagger hears in a ten-second song; needs no network.
+
+    Attributes:
+      top_k: how many components of positive weight make up the heard explanation.
+      output_dir: where the report goes.
+    """
+
+    top_k: int = 1
+    output_dir: Path = Path("lime-jax-demo")
+
+
+def check(config: ExplainConfig) -> None:
+    """Refuses what cannot be right, before anything is loaded.
+
+    Raises:
+      ValueError: naming the option.
+    """
+    check_top_k(config.top_k)
+    _check_parts(config)
+    num_segments(config)
+    if not 0 <= config.seed < 2**32:
+        raise ValueError(f"`--seed` must lie in [0, 2**32), got {config.seed}.")
+    if config.batch_size is not None and config.batch_size < 1:
+        raise ValueError(f"`--batch-size` must be at least 1, got {config.batch_size}.")
+
+
+def _check_parts(config: ExplainConfig) -> None:
+    if config.components not in ("stems", "stems-time"):
+        if config.stems is not None:
+            raise ValueError(
+                "`--stems` goes with `--components stems` or `stems-time`, got "
+                f"{config.components}."
+            )
+        if config.components == "time":
+            filling.check_waveform_fill(config.fill)
+        return
+    if config.stems is None:
+        raise ValueError(
+            f"`--components {config.components}` needs `--stems FOLDER`, with one audio file per "
+            "stem."
+        )
+    if config.fill != "zero":
+        raise ValueError(f"`--fill` must be zero for stems, got {config.fill}: off is silent.")
+    if config.components == "stems" and config.segments is not None:
+        raise ValueError("`--segments` does not go with stems. Use `--components stems-time`.")
+
+
+def check_top_k(top_k: int) -> None:
+    """Refuses to hear no component."""
+    if top_k < 1:
+        raise ValueError(f"`--top-k` must be at least 1, got {top_k}.")
+
+
+def num_segments(config: ExplainConfig) -> Any:
+    """A number of segments, or a pair of them for a grid; None for whole stems."""
+    if config.components == "stems":
+        return None
+    text = config.segments or _SEGMENTS[config.components]
+    parts = text.lower().split("x")
+    wanted = 2 if config.components == "grid" else 1
+    if len(parts) != wanted or not all(part.strip().isdecimal() for part in parts):
+        form = "two numbers such as 6x4 (time x frequency)" if wanted == 2 else "one number"
+        raise ValueError(f"`--segments` must be {form} for {config.components}, got {text!r}.")
+    numbers = tuple(int(part) for part in parts)
+    if min(numbers) < 1:
+        raise ValueError(f"`--segments` must be at least 1, got {text!r}.")
+    return numbers if wanted == 2 else numbers[0]
