@@ -132,10 +132,12 @@ def _parsed(arguments: list[str]) -> Any:
 def _run(command: Any) -> int:
     if isinstance(command, DemoConfig):
         with _progress_bar("explaining the song") as progress:
-            return _show(explain_demo(command, progress=progress))
+            result = explain_demo(command, progress=progress)
+        return _show(result)
     if isinstance(command, ExplainConfig):
         with _progress_bar(f"explaining {command.audio.name}") as progress:
-            return _show(explain_file(command, progress=progress))
+            result = explain_file(command, progress=progress)
+        return _show(result)
     if isinstance(command.action, ListConfig):
         _list_models()
     elif isinstance(command.action, InfoConfig):
@@ -257,7 +259,7 @@ def _progress_bar(task: str) -> Iterator[Callable[[int, int], None]]:
         if done == 0 and not console.is_terminal:
             _say(f"{task} with {total:,} evaluations of the model")
         speed = bar.tasks[0].speed
-        rate = f"{speed:.0f}/s" if speed else ""
+        rate = f"{speed:.0f}/s" if speed else "" if done else "compiling"
         bar.update(row, completed=done, total=total, rate=rate)
 
     delayed = threading.Timer(_SECONDS_BEFORE_PROGRESS, bar.start)

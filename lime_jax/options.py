@@ -51,8 +51,8 @@ class ExplainConfig:
       model: a name from `lime-jax models list`, or package.module:factory for your own.
       components: what is switched on and off.
       stems: folder with one audio file per stem; for stems and stems-time.
-      segments: how many times, bands or superpixels; time x frequency for grid. Default: 10 times,
-        8 bands, 6x4, 40 superpixels, or 5 times per stem.
+      segments: how many times, bands or superpixels; time x frequency for grid. If not given: 10
+        times, 8 bands, 6x4, 40 superpixels, or 5 times per stem.
       fill: what stands where a component is off: any for frequency, grid and superpixels, any but
         minimum for time; stems are silent, which is zero.
       num_samples: masks drawn, or exhaustive for all of them. If there are no more different masks
