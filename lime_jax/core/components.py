@@ -28,6 +28,7 @@ class Components:
       fill: what stands where a component is off, broadcastable to `sources`.
       num_sources: how many signals there are.
       num_segments: how many segments `labels` names.
+      input_ndim: axes of the input; with one more there is a leading axis over items.
     """
 
     sources: Inexact[Array, "..."]
@@ -35,6 +36,12 @@ class Components:
     fill: Inexact[Array, "..."]
     num_sources: int = static()
     num_segments: int = static()
+    input_ndim: int = static()
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether the arrays have a leading axis over items."""
+        return self.sources.ndim == self.input_ndim + 2
 
     @property
     def num_components(self) -> int:
@@ -70,7 +77,9 @@ def from_stems(stems: Any, fill: Any = 0.0) -> Components:
     if sources.shape[0] < 1:
         raise ValueError("`stems` holds no stem. Pass at least one.")
     labels = jnp.zeros((1,) * (sources.ndim - 1), jnp.int32)
-    return Components(sources, labels, _fill_for(fill, sources), sources.shape[0], 1)
+    return Components(
+        sources, labels, _fill_for(fill, sources), sources.shape[0], 1, sources.ndim - 1
+    )
 
 
 def from_labels(signal: Any, labels: Any, num_components: int, fill: Any = 0.0) -> Components:
@@ -94,7 +103,9 @@ def from_labels(signal: Any, labels: Any, num_components: int, fill: Any = 0.0) 
     """
     signal = _as_signal("signal", signal)
     labels = _as_labels(labels, signal.shape, num_components)
-    return Components(signal[None], labels, _fill_for(fill, signal)[None], 1, num_components)
+    return Components(
+        signal[None], labels, _fill_for(fill, signal)[None], 1, num_components, signal.ndim
+    )
 
 
 def cross(components: Components, labels: Any, num_segments: int) -> Components:
@@ -120,6 +131,7 @@ def cross(components: Components, labels: Any, num_segments: int) -> Components:
         components.fill,
         components.num_sources,
         num_segments * components.num_segments,
+        components.input_ndim,
     )
 
 
@@ -173,7 +185,7 @@ def recompose(components: Components, mask: Bool[Array, " num_components"]) -> I
       `(*input)`.
     """
     num_components = components.num_components
-    if components.sources.shape[0] != components.num_sources:
+    if components.is_batched:
         raise ValueError(
             "`components` have a leading axis over items. Use `explain_batch`, or map over them "
             "with `jax.vmap`."

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float
 
@@ -71,8 +72,8 @@ def explain(
       >>> int(explanation.coefficients[0].argmax()), explanation.num_evaluations
       (1, 8)
     """
-    key = _checked_key(key)
-    if components.sources.shape[0] != components.num_sources:
+    key = _one_key(key)
+    if components.is_batched:
         raise ValueError(
             "`components` have a leading axis over items. Use `explain_batch`, or map over them "
             "with `jax.vmap`."
@@ -86,6 +87,7 @@ def explain(
     predictor = as_predictor(predict)
     with products(precision):
         size = _chosen(batch_size) or tuning.batch_size_for(predictor, components, method, key)
+        size = _of_all_processes(size, mesh)
         if tuning.is_traced((predictor, components, method, key)):
             return programs.run(predictor, components, method, key, size, mesh)
         if progress is None or mesh is not None:
@@ -129,7 +131,7 @@ def explain_batch(
       An explanation with a leading axis over items; item `i` equals `explain` of that item with
       its key.
     """
-    if components.sources.ndim < 3 or components.sources.shape[1] != components.num_sources:
+    if not components.is_batched:
         raise ValueError(
             f"`components` must have a leading axis over items, got sources of shape "
             f"{components.sources.shape}. Make them with `jax.vmap(from_stems)(stems)`."
@@ -145,6 +147,7 @@ def explain_batch(
         size = _chosen(batch_size) or tuning.batch_size_for(
             predictor, one, method, one_key, num_items
         )
+        size = _of_all_processes(size, mesh)
         if tuning.is_traced((predictor, components, method, keys)):
             return programs.run_batch(predictor, components, method, keys, size, mesh)
         arguments = _on_every_device((predictor, components, method, keys), mesh)
@@ -192,37 +195,33 @@ def explain_stream(
       >>> [float(e.prediction[0]) for e in lj.explain_stream(total, clips, lj.shapley())]
       [0.0, 8.0, 16.0]
     """
-    key = _checked_key(key)
+    key = _one_key(key)
     if num_items < 1:
         raise ValueError(f"`num_items` must be at least 1, got {num_items}.")
+    explain_some = functools.partial(
+        explain_batch, predict, method=method, batch_size=batch_size, precision=precision, mesh=mesh
+    )
 
-    def explain_some(start: int, some: list[Components]) -> list[Explanation]:
-        # The last few are filled up, so that they fit the program of all the others.
-        filled = some + [some[-1]] * (num_items - len(some))
-        index = jnp.arange(start, start + num_items)
-        keys = None if key is None else jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-        explanations = explain_batch(
-            predict,
-            jax.tree.map(lambda *x: jnp.stack(x), *filled),
-            method,
-            key=keys,
-            batch_size=batch_size,
-            precision=precision,
-            mesh=mesh,
-        )
-        return [programs.item_of(explanations, i) for i in range(len(some))]
+    def stream() -> Iterator[Explanation]:
+        source = iter(components)
+        take = lambda: list(itertools.islice(source, num_items))
+        start = 0
+        with ThreadPoolExecutor(1) as reader:
+            group = reader.submit(take).result()
+            while group:
+                following = reader.submit(take)
+                # The last few are filled up, so that they fit the program of those before them.
+                missing = num_items - len(group) if start and not is_host else 0
+                filled = group + [group[-1]] * missing
+                index = jnp.arange(start, start + len(filled))
+                keys = None if key is None else jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+                some = explain_some(jax.tree.map(lambda *x: jnp.stack(x), *filled), key=keys)
+                yield from (programs.item_of(some, i) for i in range(len(group)))
+                start += len(group)
+                group = following.result()
 
-    source = iter(components)
-    groups = iter(lambda: list(itertools.islice(source, num_items)), [])
-    with ThreadPoolExecutor(1) as pool:
-        under_way = None
-        for number, group in enumerate(groups):
-            following = pool.submit(explain_some, number * num_items, group)
-            if under_way is not None:
-                yield from under_way.result()
-            under_way = following
-        if under_way is not None:
-            yield from under_way.result()
+    is_host = isinstance(predict, HostModel)
+    return stream()
 
 
 def predict_neighbourhood(
@@ -261,7 +260,9 @@ def predict_neighbourhood(
         ]
         return masks, jnp.asarray(np.concatenate(chunks))
     with products(precision):
-        outputs = _evaluate(as_predictor(predict), items, rows, batch_size=size)
+        predictor = as_predictor(predict)
+        run = lambda size: _evaluate(predictor, items, rows, batch_size=size)
+        outputs, _ = memory.with_smaller_batches(run, size)
     return masks, outputs[0]
 
 
@@ -297,18 +298,18 @@ def fit_surrogate(
       >>> fit.coefficients.round(3)
       Array([[2., 1.]], dtype=float32)
     """
+    masks, outputs = jnp.asarray(masks), jnp.asarray(outputs)
     if outputs.ndim != 2 or outputs.shape[0] != masks.shape[0]:
         raise ValueError(
             f"`outputs` must have shape ({masks.shape[0]}, num_outputs), one row per mask, got "
             f"{outputs.shape}."
         )
-    masks = jnp.asarray(masks)
     if isinstance(method.surrogate, Shapley) and not tuning.is_traced(masks):
         if not (masks.all(axis=1).any() and (~masks).all(axis=1).any()):
             raise ValueError(
                 "`masks` must hold all on and all off, which Shapley values share out."
             )
-    return _fit(masks, jnp.asarray(outputs), counts, method)
+    return _fit(masks, outputs, counts, method)
 
 
 @jax.jit
@@ -338,6 +339,13 @@ def _refuse_mesh(mesh: Mesh | None) -> None:
         raise ValueError("`mesh` is for models that run on it. Leave it out for a host model.")
 
 
+def _of_all_processes(batch_size: int, mesh: Mesh | None) -> int:
+    """Process 0's choice: all must compile the same program."""
+    if mesh is None or jax.process_count() == 1:
+        return batch_size
+    return int(multihost_utils.broadcast_one_to_all(np.int32(batch_size)))
+
+
 def _on_every_device(tree: Any, mesh: Mesh | None) -> Any:
     """What every process holds becomes one array of all; a single process needs nothing."""
     if mesh is None or jax.process_count() == 1:
@@ -348,7 +356,9 @@ def _on_every_device(tree: Any, mesh: Mesh | None) -> Any:
         if not isinstance(x, (jax.Array, np.ndarray)):
             return x
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(put(jax.random.key_data(x)), impl=jax.random.key_impl(x))
+            return jax.random.wrap_key_data(
+                put(jax.random.key_data(x)), impl=jax.random.key_impl(x)
+            )
         if isinstance(x, jax.Array) and not x.is_fully_addressable:
             return x
         values = np.asarray(x)
@@ -362,6 +372,13 @@ def _keys_per_item(key: MaybeKey, num_items: int) -> MaybeKey:
         return None if key is None else jax.random.split(key, num_items)
     if key.shape != (num_items,):
         raise ValueError(f"`key` must be one key or one per item, ({num_items},), got {key.shape}.")
+    return key
+
+
+def _one_key(key: Any) -> Any:
+    key = _checked_key(key)
+    if key is not None and key.ndim:
+        raise ValueError(f"`key` must be a single key, got {key.shape} keys. Pass one of them.")
     return key
 
 

@@ -26,7 +26,7 @@ def batch_size_for(function: Callable[..., Any], *arguments: Any) -> int:
       function: maps `arguments`, made for a batch of one, to outputs.
       arguments: arrays, or shapes and dtypes.
     """
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]
     per_input = max(_peak_bytes(jax.make_jaxpr(function)(*arguments).jaxpr), 1)
     largest = _LARGEST_BATCH.get(device.platform, _LARGEST_ACCELERATOR_BATCH)
     return max(1, min(largest, _budget(device) // per_input))
@@ -46,7 +46,8 @@ def with_smaller_batches(run: Callable[[int], T], batch_size: int) -> tuple[T, i
         try:
             result = jax.block_until_ready(run(batch_size))
         except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
+            # Several processes must go on together, or not at all.
+            if "RESOURCE_EXHAUSTED" not in str(error) or jax.process_count() > 1:
                 raise
             if batch_size == 1:
                 raise ModelError(

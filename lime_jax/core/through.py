@@ -55,6 +55,7 @@ def through(
         fill=jnp.broadcast_to(fill, steps.shape),
         num_sources=num_components,
         num_segments=1,
+        input_ndim=seen.ndim - 1,
     )
     if not isinstance(seen, jax.core.Tracer):
         _check_linear(linear, components, result)

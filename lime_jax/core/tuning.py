@@ -49,7 +49,9 @@ def batch_size_for(
     untried = engine.even(num_masks, dealt, largest)
     # As much as was done with this model so far may well come again.
     num_inputs = _num_inputs.get(signature, 0) + num_masks * num_items
-    if is_traced((predictor, components)) or num_inputs < _WORTH_BATCHES * largest:
+    if is_traced((predictor, components, method, key)) or jax.process_count() > 1:
+        return untried
+    if num_inputs < _WORTH_BATCHES * largest:
         _put(_num_inputs, signature, num_inputs)
         return untried
     sizes = [untried, *candidates(largest, dealt)]
@@ -155,5 +157,6 @@ def _signature(*trees: Any) -> Any:
 
 
 def is_traced(tree: Any) -> bool:
-    """Whether any leaf is being traced, inside jit or vmap."""
+    """Whether any leaf is being traced, or everything is, inside jit or vmap."""
+    tree = (tree, jnp.zeros(()))  # inside jit even this is traced
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))

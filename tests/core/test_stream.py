@@ -69,5 +69,29 @@ def test_an_error_in_the_source_or_the_model_arrives():
 
 def test_nothing_comes_of_nothing():
     assert list(lj.explain_stream(network, [], lj.banzhaf())) == []
+
+
+def test_mistakes_are_named_at_once():
     with pytest.raises(ValueError, match="`num_items` must be at least 1"):
-        next(lj.explain_stream(network, [], lj.banzhaf(), num_items=0))
+        lj.explain_stream(network, [], lj.banzhaf(), num_items=0)
+    with pytest.raises(ValueError, match="`key` must be a single key"):
+        lj.explain_stream(network, [], lj.lime(), key=jax.random.split(jax.random.key(0), 3))
+
+
+def test_a_host_model_is_asked_for_no_more_than_needed():
+    asked = []
+    model = lj.host_model(lambda x: asked.append(len(x)) or x)
+    list(lj.explain_stream(model, [lj.from_stems(STEMS[0])], lj.banzhaf()))
+    assert sum(asked) == 16
+
+
+def test_settings_of_the_caller_hold():
+    seen = []
+
+    def model(inputs):
+        seen.append(jax.config.jax_default_matmul_precision)
+        return network(inputs)
+
+    with jax.default_matmul_precision("bfloat16"):
+        list(lj.explain_stream(model, clips(), lj.banzhaf(), num_items=7))
+    assert set(seen) == {"bfloat16"}

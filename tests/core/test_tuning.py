@@ -69,6 +69,17 @@ def test_the_trial_runs_the_model():
     assert 0 < seconds(16) < 5
 
 
+def test_nothing_is_tried_or_remembered_inside_jit(monkeypatch):
+    """A trial inside someone's jit times tracing, and its calls end up in their program."""
+    monkeypatch.setattr(tuning, "fastest", lambda *_: pytest.fail("tried"))
+    components = lj.from_stems(jnp.ones((12, 3)))
+    network = lambda inputs: jnp.tanh(inputs)
+    run = lambda key: lj.explain(network, components, lj.lime(50_000), key=key).intercept
+    assert jax.eval_shape(run, jax.random.key(0)).shape == (3,)
+    fixed = lambda x: x + lj.explain(network, components, lj.exhaustive()).intercept
+    assert jax.eval_shape(fixed, 0.0).shape == (3,)
+
+
 @pytest.mark.parametrize("num_masks", [33, 300])
 def test_a_last_step_of_its_own_changes_nothing(num_masks):
     components = lj.from_stems(jax.random.normal(jax.random.key(0), (12, 5)))

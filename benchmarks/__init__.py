@@ -1,0 +1,1 @@
+"""Throughput benchmarks: one script per claim, JSON out. `python -m benchmarks --help`."""

@@ -1,0 +1,81 @@
+"""Runs the benchmarks and writes one JSON file each.
+
+Needs jax, numpy and flax alone; peers that are not installed are left out and named.
+
+  python -m benchmarks --out results/            all of them, as published
+  python -m benchmarks --quick                   two minutes on two cores
+  python -m benchmarks --only overhead memory    some of them
+  python -m benchmarks --device gpu              on an accelerator, or not at all
+"""
+
+import argparse
+import importlib
+import json
+import time
+from pathlib import Path
+
+NAMES = (
+    "ceilings",
+    "slime_70000",
+    "overhead",
+    "peers",
+    "front_end",
+    "precision",
+    "dataset",
+    "memory",
+    "scaling",
+)
+
+
+def main() -> None:
+    """Parses the command line and runs what it names."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the JSON")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, fewer repeats")
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME")
+    parser.add_argument("--device", choices=("cpu", "gpu", "tpu"), help="refuse any other")
+    options = parser.parse_args()
+
+    from benchmarks import stand_in
+
+    stand_in.install()
+    import jax
+
+    platform = jax.devices()[0].platform
+    if options.device not in (None, platform):
+        parser.error(f"--device {options.device}: jax found only {platform!r} devices.")
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in options.only:
+        run_one(name, options.out, quick=options.quick)
+
+
+def run_one(name: str, folder: Path, *, quick: bool) -> None:
+    """Runs one script and writes `folder/name.json` whole."""
+    from benchmarks import timing
+
+    module = importlib.import_module(f"benchmarks.{name}")
+    claim = module.__doc__.splitlines()[0]
+    print(f"{name}: {claim}", flush=True)
+    start = time.perf_counter()
+    numbers = module.run(quick=quick)
+    seconds = round(time.perf_counter() - start, 1)
+    result = {
+        "name": name,
+        "claim": claim,
+        "quick": quick,
+        "seconds": seconds,
+        "machine": timing.machine(),
+        "numbers": numbers,
+    }
+    partial = folder / f".{name}.json.partial"
+    partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    partial.replace(folder / f"{name}.json")
+    print(f"  {seconds} s -> {folder / name}.json", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""`precision="fastest"` runs faster on accelerators and finds the same strongest components."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+import lime_jax as lj
+from benchmarks import networks, overhead, timing
+
+
+def run(*, quick: bool) -> dict[str, Any]:
+    """Time, coefficients and the three strongest components at both precisions."""
+    made = [networks.singing_voice(), networks.musicnn(50)]
+    return {"cases": [measure(case) for case in (made[:1] if quick else made)]}
+
+
+def measure(case: networks.Case) -> dict[str, Any]:
+    """Both precisions on the same masks."""
+    d = 25
+    components = lj.from_labels(case.signal, overhead.segments(case.signal.shape, d), d)
+    method, key = lj.lime(case.batch_size * max(2, case.num_batches // 2)), jax.random.key(0)
+    explain = lambda precision: lj.explain(
+        case.predict, components, method, key=key, batch_size=case.batch_size, precision=precision
+    )
+    times = timing.compare(
+        {name: lambda name=name: explain(name) for name in ("float32", "fastest")}, "float32", 3
+    )
+    exact, fast = (np.asarray(explain(name).coefficients) for name in ("float32", "fastest"))
+    tops = [np.argsort(-x, axis=1)[:, :3] for x in (exact, fast)]
+    same = [set(a) == set(b) for a, b in zip(*tops, strict=True)]
+    return {
+        "model": case.name,
+        "ways": times,
+        "largest_coefficient": float(np.abs(exact).max()),
+        "difference_of_coefficients": float(np.abs(exact - fast).max()),
+        "same_top_3": float(np.mean(same)),
+    }

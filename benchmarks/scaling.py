@@ -1,0 +1,74 @@
+"""More devices explain faster: masks of one clip, or clips of a data set, shared by a mesh.
+
+On a CPU the devices are forced ones that share the same cores, so the curve there shows that the
+work is divided, not that it gets faster.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+COUNTS = (1, 2, 4, 8)
+
+
+def run(*, quick: bool) -> dict[str, Any]:
+    """One process per number of devices."""
+    import jax
+
+    on_cpu = jax.devices()[0].platform == "cpu"
+    counts = [n for n in COUNTS if on_cpu or n <= len(jax.devices())]
+    points = [measure(n, on_cpu) for n in (counts[:2] if quick else counts)]
+    one = points[0]
+    for point in points:
+        point["speed_up_masks"] = one["masks_s"] / point["masks_s"]
+        point["speed_up_items"] = one["items_s"] / point["items_s"]
+    return {"forced_host_devices": on_cpu, "points": points}
+
+
+def measure(num_devices: int, forced: bool) -> dict[str, Any]:
+    """Explains in a new process with so many devices."""
+    environment = dict(os.environ)
+    if forced:
+        count = f"--xla_force_host_platform_device_count={num_devices}"
+        environment["XLA_FLAGS"] = f"{environment.get('XLA_FLAGS', '')} {count}"
+    command = [sys.executable, "-m", "benchmarks.scaling", str(num_devices)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def explain(num_devices: int) -> dict[str, Any]:
+    """Times one explanation over masks and a batch of them over items."""
+    import jax
+    import numpy as np
+
+    import lime_jax as lj
+    from benchmarks import networks, timing
+
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:num_devices]), ("devices",))
+    case = networks.singing_voice()
+    components = lj.from_labels(case.signal, lj.equal_segments(115, 10)[:, None], 10)
+    many = jax.tree.map(lambda x: jax.numpy.stack([x] * 32), components)
+    method = lj.exhaustive()
+    size = max(16, 256 // num_devices)
+    masks = lambda: lj.explain(case.predict, components, method, batch_size=size, mesh=mesh)
+    few = lj.kernel_shap(64)
+    items = lambda: lj.explain_batch(
+        case.predict, many, few, key=jax.random.key(0), batch_size=size, mesh=mesh
+    )
+    alone = lj.explain(case.predict, components, method, batch_size=256)
+    difference = np.abs(masks().coefficients - np.asarray(alone.coefficients)).max()
+    return {
+        "num_devices": num_devices,
+        "masks_s": timing.measure(masks, repeats=3)["median"],
+        "items_s": timing.measure(items, repeats=3)["median"],
+        "difference_from_one_device": float(difference),
+    }
+
+
+if __name__ == "__main__":
+    from benchmarks import stand_in
+
+    stand_in.install()
+    print(json.dumps(explain(int(sys.argv[1]))))

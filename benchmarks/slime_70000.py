@@ -1,0 +1,96 @@
+"""Explaining one SLIME excerpt with 70 000 samples costs 1024 forward passes, not 70 000.
+
+The published job: the SVDNet architecture on 115 × 80 log-mel frames, 10 temporal components, l2
+distance, kernel width 0.25, ridge 1. All ways get the same masks and must find the same
+coefficients.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import lime_jax as lj
+from benchmarks import networks, numpy_reference, timing
+from lime_jax.core.samplers import Bernoulli
+
+NUM_COMPONENTS = 10
+REFERENCE_BATCH_SIZES = (16, 64, 256)
+
+
+def run(*, quick: bool) -> dict[str, Any]:
+    """Every mask evaluated, distinct masks only, exhaustive, and the NumPy reference."""
+    num_samples = 2048 if quick else 70_000
+    case = networks.singing_voice()
+    labels = lj.equal_segments(115, NUM_COMPONENTS)[:, None]
+    components = lj.from_labels(case.signal, labels, NUM_COMPONENTS)
+    key = jax.random.key(0)
+    slime = lj.slime(num_samples)
+    rows = lj.Method(Bernoulli(num_samples, distinct=False), slime.kernel, slime.surrogate)
+    limit = lj.Method(
+        lj.exhaustive(equivalent_num_samples=num_samples).sampler, slime.kernel, slime.surrogate
+    )
+    masks = np.asarray(rows.sampler(key, NUM_COMPONENTS).masks)
+    forward = jax.jit(case.predict)
+    predict = lambda batch: np.asarray(forward(jnp.asarray(batch)))
+    excerpt, host_labels = np.asarray(case.signal), np.asarray(labels)
+
+    best = best_batch_size(predict, excerpt)
+    explain = lambda method: lj.explain(case.predict, components, method, key=key)
+    reference = lambda size: numpy_reference.explain(
+        predict, excerpt, host_labels, masks, batch_size=size
+    )[0]
+    ways = {
+        "numpy reference, batches of 16": lambda: reference(16),
+        f"numpy reference, its best batches ({best})": lambda: reference(best),
+        "every mask evaluated": lambda: explain(rows).coefficients,
+        "distinct masks": lambda: explain(slime).coefficients,
+        "exhaustive": lambda: explain(limit).coefficients,
+    }
+    # The long ones once, after a first call that warms up on a few masks.
+    for size in {16, best}:
+        numpy_reference.explain(predict, excerpt, host_labels, masks[: 4 * size], batch_size=size)
+    found, times = {}, {}
+    for name, way in ways.items():
+        long = not name.startswith(("distinct", "exhaustive"))
+        if name.startswith("every"):
+            explain(rows)
+        found[name] = np.asarray(way())
+        times[name] = timing.spread(
+            [timing.seconds(way) for _ in range((1 if long else 5) if not quick else 3)]
+        )
+    error = {name: _difference(found[name], found["distinct masks"]) for name in ways}
+    limits = np.abs(found["exhaustive"] - found["distinct masks"])
+    noise = np.asarray(explain(slime).std_error)
+    sampled = [name for name in ways if name != "exhaustive"]
+    assert max(error[name] for name in sampled) < 1e-5, error
+    assert (limits < 5 * noise + 1e-6).all(), (limits, noise)
+    base = times["numpy reference, batches of 16"]["median"]
+    return {
+        "num_samples": num_samples,
+        "num_components": NUM_COMPONENTS,
+        "ways": {
+            name: {
+                **times[name],
+                "times_faster": base / times[name]["median"],
+                "difference_of_coefficients": error[name],
+            }
+            for name in ways
+        },
+        "largest_coefficient": float(np.abs(found["distinct masks"]).max()),
+    }
+
+
+def best_batch_size(predict: Any, excerpt: np.ndarray) -> int:
+    """The batch size in which the reference is fastest."""
+
+    def per_input(size: int) -> float:
+        batch = np.repeat(excerpt[None], size, axis=0)
+        return timing.measure(lambda: predict(batch), repeats=3)["median"] / size
+
+    return min(REFERENCE_BATCH_SIZES, key=per_input)
+
+
+def _difference(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one - other).max())
