@@ -24,6 +24,7 @@ NAMES = (
     "dataset",
     "memory",
     "scaling",
+    "allocator",
 )
 
 
@@ -45,6 +46,10 @@ def main() -> None:
     stand_in.install()
     import jax
 
+    from lime_jax.core.allocator import keep_freed_memory
+
+    # For all that is compared: without it a CPU spends most of its time on mapping pages.
+    keep_freed_memory()
     platform = jax.devices()[0].platform
     if options.device not in (None, platform):
         parser.error(f"--device {options.device}: jax found only {platform!r} devices.")

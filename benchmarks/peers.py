@@ -127,7 +127,6 @@ def _lime(weights: np.ndarray, signal: np.ndarray, num_samples: int) -> Callable
         num_samples=num_samples,
         batch_size=1000,
         segmentation_fn=lambda image: labels,
-        progress_bar=False,
     )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from lime_jax import errors
 from lime_jax.core import fills, metrics
+from lime_jax.core.allocator import keep_freed_memory
 from lime_jax.core.components import (
     Components,
     cross,
@@ -59,6 +60,7 @@ __all__ = [
     "from_stems",
     "grid",
     "host_model",
+    "keep_freed_memory",
     "kernel_shap",
     "lime",
     "mask_of",

@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
+import jax
 import tyro
 
+from lime_jax.core.allocator import keep_freed_memory
 from lime_jax.errors import LimeJaxError
+from lime_jax.models.cache import cache_folder
 from lime_jax.options import DemoConfig, ExplainConfig
 from lime_jax.single import Result, explain_demo, explain_file
 
@@ -97,6 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.write(f"lime-jax {importlib.metadata.version('lime-jax')}\n")
         return 0
     command = _parsed(arguments)
+    _make_ready()
     try:
         with _one_line_warnings():
             return _run(command)
@@ -106,6 +110,14 @@ def main(arguments: list[str] | None = None) -> int:
         if os.environ.get("LIME_JAX_TRACEBACK"):
             raise
         return _fail(str(error) or type(error).__name__)
+
+
+def _make_ready() -> None:
+    """What a program may do and a library should not: keep memory, keep compiled programs."""
+    keep_freed_memory()
+    if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
 def _parsed(arguments: list[str]) -> Any:

@@ -94,7 +94,8 @@ def exhaustive(
       distance: cosine, l2 or hamming.
       alpha: ridge penalty of the surrogate.
       equivalent_num_samples: makes the penalty as strong as `lime` has it at this many samples.
-        The answer is then the centre that sampled runs scatter around.
+        The answer is then the centre that sampled runs scatter around. None applies `alpha` to
+        the `2**num_components` masks as they are, which shrinks more where they are few.
     """
     if equivalent_num_samples is not None:
         samplers.check_num_samples(equivalent_num_samples)

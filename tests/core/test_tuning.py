@@ -55,6 +55,7 @@ def test_a_size_found_once_is_used_again(monkeypatch):
         return inputs.sum(axis=1, keepdims=True)
 
     components = lj.from_stems(jnp.ones((12, 3)))
+    monkeypatch.setattr(tuning, "_WORTH_BATCHES", 1)
     monkeypatch.setattr(tuning, "fastest", lambda trial, sizes, num_inputs: 48)
     for _ in range(3):
         lj.explain(network, components, lj.exhaustive(), batch_size=None)
