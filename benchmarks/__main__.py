@@ -63,7 +63,7 @@ def run_one(name: str, folder: Path, *, quick: bool) -> None:
     from benchmarks import timing
 
     module = importlib.import_module(f"benchmarks.{name}")
-    claim = module.__doc__.splitlines()[0]
+    claim = (module.__doc__ or "").splitlines()[0]
     print(f"{name}: {claim}", flush=True)
     start = time.perf_counter()
     numbers = module.run(quick=quick)

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """An explanation costs a fraction of what other libraries take per mask and output.
 
 The cheap model (d = 40, 400 inputs, sigmoid of a matrix product), for which all time is the

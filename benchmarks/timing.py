@@ -19,7 +19,7 @@ def seconds(function: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def spread(values: list[float]) -> dict[str, float]:
+def spread(values: list[float]) -> dict[str, Any]:
     """Median, quartiles and extremes."""
     low, quarter, median, three, high = np.percentile(values, [0, 25, 50, 75, 100])
     return {

@@ -86,9 +86,12 @@ def explain(
         )
     predictor = as_predictor(predict)
     with products(precision):
-        size = _chosen(batch_size) or tuning.batch_size_for(predictor, components, method, key)
+        traced = tuning.is_traced((predictor, components, method, key))
+        size = _chosen(batch_size) or tuning.batch_size_for(
+            predictor, components, method, key, may_try=not traced
+        )
         size = _of_all_processes(size, mesh)
-        if tuning.is_traced((predictor, components, method, key)):
+        if traced:
             return programs.run(predictor, components, method, key, size, mesh)
         if progress is None or mesh is not None:
             arguments = _on_every_device((predictor, components, method, key), mesh)
@@ -144,11 +147,12 @@ def explain_batch(
     predictor = as_predictor(predict)
     one, one_key = programs.item_of((components, keys), 0)
     with products(precision):
+        traced = tuning.is_traced((predictor, components, method, keys))
         size = _chosen(batch_size) or tuning.batch_size_for(
-            predictor, one, method, one_key, num_items
+            predictor, one, method, one_key, num_items=num_items, may_try=not traced
         )
         size = _of_all_processes(size, mesh)
-        if tuning.is_traced((predictor, components, method, keys)):
+        if traced:
             return programs.run_batch(predictor, components, method, keys, size, mesh)
         arguments = _on_every_device((predictor, components, method, keys), mesh)
         explanations, reached = memory.with_smaller_batches(

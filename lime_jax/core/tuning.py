@@ -26,7 +26,13 @@ _remembered: dict[Any, int] = {}
 
 
 def batch_size_for(
-    predictor: Predictor, components: Components, method: Method, key: Any, num_items: int = 1
+    predictor: Predictor,
+    components: Components,
+    method: Method,
+    key: Any,
+    *,
+    num_items: int = 1,
+    may_try: bool = True,
 ) -> int:
     """The batch size remembered for a model and shapes, or a good one.
 
@@ -40,6 +46,7 @@ def batch_size_for(
       method: its neighbourhood says how much work there is.
       key: of one item, or None.
       num_items: how many items are to be explained.
+      may_try: whether there is time to be measured; inside jit there is not.
     """
     signature = _signature(predictor, components)
     if signature in _remembered:
@@ -49,7 +56,8 @@ def batch_size_for(
     untried = engine.even(num_masks, dealt, largest)
     # As much as was done with this model so far may well come again.
     num_inputs = _num_inputs.get(signature, 0) + num_masks * num_items
-    if is_traced((predictor, components, method, key)) or jax.process_count() > 1:
+    # Processes that share the work could find different sizes.
+    if not may_try or jax.process_count() > 1:
         return untried
     if num_inputs < _WORTH_BATCHES * largest:
         _put(_num_inputs, signature, num_inputs)
