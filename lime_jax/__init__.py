@@ -24,6 +24,7 @@ from lime_jax.core.explain import (
 )
 from lime_jax.core.explanation import Explanation, Status
 from lime_jax.core.host import host_model
+from lime_jax.core.locality import check_locality, local
 from lime_jax.core.methods import (
     Method,
     banzhaf,
@@ -46,6 +47,7 @@ __all__ = [
     "Status",
     "audio",
     "banzhaf",
+    "check_locality",
     "cross",
     "equal_segments",
     "errors",
@@ -63,6 +65,7 @@ __all__ = [
     "keep_freed_memory",
     "kernel_shap",
     "lime",
+    "local",
     "mask_of",
     "metrics",
     "models",

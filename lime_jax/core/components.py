@@ -44,6 +44,22 @@ class Components:
         return self.sources.ndim == self.input_ndim + 2
 
     @property
+    def num_items(self) -> int:
+        """How many items there are along the leading axis, where there is one."""
+        return self.sources.shape[0]
+
+    def recomposed(self, mask: Bool[Array, " num_components"]) -> Input:
+        """The input with only the components in `mask` on; see `recompose`."""
+        gates = mask.reshape(self.num_segments, self.num_sources)
+        # One source at a time: XLA fuses these into a single pass that writes nothing in between.
+        fill = jnp.broadcast_to(self.fill, self.sources.shape)
+        pieces = [
+            jnp.where(gates[:, source][self.labels], self.sources[source], fill[source])
+            for source in range(self.num_sources)
+        ]
+        return sum(pieces[1:], start=pieces[0])
+
+    @property
     def num_components(self) -> int:
         """How many pieces can be switched on and off."""
         return self.num_segments * self.num_sources
@@ -195,14 +211,7 @@ def recompose(components: Components, mask: Bool[Array, " num_components"]) -> I
             f"`mask` must have shape ({num_components},), one entry per component, got "
             f"{mask.shape}. Map over further axes with `jax.vmap`."
         )
-    gates = mask.reshape(components.num_segments, components.num_sources)
-    # One source at a time: XLA fuses these into a single pass that writes nothing in between.
-    fill = jnp.broadcast_to(components.fill, components.sources.shape)
-    pieces = [
-        jnp.where(gates[:, source][components.labels], components.sources[source], fill[source])
-        for source in range(components.num_sources)
-    ]
-    return sum(pieces[1:], start=pieces[0])
+    return components.recomposed(mask)
 
 
 def _as_signal(name: str, values: Any) -> Inexact[Array, "..."]:
@@ -245,7 +254,9 @@ def _as_labels(labels: Any, shape: tuple[int, ...], num: int) -> Int[Array, "...
             "must match or have size 1."
         )
     if not isinstance(labels, jax.core.Tracer) and labels.size:
-        low, high = int(labels.min()), int(labels.max())
+        # With NumPy, because inside jit even arithmetic on known labels is traced.
+        known = np.asarray(labels)
+        low, high = int(known.min()), int(known.max())
         if low < 0 or high >= num:
             raise ValueError(
                 f"`labels` must lie in [0, {num}), got values from {low} to {high}. Renumber "

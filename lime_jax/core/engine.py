@@ -11,10 +11,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact, Int, Key
 
 from lime_jax.core import statistics
-from lime_jax.core.components import Components, recompose
+from lime_jax.core.components import Components
 from lime_jax.core.explanation import Explanation, standard_error, status_of
 from lime_jax.core.kernels import Kernel
 from lime_jax.core.linear import LinearFit
+from lime_jax.core.locality import Lookup
 from lime_jax.core.methods import Method
 from lime_jax.core.predictor import Predictor, checked_outputs
 from lime_jax.core.samplers import Neighbourhood
@@ -27,6 +28,8 @@ Outputs = Float[Array, "items rows num_outputs"]
 Counts = Float[Array, "items rows ..."]
 Keys = Key[Array, " items"] | None
 Row = Int[Array, ""]
+
+Recomposable = Components | Lookup
 
 # A last step of its own has to be compiled; padding up to this share of the work is cheaper.
 _BEARABLE_PADDING = 0.02
@@ -114,13 +117,13 @@ def rows_of(
     return jax.vmap(one)(neighbourhoods)
 
 
-def inputs_of(components: Components, masks: Masks) -> Inputs:
+def inputs_of(components: Recomposable, masks: Masks) -> Inputs:
     """The recomposed inputs, `(items, rows, *input)`."""
-    return jax.vmap(jax.vmap(recompose, in_axes=(None, 0)))(components, masks)
+    return jax.vmap(lambda one, masks: jax.vmap(one.recomposed)(masks))(components, masks)
 
 
 def evaluate(
-    predictor: Predictor, components: Components, masks: Masks, batch_size: int
+    predictor: Predictor, components: Recomposable, masks: Masks, batch_size: int
 ) -> Outputs:
     """The outputs for every mask, with at most `batch_size` inputs at a time."""
     num_items, num_rows = masks.shape[:2]
@@ -187,7 +190,7 @@ def _repeat_last(rows: Array, times: int) -> Array:
 
 def step(
     predictor: Predictor,
-    components: Components,
+    components: Recomposable,
     method: Method,
     neighbourhoods: Neighbourhood,
     blocks: Statistics,
@@ -238,9 +241,9 @@ def _solve(
     return total, fit, error if enough else jnp.full_like(error, jnp.nan)
 
 
-def num_outputs(predictor: Predictor, components: Components, split: Plan) -> int:
+def num_outputs(predictor: Predictor, components: Recomposable, split: Plan) -> int:
     """How many outputs the model has, without evaluating it."""
-    num_items, num_components = components.sources.shape[0], components.num_components
+    num_items, num_components = components.num_items, components.num_components
     num_rows = split.steps[0][1]
     masks = jax.ShapeDtypeStruct((num_items, num_rows, num_components), jnp.bool_)
     return jax.eval_shape(
@@ -250,7 +253,7 @@ def num_outputs(predictor: Predictor, components: Components, split: Plan) -> in
 
 def run(
     predictor: Predictor,
-    components: Components,
+    components: Recomposable,
     method: Method,
     keys: Keys,
     batch_size: int,
@@ -266,7 +269,7 @@ def run(
       batch_size: inputs at a time.
       devices: names of mesh axes, inside `shard_map`: the rows are shared among their devices.
     """
-    num_items = components.sources.shape[0]
+    num_items = components.num_items
     neighbourhoods = draw(method, keys, num_items, components.num_components)
     num_masks, dealt = neighbourhoods.num_masks, rounds(neighbourhoods)
     first, share = 0, num_masks

@@ -1,5 +1,6 @@
 """Explaining predictions: the public functions."""
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float
 
-from lime_jax.core import engine, memory, programs, statistics, tuning
+from lime_jax.core import engine, locality, memory, programs, statistics, tuning
 from lime_jax.core.components import Components
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.host import HostModel, predict_in_batches
@@ -87,6 +88,10 @@ def explain(
     predictor = as_predictor(predict)
     with products(precision):
         traced = tuning.is_traced((predictor, components, method, key))
+        if not traced and mesh is None:
+            items, keys = programs.as_one_item((components, key))
+            if (found := _explain_locally(predict, items, method, keys, batch_size)) is not None:
+                return _told(programs.item_of(found, 0), progress)
         size = _chosen(batch_size) or tuning.batch_size_for(
             predictor, components, method, key, may_try=not traced
         )
@@ -103,9 +108,7 @@ def explain(
         explanation, reached = memory.with_smaller_batches(run, size)
     if batch_size is None and reached != size:
         tuning.remember(predictor, components, reached)
-    if progress is not None and mesh is not None:
-        progress(explanation.num_evaluations, explanation.num_evaluations)
-    return explanation
+    return explanation if mesh is None else _told(explanation, progress)
 
 
 def explain_batch(
@@ -139,7 +142,7 @@ def explain_batch(
             f"`components` must have a leading axis over items, got sources of shape "
             f"{components.sources.shape}. Make them with `jax.vmap(from_stems)(stems)`."
         )
-    num_items = components.sources.shape[0]
+    num_items = components.num_items
     keys = _keys_per_item(_checked_key(key), num_items)
     if isinstance(predict, HostModel):
         _refuse_mesh(mesh)
@@ -148,6 +151,10 @@ def explain_batch(
     one, one_key = programs.item_of((components, keys), 0)
     with products(precision):
         traced = tuning.is_traced((predictor, components, method, keys))
+        if not traced and mesh is None:
+            found = _explain_locally(predict, components, method, keys, batch_size)
+            if found is not None:
+                return found
         size = _chosen(batch_size) or tuning.batch_size_for(
             predictor, one, method, one_key, num_items=num_items, may_try=not traced
         )
@@ -336,6 +343,44 @@ def _chosen(batch_size: int | None) -> int | None:
 
 _inputs = jax.jit(engine.inputs_of)
 _evaluate = jax.jit(engine.evaluate, static_argnames="batch_size")
+
+
+def _told(explanation: Explanation, progress: Progress | None) -> Explanation:
+    if progress is not None:
+        progress(explanation.num_evaluations, explanation.num_evaluations)
+    return explanation
+
+
+def _explain_locally(
+    predict: Predict,
+    components: Components,
+    method: Method,
+    keys: MaybeKey,
+    batch_size: int | None,
+) -> Explanation | None:
+    """The explanations of items from few windows; None where whole inputs are cheaper."""
+    model = locality.declared(predict)
+    if model is None or not locality.cut_alike(components):
+        return None
+    one, key = programs.item_of((components, keys), 0)
+    num_masks, _ = tuning.size_of(method, key, components.num_components)
+    layout = locality.layout_of(model, one, num_masks)
+    if layout is None:
+        return None
+    tuning.check_once(model, one)
+    sizes = tuning.local_batch_sizes(model, one, layout, _chosen(batch_size))
+    explanations, _ = memory.with_smaller_batches(
+        lambda size: programs.run_local(
+            model,
+            components,
+            layout.arrays,
+            method,
+            keys,
+            (min(sizes[0], size), min(sizes[1], size)),
+        ),
+        max(sizes),
+    )
+    return dataclasses.replace(explanations, num_evaluations=layout.num_entries)
 
 
 def _refuse_mesh(mesh: Mesh | None) -> None:

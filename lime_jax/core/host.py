@@ -91,7 +91,7 @@ def evaluate_on_host(
         if following is not None:
             ahead = prepare(following)
         flat = np.array(inputs).reshape(-1, *inputs.shape[2:])
-        size = min(split.batch_size, len(components.sources) * split.steps[0][1])
+        size = min(split.batch_size, components.num_items * split.steps[0][1])
         outputs = predict_in_batches(model, flat, size)
         yield sum(step), masks, counts, outputs.reshape(*masks.shape[:2], -1)
 

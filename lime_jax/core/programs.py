@@ -13,6 +13,7 @@ from lime_jax.core import engine, memory, tuning
 from lime_jax.core.components import Components
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.host import HostModel, evaluate_on_host
+from lime_jax.core.locality import Local, look_up
 from lime_jax.core.methods import Method
 from lime_jax.core.predictor import Predictor
 
@@ -57,7 +58,7 @@ def run_batch(
     mesh: Mesh | None,
 ) -> Explanation:
     """Many items; with a mesh, they are shared among the devices."""
-    num_items = components.sources.shape[0]
+    num_items = components.num_items
 
     def program(predictor: Any, components: Any, method: Any, keys: Any) -> Explanation:
         return _in_groups(predictor, components, method, keys, batch_size)
@@ -84,7 +85,7 @@ def _in_groups(
     predictor: Predictor, components: Components, method: Method, keys: MaybeKey, batch_size: int
 ) -> Explanation:
     """Maps over groups of items; a group is as many items as fill a batch with their masks."""
-    num_items = components.sources.shape[0]
+    num_items = components.num_items
     size = _group_size(method, keys, num_items, components.num_components, batch_size)
     filled = _padded((components, keys), -num_items % size)
     grouped = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), filled)
@@ -100,6 +101,30 @@ def _group_size(
     num_masks, _ = tuning.size_of(method, item_of(keys, 0), num_components)
     largest = max(1, min(num_items, batch_size // num_masks))
     return engine.even(num_items, 1, largest)
+
+
+@functools.partial(jax.jit, static_argnames="batch_sizes")
+def run_local(
+    model: Local,
+    components: Components,
+    layout: tuple[Any, Any, Any, Any],
+    method: Method,
+    keys: MaybeKey,
+    batch_sizes: tuple[int, int],
+) -> Explanation:
+    """Many items of a local model: windows looked up, then a head per mask.
+
+    `batch_sizes` are of windows and of masks.
+    """
+
+    def one(item: tuple[Components, MaybeKey]) -> Explanation:
+        components, key = item
+        window_of, masks, first, steps = layout
+        lookup = look_up(model, components, window_of, masks, first, steps, batch_sizes[0])
+        items, keys = as_one_item((lookup, key))
+        return item_of(engine.run(model.head, items, method, keys, batch_sizes[1]), 0)
+
+    return jax.lax.map(one, (components, keys))
 
 
 def run_in_steps(
@@ -137,7 +162,7 @@ def run_on_host(
     """The explanations of all items, groups of them at a time, evaluated outside jit."""
     if tuning.is_traced((components, method, keys)):
         raise ValueError("a host model cannot run inside jit or vmap. Call `explain` outside.")
-    num_items, num_components = components.sources.shape[0], components.num_components
+    num_items, num_components = components.num_items, components.num_components
     size = batch_size or _host_batch_size(item_of(components, 0))
     group = _group_size(method, keys, num_items, num_components, size)
     each = []
@@ -156,7 +181,7 @@ def _run_group_on_host(
     batch_size: int,
     progress: Progress | None,
 ) -> Explanation:
-    num_items = components.sources.shape[0]
+    num_items = components.num_items
     neighbourhoods = _draw(method, keys, num_items, components.num_components)
     total = neighbourhoods.num_masks
     split = engine.plan(total, engine.rounds(neighbourhoods), batch_size, num_items)

@@ -11,6 +11,7 @@ import numpy as np
 
 from lime_jax.core import engine, memory
 from lime_jax.core.components import Components
+from lime_jax.core.locality import Layout, Local, check_locality
 from lime_jax.core.methods import Method
 from lime_jax.core.predictor import Predictor
 
@@ -65,6 +66,45 @@ def batch_size_for(
     sizes = [untried, *candidates(largest, dealt)]
     found = fastest(_trial(predictor, components), sizes, num_inputs)
     return remember(predictor, components, found)
+
+
+def local_batch_sizes(
+    model: Local, components: Components, layout: Layout, batch_size: int | None
+) -> tuple[int, int]:
+    """How many windows and how many masks at a time, for a model that declares its locality."""
+    if batch_size is not None:
+        return batch_size, batch_size
+    signature = (_signature(model, components), layout.num_entries)
+    if signature not in _local_sizes:
+        shape = list(components.sources.shape[1:])
+        shape[model.axis] = model.window
+        window = jax.ShapeDtypeStruct((1, *shape), components.sources.dtype)
+        trunk = lambda model, window: model.trunk(window)
+        head = lambda model, windows: model.head(windows)
+        features = jax.eval_shape(trunk, model, window)
+        windows = jax.ShapeDtypeStruct((1, len(layout.first), *features.shape[1:]), features.dtype)
+        sizes = (
+            memory.batch_size_for(trunk, model, window),
+            memory.batch_size_for(head, model, windows),
+        )
+        _put(_local_sizes, signature, sizes)
+    return _local_sizes[signature]
+
+
+def check_once(model: Local, components: Components) -> None:
+    """Checks a declaration on the first item of every model and shape.
+
+    Raises:
+      ValueError: if the declaration is wrong.
+    """
+    signature = _signature(model, components)
+    if signature in _checked:
+        return
+    d = components.num_components
+    masks = jnp.arange(4)[:, None] % (jnp.arange(d)[None] % 3 + 2) > 0
+    masks = masks.at[1].set(True)
+    check_locality(model, jax.vmap(components.recomposed)(masks))
+    _put(_checked, signature, True)
 
 
 def remember(predictor: Predictor, components: Components, batch_size: int) -> int:
@@ -123,6 +163,8 @@ _evaluate = jax.jit(engine.evaluate, static_argnames="batch_size")
 
 _largest_sizes: dict[Any, int] = {}
 _num_inputs: dict[Any, int] = {}
+_local_sizes: dict[Any, tuple[int, int]] = {}
+_checked: dict[Any, bool] = {}
 _sizes_of_neighbourhoods: dict[Any, tuple[int, int]] = {}
 
 

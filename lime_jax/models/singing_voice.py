@@ -14,6 +14,8 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
+from lime_jax.core.locality import Local, local
+
 NUM_FRAMES = 115
 NUM_MELS = 80
 
@@ -28,16 +30,41 @@ class SvdNet(nnx.Module):
         self.output = nnx.Linear(64, 1, rngs=rngs)
 
     def __call__(self, excerpts: Float[Array, "batch 115 80"]) -> Float[Array, "batch 1"]:
+        return self.classify(self.features(excerpts))
+
+    def features(self, frames: Float[Array, "batch time 80"]) -> Float[Array, "batch 7 cells 64"]:
+        """The convolutions and maxima; each cell sees 25 frames, the next one starts 9 later."""
         # The published network looks at the image mel × time; the layers are stored in that order.
-        x = excerpts.swapaxes(1, 2)[..., None]
+        x = frames.swapaxes(1, 2)[..., None]
         for index, conv in enumerate(self.convs):
             x = _leaky(conv(x))
             if index % 2 == 1:
                 x = nnx.max_pool(x, (3, 3), (3, 3))
-        x = x.reshape(len(x), -1)
+        return x
+
+    def classify(self, features: Float[Array, "batch 7 11 64"]) -> Float[Array, "batch 1"]:
+        """The layers behind the convolutions."""
+        x = features.reshape(len(features), -1)
         for layer in self.dense:
             x = _leaky(layer(x))
         return jax.nn.sigmoid(self.output(x))
+
+    @property
+    def locality(self) -> Local:
+        """How far the convolutions see along time."""
+        return local(
+            self,
+            trunk=jax.tree_util.Partial(SvdNet.features, self),
+            head=jax.tree_util.Partial(_classify_windows, self),
+            window=25,
+            stride=9,
+        )
+
+
+def _classify_windows(
+    network: SvdNet, windows: Float[Array, "batch 11 7 1 64"]
+) -> Float[Array, "batch 1"]:
+    return network.classify(windows[:, :, :, 0].swapaxes(1, 2))
 
 
 _leaky = functools.partial(nnx.leaky_relu, negative_slope=0.01)

@@ -1,0 +1,320 @@
+"""Models that see little of their input at a time, explained without evaluating them on all of it.
+
+What a trunk of convolutions makes of one window depends only on the few components that overlap
+the window. So every window is evaluated once per combination of *its* components, and a mask only
+looks its windows up and costs a head, not a network. The answers are those of the whole model.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Inexact, Int
+
+from lime_jax.core.components import Components, recompose
+from lime_jax.core.predictor import Predictor, as_predictor
+from lime_jax.core.pytree import pytree, static
+
+# Beyond this many components in one window, tables of all their combinations grow too large.
+_MOST_PER_WINDOW = 14
+# Rounding of convolutions that are computed in another order.
+_TOLERANCE = 1e-4
+
+
+@pytree
+class Local:
+    """A model together with how local it is: `whole(x)` is `head` of `trunk` of all its windows.
+
+    Window `i` holds the elements from `i * stride` to `i * stride + window` along one axis of the
+    input, after `pad` elements were added to both ends by reflection. Make one with `local`.
+
+    Attributes:
+      whole: the model, `(batch, *input)` to `(batch, num_outputs)`.
+      trunk: what is made of a window, `(batch, *window)` to `(batch, *features)`.
+      head: what is made of all windows, `(batch, num_windows, *features)` to
+        `(batch, num_outputs)`.
+      window, stride, pad: in elements along `axis`.
+      axis: of the input, without the batch.
+    """
+
+    whole: Predictor
+    trunk: Predictor
+    head: Predictor
+    window: int = static()
+    stride: int = static()
+    axis: int = static()
+    pad: int = static(default=0)
+
+    def __call__(self, inputs: Inexact[Array, "batch *input"]) -> Float[Array, "batch outputs"]:
+        return self.whole(inputs)
+
+    def num_windows(self, size: int) -> int:
+        """How many windows fit into `size` elements along the axis."""
+        return (size + 2 * self.pad - self.window) // self.stride + 1
+
+
+def local(
+    whole: Any, *, trunk: Any, head: Any, window: int, stride: int, axis: int = 0, pad: int = 0
+) -> Local:
+    """Declares a model's locality; `explain` then evaluates windows wherever that is cheaper.
+
+    The answers stay those of `whole`; the first explanation of a model and shape checks that, and
+    so does `check_locality`.
+
+    Args:
+      whole: the model, `(batch, *input)` to `(batch, num_outputs)`, any callable pytree.
+      trunk: `(batch, *window)` to `(batch, *features)`: a patch of a tagger, the convolutions of a
+        network.
+      head: `(batch, num_windows, *features)` to `(batch, num_outputs)`: the mean over patches, the
+        last layers.
+      window: elements that one window covers along `axis`: the receptive field.
+      stride: elements between the starts of windows.
+      axis: of the input, without the batch.
+      pad: elements that the model adds to both ends by reflection before it cuts windows.
+
+    Raises:
+      ValueError: if a size is impossible.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, lime_jax as lj
+      >>> loudest = lambda x: jnp.square(x).reshape(len(x), -1, 4).sum(axis=2).max(axis=1)[:, None]
+      >>> patches = lj.local(
+      ...     loudest,
+      ...     trunk=lambda x: jnp.square(x).sum(axis=1),
+      ...     head=lambda x: x.max(axis=1)[:, None],
+      ...     window=4,
+      ...     stride=4,
+      ... )
+      >>> components = lj.from_labels(jnp.arange(48.0), lj.equal_segments(48, 12), 12)
+      >>> lj.explain(patches, components, lj.shapley()).num_evaluations  # instead of 4096
+      24
+    """
+    for name, value, least in (("window", window, 1), ("stride", stride, 1), ("pad", pad, 0)):
+        if value < least:
+            raise ValueError(f"`{name}` must be at least {least}, got {value}.")
+    return Local(
+        as_predictor(whole), as_predictor(trunk), as_predictor(head), window, stride, axis, pad
+    )
+
+
+def declared(predict: Any) -> Local | None:
+    """The locality of a model: a `Local`, or what its attribute `locality` says; None if none."""
+    found = predict if isinstance(predict, Local) else getattr(predict, "locality", None)
+    return found if isinstance(found, Local) else None
+
+
+@pytree
+class Lookup:
+    """What the trunk made of every window and combination; a mask picks one per window.
+
+    Stands where `Components` do: its inputs are features `(num_windows, *features)`.
+
+    Attributes:
+      table: `(num_entries, *features)`.
+      first: the first entry of every window, `(num_windows,)`.
+      steps: what a component adds to the entry of a window, `(num_windows, num_components)`.
+      num_components: how many pieces can be switched on and off.
+    """
+
+    table: Float[Array, "..."]
+    first: Int[Array, "..."]
+    steps: Int[Array, "..."]
+    num_components: int = static()
+
+    @property
+    def num_items(self) -> int:
+        """How many items there are along the leading axis."""
+        return self.table.shape[0]
+
+    def recomposed(self, mask: Bool[Array, " num_components"]) -> Float[Array, "windows ..."]:
+        """The features of all windows with only the components in `mask` on."""
+        entries = self.first + jnp.where(mask[None], self.steps, 0).sum(axis=1)
+        return self.table[entries]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Which windows are evaluated with which components on.
+
+    Attributes:
+      window_of: of every entry, `(num_entries,)`.
+      masks: of every entry; what no window overlaps is off, `(num_entries, num_components)`.
+      first, steps: see `Lookup`.
+    """
+
+    window_of: np.ndarray
+    masks: np.ndarray
+    first: np.ndarray
+    steps: np.ndarray
+
+    @property
+    def num_entries(self) -> int:
+        """How many windows are evaluated."""
+        return len(self.masks)
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """What `look_up` takes."""
+        return self.window_of, self.masks, self.first, self.steps
+
+
+def cut_alike(components: Components) -> bool:
+    """Whether all items are cut into the same segments."""
+    labels = np.asarray(components.labels)
+    return bool((labels == labels[:1]).all())
+
+
+def layout_of(model: Local, components: Components, num_masks: int) -> Layout | None:
+    """The entries of a lookup, or None where evaluating the model on whole inputs is cheaper.
+
+    Args:
+      model: with its declaration.
+      components: of one item, outside jit.
+      num_masks: evaluations of the whole model that a lookup would replace.
+    """
+    shape = components.sources.shape[1:]
+    if model.axis >= len(shape) or (size := shape[model.axis]) + 2 * model.pad < model.window:
+        return None
+    labels = np.asarray(components.labels)
+    along = np.moveaxis(labels, model.axis, 0).reshape(labels.shape[model.axis], -1)
+    along = np.broadcast_to(along, (size, along.shape[1]))
+    along = np.pad(along, ((model.pad, model.pad), (0, 0)), mode="reflect")
+    sets = []
+    for window in range(model.num_windows(size)):
+        start = window * model.stride
+        segments = np.unique(along[start : start + model.window])
+        sources = np.arange(components.num_sources)
+        sets.append((segments[:, None] * components.num_sources + sources[None]).ravel())
+    if max(map(len, sets)) > _MOST_PER_WINDOW:
+        return None
+    num_entries = sum(2 ** len(some) for some in sets)
+    if num_entries * model.window > num_masks * size / 2:
+        return None
+    return _layout(sets, components.num_components)
+
+
+def _layout(sets: list[np.ndarray], num_components: int) -> Layout:
+    window_of, masks, first = [], [], []
+    steps = np.zeros((len(sets), num_components), np.int32)
+    for window, some in enumerate(sets):
+        first.append(sum(map(len, masks)))
+        combinations = np.arange(2 ** len(some))
+        on = np.zeros((len(combinations), num_components), bool)
+        on[:, some] = combinations[:, None] >> np.arange(len(some))[None] & 1
+        masks.append(on)
+        window_of.append(np.full(len(combinations), window, np.int32))
+        steps[window, some] = 2 ** np.arange(len(some))
+    return Layout(
+        np.concatenate(window_of), np.concatenate(masks), np.array(first, np.int32), steps
+    )
+
+
+def look_up(
+    model: Local,
+    components: Components,
+    window_of: Int[Array, " entries"],
+    masks: Bool[Array, "entries num_components"],
+    first: Int[Array, " windows"],
+    steps: Int[Array, "windows num_components"],
+    batch_size: int,
+) -> Lookup:
+    """Evaluates the trunk on every entry of a layout, at most `batch_size` windows at a time."""
+    padded = _padded(components, model.axis, model.pad)
+    num_entries = len(masks)
+    batch_size = min(batch_size, num_entries)
+    missing = -num_entries % batch_size
+    index = jnp.minimum(jnp.arange(num_entries + missing), num_entries - 1)
+    window_of, masks = window_of[index], masks[index]
+
+    def one(window: Int[Array, ""], mask: Bool[Array, " num_components"]) -> Array:
+        return recompose(_cut(padded, model, window), mask)
+
+    def some(part: tuple[Array, Array]) -> Array:
+        return model.trunk(jax.vmap(one)(*part))
+
+    chunks = (window_of.reshape(-1, batch_size), masks.reshape(-1, batch_size, masks.shape[1]))
+    features = jax.lax.map(some, chunks)
+    table = features.reshape(-1, *features.shape[2:])[:num_entries]
+    return Lookup(table, first, steps, components.num_components)
+
+
+def _padded(components: Components, axis: int, pad: int) -> Components:
+    return _along(components, axis, lambda x, axis: _reflect(x, axis, pad)) if pad else components
+
+
+def _reflect(x: Array, axis: int, pad: int) -> Array:
+    widths = [(0, 0)] * x.ndim
+    widths[axis] = (pad, pad)
+    return jnp.pad(x, widths, mode="reflect")
+
+
+def _cut(components: Components, model: Local, window: Int[Array, ""]) -> Components:
+    cut = lambda x, axis: jax.lax.dynamic_slice_in_dim(x, window * model.stride, model.window, axis)
+    return _along(components, model.axis, cut)
+
+
+def _along(components: Components, axis: int, change: Callable[[Array, int], Array]) -> Components:
+    """Changes sources, labels and fill along an axis of the input, where they have it."""
+    maybe = lambda x, axis: x if x.shape[axis] == 1 else change(x, axis)
+    return Components(
+        change(components.sources, axis + 1),
+        maybe(components.labels, axis),
+        maybe(components.fill, axis + 1),
+        components.num_sources,
+        components.num_segments,
+        components.input_ndim,
+    )
+
+
+def check_locality(model: Local, inputs: Inexact[Array, "batch *input"]) -> None:
+    """Compares a model with its trunk and head on some inputs.
+
+    Args:
+      model: from `local`.
+      inputs: `(batch, *input)`, for example noise; every input proves more.
+
+    Raises:
+      ValueError: if they differ by more than rounding.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, lime_jax as lj
+      >>> wrong = lj.local(
+      ...     lambda x: jnp.cumsum(x, axis=1)[:, -1:],
+      ...     trunk=lambda x: x.max(axis=1),
+      ...     head=lambda x: x.sum(axis=1, keepdims=True),
+      ...     window=2,
+      ...     stride=2,
+      ... )
+      >>> lj.check_locality(wrong, jax.random.normal(jax.random.key(0), (4, 8)))
+      Traceback (most recent call last):
+      ValueError: `trunk` and `head` differ from `whole` ...
+    """
+    expected, found = _both_ways(model, inputs)
+    if found.shape != expected.shape:
+        raise ValueError(
+            f"`trunk` and `head` differ from `whole`: outputs of shape {found.shape} and "
+            f"{expected.shape}. Check `window` = {model.window} and `stride` = {model.stride}."
+        )
+    size = float(jnp.abs(expected).max())
+    error = float(jnp.abs(expected - found).max())
+    if not error <= _TOLERANCE * max(size, 1e-6):
+        raise ValueError(
+            f"`trunk` and `head` differ from `whole` by {error:.2g}, outputs are up to {size:.2g}. "
+            f"Check `window` = {model.window}, `stride` = {model.stride}, `axis` = {model.axis} "
+            f"and `pad` = {model.pad}, and that nothing else links the windows."
+        )
+
+
+@jax.jit
+def _both_ways(model: Local, inputs: Inexact[Array, "batch *input"]) -> tuple[Array, Array]:
+    padded = _reflect(inputs, model.axis + 1, model.pad) if model.pad else inputs
+    starts = np.arange(model.num_windows(inputs.shape[model.axis + 1])) * model.stride
+    axis = model.axis + 1
+    cut = lambda start: jax.lax.slice_in_dim(padded, start, start + model.window, axis=axis)
+    windows = jnp.stack([cut(int(start)) for start in starts], axis=1)
+    features = model.trunk(windows.reshape(-1, *windows.shape[2:]))
+    features = features.reshape(len(inputs), len(starts), *features.shape[1:])
+    return model.whole(inputs), model.head(features)
