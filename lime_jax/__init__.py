@@ -15,14 +15,9 @@ from lime_jax.core.components import (
     grid,
     recompose,
 )
-from lime_jax.core.explain import (
-    explain,
-    explain_batch,
-    explain_stream,
-    fit_surrogate,
-    predict_neighbourhood,
-)
+from lime_jax.core.explain import explain, explain_batch
 from lime_jax.core.explanation import Explanation, Status
+from lime_jax.core.halves import fit_surrogate, predict_neighbourhood
 from lime_jax.core.host import host_model
 from lime_jax.core.locality import check_locality, local
 from lime_jax.core.methods import (
@@ -35,6 +30,7 @@ from lime_jax.core.methods import (
     slime,
 )
 from lime_jax.core.readout import mask_of, top_k
+from lime_jax.core.stream import explain_stream
 from lime_jax.core.through import through
 
 if TYPE_CHECKING:

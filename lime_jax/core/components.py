@@ -240,6 +240,7 @@ def _fill_for(fill: Any, signal: Inexact[Array, "..."]) -> Inexact[Array, "..."]
 
 
 def _as_labels(labels: Any, shape: tuple[int, ...], num: int) -> Int[Array, "..."]:
+    given = labels
     labels = jnp.asarray(labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"`labels` must be integers, got {labels.dtype}. Number the segments.")
@@ -253,9 +254,9 @@ def _as_labels(labels: Any, shape: tuple[int, ...], num: int) -> Int[Array, "...
             f"`labels` of shape {labels.shape} do not fit a signal of shape {shape}. Every axis "
             "must match or have size 1."
         )
-    if not isinstance(labels, jax.core.Tracer) and labels.size:
+    if not isinstance(given, jax.core.Tracer) and labels.size:
         # With NumPy, because inside jit even arithmetic on known labels is traced.
-        known = np.asarray(labels)
+        known = np.asarray(given)
         low, high = int(known.min()), int(known.max())
         if low < 0 or high >= num:
             raise ValueError(

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lime_jax.core.components import Components
-from lime_jax.core.explain import predict_neighbourhood
 from lime_jax.core.explanation import Explanation
+from lime_jax.core.halves import predict_neighbourhood
 from lime_jax.core.host import HostModel
 from lime_jax.core.predictor import Predict
 

@@ -210,3 +210,14 @@ def is_traced(tree: Any) -> bool:
     """Whether any leaf is being traced, or everything is, inside jit or vmap."""
     tree = (tree, jnp.zeros(()))  # inside jit even this is traced
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+
+
+def checked_batch_size(batch_size: int | None) -> int | None:
+    """The batch size that was asked for, if any.
+
+    Raises:
+      ValueError: if it is less than one.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1 or None, got {batch_size}.")
+    return batch_size

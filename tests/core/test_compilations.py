@@ -35,6 +35,7 @@ def test_a_hundred_clips_compile_one_program(method):
     assert programs.run._cache_size() - before == 1
 
 
+@pytest.mark.slow
 def test_the_next_process_compiles_nothing(tmp_path):
     environment = os.environ | {
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path),

@@ -29,6 +29,7 @@ def start(num_devices, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_four_devices_agree_with_one():
     said, _ = (process := start(4)).communicate(timeout=300)
     assert process.returncode == 0, said

@@ -1,0 +1,120 @@
+"""The two halves of an explanation: outputs for masks, a surrogate for outputs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from lime_jax.core import engine, memory, programs, statistics, tuning
+from lime_jax.core.components import Components
+from lime_jax.core.host import HostModel, predict_in_batches
+from lime_jax.core.linear import LinearFit
+from lime_jax.core.methods import Method
+from lime_jax.core.precision import products
+from lime_jax.core.predictor import Predict, as_predictor
+from lime_jax.core.surrogates import Shapley
+from lime_jax.core.tuning import checked_batch_size
+
+
+def predict_neighbourhood(
+    predict: Predict | HostModel,
+    components: Components,
+    masks: Bool[Array, "num_masks num_components"],
+    *,
+    batch_size: int = 256,
+    precision: str | None = None,
+) -> tuple[Bool[Array, "num_masks num_components"], Float[Array, "num_masks num_outputs"]]:
+    """The first half of `explain`: the model's outputs for given masks.
+
+    Args:
+      predict: as for `explain`.
+      components: the input taken apart.
+      masks: bool `(num_masks, num_components)`.
+      batch_size: inputs in memory at a time.
+      precision: as for `explain`.
+
+    Returns:
+      The masks and float32 outputs `(num_masks, num_outputs)`, as `fit_surrogate` takes them.
+    """
+    masks = jnp.asarray(masks)
+    num_masks = masks.shape[0]
+    if num_masks == 0:
+        raise ValueError("`masks` is empty. Pass at least one mask.")
+    size = min(checked_batch_size(batch_size) or num_masks, num_masks)
+    items, rows = programs.as_one_item((components, masks))
+    if isinstance(predict, HostModel):
+        starts = range(0, num_masks, size)
+        chunks = [
+            predict_in_batches(
+                predict, np.array(_inputs(items, rows[:, start : start + size]))[0], size
+            )
+            for start in starts
+        ]
+        return masks, jnp.asarray(np.concatenate(chunks))
+    with products(precision):
+        predictor = as_predictor(predict)
+        run = lambda size: _evaluate(predictor, items, rows, batch_size=size)
+        outputs, _ = memory.with_smaller_batches(run, size)
+    return masks, outputs[0]
+
+
+def fit_surrogate(
+    masks: Bool[Array, "num_masks num_components"],
+    outputs: Float[Array, "num_masks num_outputs"],
+    method: Method,
+    *,
+    counts: Float[Array, " num_masks"] | None = None,
+) -> LinearFit:
+    """The second half of `explain`: the surrogate for given masks and outputs.
+
+    The same numbers as LIME's own code on the same masks: weighted ridge with an unpenalised
+    intercept on unnormalised kernel weights.
+
+    Args:
+      masks: bool `(num_masks, num_components)`.
+      outputs: float32 `(num_masks, num_outputs)`.
+      method: its kernel and surrogate are used.
+      counts: how often each mask counts, `(num_masks,)`, as the neighbourhood of a sampler tells;
+        None means once. `kernel_shap` over all masks keeps its weights there.
+
+    Raises:
+      ValueError: if shapes do not match, or a Shapley surrogate lacks all on or all off.
+
+    Returns:
+      Coefficients, intercept, fidelity and local prediction of every output.
+
+    Example:
+      >>> import jax.numpy as jnp, lime_jax as lj
+      >>> masks = jnp.array([[True, True], [True, False], [False, True], [False, False]])
+      >>> fit = lj.fit_surrogate(masks, jnp.array([[3.0], [2.0], [1.0], [0.0]]), lj.lime(alpha=0.0))
+      >>> fit.coefficients.round(3)
+      Array([[2., 1.]], dtype=float32)
+    """
+    masks, outputs = jnp.asarray(masks), jnp.asarray(outputs)
+    if outputs.ndim != 2 or outputs.shape[0] != masks.shape[0]:
+        raise ValueError(
+            f"`outputs` must have shape ({masks.shape[0]}, num_outputs), one row per mask, got "
+            f"{outputs.shape}."
+        )
+    if isinstance(method.surrogate, Shapley) and not tuning.is_traced(masks):
+        if not (masks.all(axis=1).any() and (~masks).all(axis=1).any()):
+            raise ValueError(
+                "`masks` must hold all on and all off, which Shapley values share out."
+            )
+    return _fit(masks, outputs, counts, method)
+
+
+@jax.jit
+def _fit(
+    masks: Bool[Array, "num_masks num_components"],
+    outputs: Float[Array, "num_masks num_outputs"],
+    counts: Float[Array, " num_masks"] | None,
+    method: Method,
+) -> LinearFit:
+    weights = method.kernel(masks)
+    weights = weights if counts is None else weights * counts
+    return method.surrogate(statistics.summarise(masks, outputs, weights))
+
+
+_inputs = jax.jit(engine.inputs_of)
+_evaluate = jax.jit(engine.evaluate, static_argnames="batch_size")
