@@ -4,7 +4,9 @@ Everything here works on a group of items at once, a leading axis on components,
 few masks of many clips fill a device as well as many masks of one clip.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -92,12 +94,11 @@ def rounds(neighbourhood: Neighbourhood) -> int:
 
 def draw(method: Method, keys: Keys, num_items: int, num_components: int) -> Neighbourhood:
     """The neighbourhoods of all items."""
-    one = lambda key: method.sampler(key, num_components)
-    return jax.vmap(one, axis_size=num_items)(keys)
+    return _each(num_items, lambda key: method.sampler(key, num_components), keys)
 
 
 def rows_of(
-    neighbourhoods: Neighbourhood, start: Row, num_rows: int, stop: Row | int
+    neighbourhoods: Neighbourhood, num_items: int, start: Row, num_rows: int, stop: Row | int
 ) -> tuple[Masks, Counts]:
     """The masks from row `start` on and how often each counts: per block if there is a table.
 
@@ -114,12 +115,12 @@ def rows_of(
             return masks, real
         return masks, neighbourhood.table[index] * real[:, None]
 
-    return jax.vmap(one)(neighbourhoods)
+    return _each(num_items, one, neighbourhoods)
 
 
 def inputs_of(components: Recomposable, masks: Masks) -> Inputs:
     """The recomposed inputs, `(items, rows, *input)`."""
-    return jax.vmap(lambda one, masks: jax.vmap(one.recomposed)(masks))(components, masks)
+    return _each(len(masks), lambda one, masks: jax.vmap(one.recomposed)(masks), components, masks)
 
 
 def evaluate(
@@ -158,9 +159,9 @@ def fold(
     kernel: Kernel, blocks: Statistics, masks: Masks, counts: Counts, outputs: Outputs
 ) -> Statistics:
     """Adds some rows to the statistics of the blocks."""
-    new = jax.vmap(_summarise, in_axes=(None, None, 0, 0, 0))(
-        kernel, blocks.weight.shape[1], masks, counts, outputs
-    )
+    num_items, num_blocks = blocks.weight.shape
+    one = lambda *rows: _summarise(kernel, num_blocks, *rows)
+    new = _each(num_items, one, masks, counts, outputs)
     return jax.vmap(jax.vmap(Statistics.__add__))(blocks, new)
 
 
@@ -184,6 +185,14 @@ def _summarise(
     )
 
 
+def _each(num_items: int, function: Callable[..., Any], *items: Any) -> Any:
+    """Maps over items. A single one is not mapped over: simpler programs compile faster."""
+    if num_items > 1:
+        return jax.vmap(function, axis_size=num_items)(*items)
+    result = function(*jax.tree.map(lambda x: x[0], items))
+    return jax.tree.map(lambda x: x[None], result)
+
+
 def _repeat_last(rows: Array, times: int) -> Array:
     return jnp.concatenate([rows, jnp.repeat(rows[-1:], times, axis=0)]) if times else rows
 
@@ -200,14 +209,16 @@ def step(
     stop: Row | int,
 ) -> Statistics:
     """Evaluates some rows of every item and adds them to the statistics of the blocks."""
-    masks, counts = rows_of(neighbourhoods, start, num_rows, stop)
+    masks, counts = rows_of(neighbourhoods, components.num_items, start, num_rows, stop)
     outputs = _evaluate(predictor, components, masks, batch_size=batch_size)
     return fold(method.kernel, blocks, masks, counts, outputs)
 
 
 def finish(method: Method, neighbourhoods: Neighbourhood, blocks: Statistics) -> Explanation:
     """Solves the surrogates of all items from the statistics of the blocks."""
-    total, fit, error = jax.vmap(lambda item: _solve(method.surrogate, item))(blocks)
+    num_items = blocks.weight.shape[0]
+    one = lambda item: _solve(method.surrogate, item)
+    total, fit, error = _each(num_items, one, blocks)
     return Explanation(
         coefficients=fit.coefficients,
         intercept=fit.intercept,

@@ -108,7 +108,8 @@ def predict_in_batches(model: HostModel, inputs: np.ndarray, batch_size: int) ->
 def _prepare_step(
     components: Components, neighbourhoods: Neighbourhood, start: jax.Array, num_rows: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    masks, counts = rows_of(neighbourhoods, start, num_rows, neighbourhoods.num_masks)
+    stop = neighbourhoods.num_masks
+    masks, counts = rows_of(neighbourhoods, components.num_items, start, num_rows, stop)
     return masks, counts, inputs_of(components, masks)
 
 

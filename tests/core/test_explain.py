@@ -104,8 +104,14 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-def test_the_batch_size_changes_nothing(method, getkey):
+SLOW = ("forward", "exhaustive")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(m, marks=pytest.mark.slow if m in SLOW else ()) for m in METHODS]
+)
+def test_the_batch_size_changes_nothing(name, getkey):
+    method = METHODS[name]
     key, components = getkey(), lj.from_stems(stems())
     whole = lj.explain(PREDICT, components, method, key=key, batch_size=1000)
     for batch_size in (3, 40):

@@ -67,7 +67,6 @@ COMPONENTS = {
     "grid": lj.from_labels(STEMS[0], lj.grid((6, 2), (SIZE, BANDS)), 12),
 }
 METHODS = {
-    "exhaustive": lj.exhaustive(),
     "lime": lj.lime(5000),
     "shapley": lj.shapley(),
     "forward": lj.lime(5000, feature_selection="forward_selection", num_features=2),
@@ -99,7 +98,13 @@ def test_every_mask_has_the_outputs_of_the_whole_model(name, kind, getkey):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [
+        METHODS["lime"],
+        *(pytest.param(METHODS[name], marks=pytest.mark.slow) for name in ("shapley", "forward")),
+    ],
+)
 def test_the_explanation_is_that_of_the_whole_model(method, getkey):
     key, components = getkey(), COMPONENTS["stems × time"]
     few = lj.explain(MODELS["patches"], components, method, key=key)
