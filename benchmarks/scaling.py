@@ -46,18 +46,20 @@ def explain(num_devices: int) -> dict[str, Any]:
     import lime_jax as lj
     from benchmarks import networks, timing
 
+    lj.keep_freed_memory()
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:num_devices]), ("devices",))
     case = networks.singing_voice()
     components = lj.from_labels(case.signal, lj.equal_segments(115, 10)[:, None], 10)
-    many = jax.tree.map(lambda x: jax.numpy.stack([x] * 32), components)
-    method = lj.exhaustive()
-    size = max(16, 256 // num_devices)
-    masks = lambda: lj.explain(case.predict, components, method, batch_size=size, mesh=mesh)
-    few = lj.kernel_shap(64)
-    items = lambda: lj.explain_batch(
-        case.predict, many, few, key=jax.random.key(0), batch_size=size, mesh=mesh
+    many = jax.tree.map(lambda x: jax.numpy.stack([x] * 8), components)
+    method = lj.kernel_shap(512)
+    size = 32
+    key = jax.random.key(0)
+    masks = lambda: lj.explain(
+        case.predict, components, method, key=key, batch_size=size, mesh=mesh
     )
-    alone = lj.explain(case.predict, components, method, batch_size=256)
+    few = lj.kernel_shap(64)
+    items = lambda: lj.explain_batch(case.predict, many, few, key=key, batch_size=size, mesh=mesh)
+    alone = lj.explain(case.predict, components, method, key=key, batch_size=size)
     difference = np.abs(masks().coefficients - np.asarray(alone.coefficients)).max()
     return {
         "num_devices": num_devices,
