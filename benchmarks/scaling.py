@@ -50,8 +50,8 @@ def explain(num_devices: int) -> dict[str, Any]:
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:num_devices]), ("devices",))
     case = networks.singing_voice()
     components = lj.from_labels(case.signal, lj.equal_segments(115, 10)[:, None], 10)
-    many = jax.tree.map(lambda x: jax.numpy.stack([x] * 8), components)
-    method = lj.kernel_shap(512)
+    many = jax.tree.map(lambda x: jax.numpy.stack([x] * 4), components)
+    method = lj.kernel_shap(256)
     size = 32
     key = jax.random.key(0)
     masks = lambda: lj.explain(
