@@ -127,7 +127,7 @@ def _peers(numbers: dict[str, Any]) -> Iterator[Row]:
     for name, one in numbers["engines"].items():
         yield (
             name,
-            one.get("version", ""),
+            one.get("version") or "",
             f"{one['num_samples']:,}",
             _number(one["us_per_mask"]),
             _number(one["us_per_mask_and_output"]),

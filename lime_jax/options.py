@@ -39,6 +39,8 @@ _PATH, _TEXT, _INT, _FLOAT = (
     for metavar in ("PATH", "STR", "INT", "FLOAT")
 )
 
+Precision = Literal["float32", "fastest"]
+
 _SEGMENTS = {"time": "10", "frequency": "8", "grid": "6x4", "superpixels": "40", "stems-time": "5"}
 
 
@@ -65,7 +67,10 @@ class ExplainConfig:
       duration: of the excerpt, in seconds; to the end if not given.
       top_k: how many components of positive weight make up the heard explanation.
       seed: of the masks, and of the fill where it is random.
-      batch_size: inputs in memory at a time; chosen from the memory there is if not given.
+      batch_size: inputs in memory at a time; if not given, what fits and, before long work, what
+        runs fastest.
+      precision: of the model's products: float32, or fastest, which is tf32 or bf16 where the
+        device has it.
       output_dir: where the report goes; explanation-of-FILE if not given.
     """
 
@@ -85,6 +90,7 @@ class ExplainConfig:
     top_k: int = 3
     seed: int = 0
     batch_size: Annotated[int | None, _INT] = None
+    precision: Precision = "float32"
     output_dir: Annotated[Path | None, _PATH] = None
 
 

@@ -124,6 +124,7 @@ def _explained(
         method,
         key=key,
         batch_size=config.batch_size if config else None,
+        precision=config.precision if config else None,
         progress=progress,
     )
 

@@ -93,7 +93,16 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize(("kind", "case"), KINDS.items(), ids=KINDS)
+SLOW = ("frequency", "grid", "superpixels")
+
+
+@pytest.mark.parametrize(
+    ("kind", "case"),
+    [
+        pytest.param(*item, marks=pytest.mark.slow if item[0] in SLOW else (), id=item[0])
+        for item in KINDS.items()
+    ],
+)
 def test_explains_every_kind_of_component(kind, case, place, capsys):
     options, num_components = case
     arguments = ["--model", "my_model:halves", "--components", kind, *options]

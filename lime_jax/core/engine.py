@@ -106,7 +106,10 @@ def rows_of(
     """
     index = start + jnp.arange(num_rows)
     last = neighbourhoods.num_masks - 1
-    real = (index < jnp.minimum(stop, last + 1)).astype(jnp.float32)
+    counted = neighbourhoods.num_masks
+    if neighbourhoods.num_counted is not None:
+        counted = neighbourhoods.num_counted
+    real = (index < jnp.minimum(stop, counted)).astype(jnp.float32)
     index = jnp.minimum(index, last)
 
     def one(neighbourhood: Neighbourhood) -> tuple[Array, Array]:
@@ -217,7 +220,7 @@ def step(
 def finish(method: Method, neighbourhoods: Neighbourhood, blocks: Statistics) -> Explanation:
     """Solves the surrogates of all items from the statistics of the blocks."""
     num_items = blocks.weight.shape[0]
-    one = lambda item: _solve(method.surrogate, item)
+    one = lambda item: _solve(method.surrogate, item, neighbourhoods.is_exact)
     total, fit, error = _each(num_items, one, blocks)
     return Explanation(
         coefficients=fit.coefficients,
@@ -233,14 +236,15 @@ def finish(method: Method, neighbourhoods: Neighbourhood, blocks: Statistics) ->
 
 
 def _solve(
-    surrogate: Surrogate, blocks: Statistics
+    surrogate: Surrogate, blocks: Statistics, is_exact: bool
 ) -> tuple[Statistics, LinearFit, Float[Array, "num_outputs num_components"]]:
     """The fit to all blocks and its standard errors, from fits that each leave one block out."""
     num_blocks = blocks.weight.shape[0]
     if num_blocks == 1:
         total = jax.tree.map(lambda x: x[0], blocks)
         fit = surrogate(total)
-        return total, fit, jnp.zeros_like(fit.coefficients)
+        error = jnp.full_like(fit.coefficients, 0.0 if is_exact else jnp.nan)
+        return total, fit, error
     everything = jnp.ones((1, num_blocks), bool)
     keep = jnp.concatenate([everything, ~jnp.eye(num_blocks, dtype=bool)])
     sums = jax.vmap(statistics.combine, in_axes=(None, 0))(blocks, keep)

@@ -40,7 +40,9 @@ class Neighbourhood:
       num_samples: the size asked for; more than `num_masks` where masks repeat.
       num_components: entries of a mask.
       num_masks: how many rows there are.
-      num_blocks: independent parts, compared to estimate errors; 1 if the answer is exact.
+      num_blocks: independent parts, compared to estimate errors.
+      num_counted: rows from there on are evaluated but do not count; None counts all.
+      is_exact: whether there is no sampling error.
     """
 
     key: Key[Array, "..."] | None
@@ -50,6 +52,8 @@ class Neighbourhood:
     num_components: int = static()
     num_masks: int = static()
     num_blocks: int = static()
+    num_counted: int | None = static(default=None)
+    is_exact: bool = static(default=False)
 
     def rows(self, index: Rows) -> Masks:
         """The masks with these indices, bool `(len(index), num_components)`."""
@@ -63,7 +67,10 @@ class Neighbourhood:
     @property
     def counts(self) -> Float[Array, " num_masks"]:
         """How often each mask counts, float32 `(num_masks,)`."""
-        return jnp.ones(self.num_masks) if self.table is None else self.table.sum(axis=1)
+        if self.table is not None:
+            return self.table.sum(axis=1)
+        num_counted = self.num_masks if self.num_counted is None else self.num_counted
+        return (jnp.arange(self.num_masks) < num_counted).astype(jnp.float32)
 
 
 @runtime_checkable
@@ -91,7 +98,7 @@ class Bernoulli:
 
     def __call__(self, key: MaybeKey, num_components: int) -> Neighbourhood:
         check_num_samples(self.num_samples)
-        key = _needed(key)
+        key = needed_key(key)
         num_blocks = min(_NUM_BLOCKS, self.num_samples)
         few = num_components <= _LARGEST_CUBE and 2**num_components <= self.num_samples
         if self.distinct and few:
@@ -121,7 +128,9 @@ class Exhaustive:
         num_masks = 2**num_components
         num_samples = self.equivalent_num_samples or num_masks
         table = jnp.full((num_masks, 1), num_samples / num_masks, jnp.float32)
-        return Neighbourhood(None, table, _cube_rows, num_samples, num_components, num_masks, 1)
+        return Neighbourhood(
+            None, table, _cube_rows, num_samples, num_components, num_masks, 1, is_exact=True
+        )
 
 
 @pytree
@@ -144,7 +153,14 @@ class KernelShap:
             masks = _cube_rows(None, jnp.arange(num_masks), num_components)
             table = kernels.Shapley()(masks)[:, None]
             return Neighbourhood(
-                None, table, _cube_rows, self.num_samples, num_components, num_masks, 1
+                None,
+                table,
+                _cube_rows,
+                self.num_samples,
+                num_components,
+                num_masks,
+                1,
+                is_exact=True,
             )
         if self.num_samples < 4:
             raise ValueError(
@@ -153,13 +169,18 @@ class KernelShap:
             )
         num_blocks = min(_NUM_BLOCKS, self.num_samples // 2)
         draw = _paired_rows(num_blocks)
-        key = _needed(key)
+        key = needed_key(key)
         return Neighbourhood(
             key, None, draw, self.num_samples, num_components, self.num_samples, num_blocks
         )
 
 
-def _needed(key: MaybeKey) -> Key[Array, ""]:
+def needed_key(key: MaybeKey) -> Key[Array, ""]:
+    """The key of a method that draws.
+
+    Raises:
+      ValueError: if there is none.
+    """
     if key is None:
         raise ValueError("`key` is None, but this method draws masks. Pass `jax.random.key(seed)`.")
     return key
@@ -208,7 +229,7 @@ def _bernoulli_rows(key: MaybeKey, rows: Rows, num_components: int) -> Masks:
     words = -(-num_components // 32)
 
     def row(index: Int[Array, ""]) -> Bool[Array, " bits"]:
-        bits = jax.random.bits(jax.random.fold_in(_needed(key), index), (words, 1), jnp.uint32)
+        bits = jax.random.bits(jax.random.fold_in(needed_key(key), index), (words, 1), jnp.uint32)
         return ((bits >> jnp.arange(32, dtype=jnp.uint32)[None, :]) & 1 == 1).ravel()
 
     masks = jax.vmap(row)(rows)[:, :num_components]
@@ -244,7 +265,7 @@ def _shapley_rows(num_blocks: int, key: MaybeKey, rows: Rows, num_components: in
     complement = rows // num_blocks % 2 == 1
 
     def draw(index: Int[Array, ""]) -> Bool[Array, " num_components"]:
-        key_size, key_order = jax.random.split(jax.random.fold_in(_needed(key), index))
+        key_size, key_order = jax.random.split(jax.random.fold_in(needed_key(key), index))
         size = jnp.searchsorted(shares, jax.random.uniform(key_size), side="right")
         size = jnp.clip(size, 1, num_components - 1)
         return jax.random.permutation(key_order, num_components) < size

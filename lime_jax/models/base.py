@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import jax
 from jaxtyping import Array, Float
 
+from lime_jax.core.precision import products
 from lime_jax.core.pytree import pytree, static
 
 Waveforms = Float[Array, "batch num_samples"]
@@ -53,6 +54,8 @@ class Tagger:
                 f"{self.patch_num_samples} ({self.patch_num_samples / self.sample_rate:.2f} s), "
                 f"got {waveforms.shape}. Use a longer excerpt."
             )
-        patches = self.network.front_end(waveforms)
-        logits = self.network(patches.reshape(-1, *patches.shape[2:]))
+        # The fast products of accelerators move logits by more than rounding.
+        with products():
+            patches = self.network.front_end(waveforms)
+            logits = self.network(patches.reshape(-1, *patches.shape[2:]))
         return jax.nn.sigmoid(logits).reshape(*patches.shape[:2], -1).mean(axis=1)

@@ -44,13 +44,11 @@ class MusicnnConfig:
       num_filters: of each layer of the middle part.
       num_units: of the hidden layer.
       num_outputs: the number of tags.
-      precision: of every product. The default of accelerators moves logits by more than rounding.
     """
 
     num_filters: int = 64
     num_units: int = 200
     num_outputs: int = 50
-    precision: jax.lax.Precision = jax.lax.Precision.HIGHEST
 
 
 MUSICNN = MusicnnConfig()
@@ -74,12 +72,9 @@ class ConvBlock(nnx.Module):
         kernel_size: Sequence[int],
         *,
         padding: Any,
-        precision: jax.lax.Precision,
         rngs: nnx.Rngs,
     ):
-        self.conv = nnx.Conv(
-            num_inputs, num_outputs, kernel_size, padding=padding, precision=precision, rngs=rngs
-        )
+        self.conv = nnx.Conv(num_inputs, num_outputs, kernel_size, padding=padding, rngs=rngs)
         self.norm = batch_norm(num_outputs, rngs)
 
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -90,8 +85,8 @@ class Musicnn(nnx.Module):
     """The network: wide and tall filters, three residual layers, pooling over time, two layers."""
 
     def __init__(self, config: MusicnnConfig = MUSICNN, *, rngs: nnx.Rngs):
-        block = functools.partial(ConvBlock, precision=config.precision, rngs=rngs)
-        linear = functools.partial(nnx.Linear, precision=config.precision, rngs=rngs)
+        block = functools.partial(ConvBlock, rngs=rngs)
+        linear = functools.partial(nnx.Linear, rngs=rngs)
         around = (3, 3)
         self.input_norm = batch_norm(1, rngs)
         self.timbral = nnx.List(

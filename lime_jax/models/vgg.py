@@ -11,7 +11,6 @@ References:
 import dataclasses
 import functools
 
-import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -35,12 +34,10 @@ class VggConfig:
     Attributes:
       num_filters: of each convolution.
       num_outputs: the number of tags.
-      precision: of every product. The default of accelerators moves logits by more than rounding.
     """
 
     num_filters: int = 128
     num_outputs: int = 50
-    precision: jax.lax.Precision = jax.lax.Precision.HIGHEST
 
 
 VGG = VggConfig()
@@ -50,15 +47,11 @@ class Vgg(nnx.Module):
     """The network: five times convolution and maximum, one linear layer."""
 
     def __init__(self, config: VggConfig = VGG, *, rngs: nnx.Rngs):
-        block = functools.partial(
-            ConvBlock, kernel_size=(3, 3), padding="SAME", precision=config.precision, rngs=rngs
-        )
+        block = functools.partial(ConvBlock, kernel_size=(3, 3), padding="SAME", rngs=rngs)
         num_filters = config.num_filters
         self.input_norm = batch_norm(1, rngs)
         self.blocks = nnx.List([block(n, num_filters) for n in (1, *4 * (num_filters,))])
-        self.output = nnx.Linear(
-            _NUM_FLAT * num_filters, config.num_outputs, precision=config.precision, rngs=rngs
-        )
+        self.output = nnx.Linear(_NUM_FLAT * num_filters, config.num_outputs, rngs=rngs)
 
     def front_end(
         self, waveforms: Float[Array, "batch num_samples"]

@@ -45,8 +45,7 @@ def only(*names):
 
 
 class TestShape:
-    @pytest.mark.parametrize("num_samples", [40_448, 48_000, 80_896, 160_000])
-    @pytest.mark.parametrize("batch", [1, 3])
+    @pytest.mark.parametrize(("batch", "num_samples"), [(1, 40_448), (3, 48_000), (1, 160_000)])
     def test_one_probability_per_clip_and_family(self, tagger, getkey, batch, num_samples):
         outputs = tagger(0.1 * jax.random.normal(getkey(), (batch, num_samples)))
         assert outputs.shape == (batch, len(FAMILIES)) and outputs.dtype == jnp.float32
