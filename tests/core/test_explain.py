@@ -152,7 +152,12 @@ def test_many_samples_approach_the_exhaustive_limit(getkey):
 
 
 @pytest.mark.parametrize(
-    ("num_items", "method"), [(1, lj.exhaustive()), (5, lj.lime(200)), (2, METHODS["rows"])]
+    ("num_items", "method"),
+    [
+        (1, lj.exhaustive()),
+        (5, lj.lime(200)),
+        pytest.param(2, METHODS["rows"], marks=pytest.mark.slow),
+    ],
 )
 def test_a_batch_equals_its_items(num_items, method, getkey):
     keys = jax.random.split(getkey(), num_items)
@@ -186,6 +191,7 @@ class TestAnyModel:
     def test_function(self, getkey):
         self.expect(lambda inputs: network(weights(), inputs), getkey)
 
+    @pytest.mark.slow
     def test_jitted_function(self, getkey):
         self.expect(jax.jit(lambda inputs: network(weights(), inputs)), getkey)
 
@@ -209,6 +215,7 @@ class TestAnyModel:
         self.expect(PREDICT, getkey, batch_size=16, progress=lambda *done: told.append(done))
         assert told == [(16, 40), (32, 40), (40, 40)]
 
+    @pytest.mark.slow
     def test_half_precision_outputs(self, getkey):
         half = lambda inputs: network(weights(), inputs).astype(jnp.bfloat16)
         explanation = lj.explain(half, lj.from_stems(stems()), lj.lime(100), key=getkey())

@@ -21,7 +21,10 @@ def clips():
     return (lj.from_stems(stems) for stems in STEMS)
 
 
-@pytest.mark.parametrize("model", [network, lj.host_model(lambda x: np.tanh(x[:, :2]))])
+@pytest.mark.parametrize(
+    "model",
+    [network, pytest.param(lj.host_model(lambda x: np.tanh(x[:, :2])), marks=pytest.mark.slow)],
+)
 def test_a_stream_equals_its_items(model):
     key = jax.random.key(2)
     stream = lj.explain_stream(model, clips(), lj.lime(100), key=key, num_items=3)

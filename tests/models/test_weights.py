@@ -119,6 +119,7 @@ class TestConversion:
             map(id, map(base_of, tensors.values()))
         )
 
+    @pytest.mark.slow
     def test_goes_through_a_checkpoint_of_the_users(self, make, layers, shapes, tf, tmp_path):
         from lime_jax.models.crc32c import crc32c
 
