@@ -147,8 +147,8 @@ def evaluate(
     return outputs.reshape(num_items, padded.shape[1], -1)[:, :num_rows]
 
 
-# Traced once for its shape and its place in the loop together.
-_evaluate = jax.jit(evaluate, static_argnames="batch_size")
+# Compiled on its own and, inside the loop, traced once for its shape and its place together.
+compiled_evaluate = jax.jit(evaluate, static_argnames="batch_size")
 
 
 def no_blocks(neighbourhoods: Neighbourhood, num_items: int, num_outputs: int) -> Statistics:
@@ -213,7 +213,7 @@ def step(
 ) -> Statistics:
     """Evaluates some rows of every item and adds them to the statistics of the blocks."""
     masks, counts = rows_of(neighbourhoods, components.num_items, start, num_rows, stop)
-    outputs = _evaluate(predictor, components, masks, batch_size=batch_size)
+    outputs = compiled_evaluate(predictor, components, masks, batch_size=batch_size)
     return fold(method.kernel, blocks, masks, counts, outputs)
 
 
@@ -262,7 +262,7 @@ def num_outputs(predictor: Predictor, components: Recomposable, split: Plan) -> 
     num_rows = split.steps[0][1]
     masks = jax.ShapeDtypeStruct((num_items, num_rows, num_components), jnp.bool_)
     return jax.eval_shape(
-        lambda *x: _evaluate(*x, batch_size=split.batch_size), predictor, components, masks
+        lambda *x: compiled_evaluate(*x, batch_size=split.batch_size), predictor, components, masks
     ).shape[2]
 
 

@@ -53,7 +53,7 @@ def predict_neighbourhood(
         return masks, jnp.asarray(np.concatenate(chunks))
     with products(precision):
         predictor = as_predictor(predict)
-        run = lambda size: _evaluate(predictor, items, rows, batch_size=size)
+        run = lambda size: engine.compiled_evaluate(predictor, items, rows, batch_size=size)
         outputs, _ = memory.with_smaller_batches(run, size)
     return masks, outputs[0]
 
@@ -117,4 +117,3 @@ def _fit(
 
 
 _inputs = jax.jit(engine.inputs_of)
-_evaluate = jax.jit(engine.evaluate, static_argnames="batch_size")

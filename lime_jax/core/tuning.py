@@ -146,7 +146,7 @@ def _trial(predictor: Predictor, components: Components) -> Callable[[int], floa
     def seconds(size: int) -> float:
         masks = jnp.arange(size)[:, None] % (jnp.arange(components.num_components)[None] + 2) > 0
         run = lambda: jax.block_until_ready(
-            _evaluate(predictor, items, masks[None], batch_size=size)
+            engine.compiled_evaluate(predictor, items, masks[None], batch_size=size)
         )
         run()
         times = []
@@ -158,8 +158,6 @@ def _trial(predictor: Predictor, components: Components) -> Callable[[int], floa
 
     return seconds
 
-
-_evaluate = jax.jit(engine.evaluate, static_argnames="batch_size")
 
 _largest_sizes: dict[Any, int] = {}
 _num_inputs: dict[Any, int] = {}
