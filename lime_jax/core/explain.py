@@ -1,7 +1,6 @@
 """Explaining predictions: the public functions."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -87,8 +86,8 @@ def explain(
     predictor = as_predictor(predict)
     with products(precision):
         traced = tuning.is_traced((predictor, components, method, key))
+        items, keys = programs.as_one_item((components, key))
         if not traced and mesh is None:
-            items, keys = programs.as_one_item((components, key))
             if (found := _explain_locally(predict, items, method, keys, batch_size)) is not None:
                 return _told(programs.item_of(found, 0), progress)
         size = checked_batch_size(batch_size) or tuning.batch_size_for(
@@ -97,13 +96,14 @@ def explain(
         size = _of_all_processes(size, mesh)
         if traced:
             return programs.run(predictor, components, method, key, size, mesh)
-        if progress is None or mesh is not None:
+        is_heavy = lambda: programs.is_heavy(predictor, items, method, keys, size)
+        if mesh is None and (progress is not None or is_heavy()):
+            run = lambda size: programs.item_of(
+                programs.run_in_steps(predictor, items, method, keys, size, progress), 0
+            )
+        else:
             arguments = _on_every_device((predictor, components, method, key), mesh)
             run = lambda size: programs.run(*arguments, size, mesh)
-        else:
-            run = functools.partial(
-                programs.run_in_steps, predictor, components, method, key, progress
-            )
         explanation, reached = memory.with_smaller_batches(run, size)
     if batch_size is None and reached != size:
         tuning.remember(predictor, components, reached)
@@ -162,10 +162,12 @@ def explain_batch(
         size = _of_all_processes(size, mesh)
         if traced:
             return programs.run_batch(predictor, components, method, keys, size, mesh)
-        arguments = _on_every_device((predictor, components, method, keys), mesh)
-        explanations, reached = memory.with_smaller_batches(
-            lambda size: programs.run_batch(*arguments, size, mesh), size
-        )
+        if mesh is None and programs.is_heavy(predictor, components, method, keys, size):
+            run = lambda size: programs.run_in_steps(predictor, components, method, keys, size)
+        else:
+            arguments = _on_every_device((predictor, components, method, keys), mesh)
+            run = lambda size: programs.run_batch(*arguments, size, mesh)
+        explanations, reached = memory.with_smaller_batches(run, size)
     if batch_size is None and reached != size:
         tuning.remember(predictor, one, reached)
     return explanations

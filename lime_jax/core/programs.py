@@ -127,28 +127,71 @@ def run_local(
     return jax.lax.map(one, (components, keys))
 
 
+def is_heavy(
+    predictor: Predictor, components: Components, method: Method, keys: MaybeKey, batch_size: int
+) -> bool:
+    """Whether `run_in_steps` is worth its calls; many items at a time."""
+    num_items, num_components = components.num_items, components.num_components
+    size = _group_size(method, keys, num_items, num_components, batch_size)
+    num_masks, dealt = tuning.size_of(method, item_of(keys, 0), num_components)
+    num_rows = engine.plan(num_masks, dealt, batch_size, size).steps[0][1]
+    return tuning.is_heavy(predictor, item_of(components, slice(size)), num_rows, batch_size)
+
+
 def run_in_steps(
     predictor: Predictor,
     components: Components,
     method: Method,
-    key: MaybeKey,
-    progress: Progress,
+    keys: MaybeKey,
     batch_size: int,
+    progress: Progress | None = None,
 ) -> Explanation:
-    """The same steps as `engine.run`, called one at a time so that progress can be told."""
-    items, keys = as_one_item((components, key))
-    neighbourhoods = _draw(method, keys, 1, components.num_components)
+    """The same as the engine's single program for many items, called one step at a time.
+
+    So progress can be told, and on CPUs XLA makes more of a network outside of a loop than inside.
+    """
+    num_items, num_components = components.num_items, components.num_components
+    size = _group_size(method, keys, num_items, num_components, batch_size)
+    items = _padded((components, keys), -num_items % size)
+    groups = [_group(items, jnp.int32(start), size=size) for start in range(0, num_items, size)]
+    explained = [
+        _run_group_in_steps(predictor, some, method, some_keys, batch_size, progress)
+        for some, some_keys in groups
+    ]
+    if len(explained) == 1:
+        return item_of(explained[0], slice(num_items))
+    return jax.tree.map(lambda *x: jnp.concatenate(x)[:num_items], *explained)
+
+
+def _run_group_in_steps(
+    predictor: Predictor,
+    components: Components,
+    method: Method,
+    keys: MaybeKey,
+    batch_size: int,
+    progress: Progress | None,
+) -> Explanation:
+    num_items = components.num_items
+    neighbourhoods = _draw(method, keys, num_items, components.num_components)
     total = neighbourhoods.num_masks
-    split = engine.plan(total, engine.rounds(neighbourhoods), batch_size)
-    blocks = engine.no_blocks(neighbourhoods, 1, engine.num_outputs(predictor, items, split))
+    split = engine.plan(total, engine.rounds(neighbourhoods), batch_size, num_items)
+    num_outputs = engine.num_outputs(predictor, components, split)
+    blocks = engine.no_blocks(neighbourhoods, num_items, num_outputs)
     for start, num_rows in split.steps:
         blocks = _step(
-            predictor, items, method, neighbourhoods, blocks, jnp.int32(start),
+            predictor, components, method, neighbourhoods, blocks, jnp.int32(start),
             num_rows=num_rows, batch_size=split.batch_size, stop=total,
         )  # fmt: skip
-        jax.block_until_ready(blocks)
-        progress(min(start + num_rows, total), total)
-    return item_of(_finish(method, neighbourhoods, blocks), 0)
+        if progress is not None:
+            jax.block_until_ready(blocks)
+            progress(min(start + num_rows, total), total)
+    return _finish(method, neighbourhoods, blocks)
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def _group(items: Any, start: Any, *, size: int) -> Any:
+    """Some items from a place that is known only when it runs: one program for all groups."""
+    return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), items)
 
 
 def run_on_host(
