@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from lime_jax import errors
 from lime_jax.core import fills, metrics
 from lime_jax.core.allocator import keep_freed_memory
+from lime_jax.core.auto import auto
 from lime_jax.core.components import (
     Components,
     cross,
@@ -32,6 +33,7 @@ from lime_jax.core.methods import (
 from lime_jax.core.readout import mask_of, top_k
 from lime_jax.core.stream import explain_stream
 from lime_jax.core.through import through
+from lime_jax.core.uncertainty import confidence_interval, difference, top_k_confidence
 
 if TYPE_CHECKING:
     from lime_jax import audio, examples, models, report
@@ -42,9 +44,12 @@ __all__ = [
     "Method",
     "Status",
     "audio",
+    "auto",
     "banzhaf",
     "check_locality",
+    "confidence_interval",
     "cross",
+    "difference",
     "equal_segments",
     "errors",
     "examples",
@@ -72,6 +77,7 @@ __all__ = [
     "slime",
     "through",
     "top_k",
+    "top_k_confidence",
 ]
 
 # What needs more than jax and numpy is imported when it is first asked for.

@@ -31,7 +31,7 @@ _DESCRIPTION = (
 
 _OPTIONS = (
     "fill", "num_samples", "distance", "kernel_width", "alpha", "start", "duration", "top_k",
-    "seed", "batch_size",
+    "seed", "batch_size", "std_error", "confidence", "max_evaluations",
 )  # fmt: skip
 # What the library calls by the names of its arguments is a flag here.
 _FLAGS = {f"`{name}`": f"`--{name.replace('_', '-')}`" for name in _OPTIONS} | {
@@ -172,7 +172,8 @@ def _show(result: Result) -> int:
     record = report.read(result.page.parent)
     names = [component["name"] for component in record["components"]]
     is_explained = False
-    table = Table("output", "prediction", "surrogate", "fidelity", "because of", box=None)
+    top = f"top {record['top_k']} right"
+    table = Table("output", "prediction", "surrogate", "fidelity", top, "because of", box=None)
     for output in record["outputs"]:
         status = Status[output["status"]]
         reason = wording.because(output, names) or "nothing speaks for it"
@@ -182,14 +183,11 @@ def _show(result: Result) -> int:
             reason = f"not explained: {_in_flags(status.advice)}"
         is_explained |= status == Status.OK
         numbers = (output[key] for key in ("prediction", "local_prediction", "fidelity"))
-        table.add_row(escape(output["name"]), *map(_number, numbers), escape(reason))
+        sure = wording.certainty(output, record["is_exact"]) if status == Status.OK else "–"
+        table.add_row(escape(output["name"]), *map(_number, numbers), sure, escape(reason))
     console = Console()
     console.print(table)
-    console.print(
-        f"{record['num_evaluations']} model evaluations for {record['num_samples']} samples "
-        f"over {len(names)} components",
-        highlight=False,
-    )
+    console.print(f"{len(names)} components, {wording.cost(record)}", highlight=False)
     console.print(f"report: {result.page}", highlight=False, soft_wrap=True, markup=False)
     return 0 if is_explained else _fail("no output could be explained; see above.", code=1)
 

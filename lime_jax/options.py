@@ -13,22 +13,22 @@ Fill = Literal["zero", "minimum", "mean", "noise", "shuffle"]
 Distance = Literal["cosine", "l2", "hamming"]
 
 
-def _num_samples(words: list[str]) -> int | Literal["exhaustive"]:
+def _num_samples(words: list[str]) -> int | Literal["exhaustive", "auto"]:
     (word,) = words
-    if word == "exhaustive":
-        return "exhaustive"
+    if word == "exhaustive" or word == "auto":
+        return word
     if not word.removeprefix("-").isdecimal():
-        raise ValueError(f"must be a whole number or exhaustive, got {word!r}.")
+        raise ValueError(f"must be a whole number, auto or exhaustive, got {word!r}.")
     return int(word)
 
 
 NumSamples = Annotated[
-    int | Literal["exhaustive"],
+    int | Literal["exhaustive", "auto"],
     tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
-        metavar="INT|exhaustive",
+        metavar="INT|auto|exhaustive",
         instance_from_str=_num_samples,
-        is_instance=lambda value: isinstance(value, int) or value == "exhaustive",
+        is_instance=lambda value: isinstance(value, int) or value in ("exhaustive", "auto"),
         str_from_instance=lambda value: [str(value)],
     ),
 ]
@@ -58,13 +58,19 @@ class ExplainConfig:
       fill: what stands where a component is off: any for frequency, grid and superpixels, any but
         minimum for time; stems are silent, which is zero.
       num_samples: masks drawn, or exhaustive for all of them. If there are no more different masks
-        than samples (2**components), each is evaluated once.
+        than samples (2**components), each is evaluated once. auto is exact where that is cheap,
+        and otherwise takes better masks than LIME's and as few as will do.
+      std_error: with auto, the largest standard error of a weight.
+      confidence: with auto, how certain it must be that the top_k components are the right ones.
+      max_evaluations: with auto, where it ends in any case.
       distance: between a mask and the mask of all ones.
       kernel_width: of the exponential kernel, in units of the distance.
       alpha: ridge penalty of the surrogate.
       outputs: top:N for the N highest predictions, or names separated by commas.
       start: where the excerpt starts, in seconds.
       duration: of the excerpt, in seconds; to the end if not given.
+      snippet: judge the excerpt in snippets of so many seconds, each on its own, and explain the
+        mean; as a whole if not given.
       top_k: how many components of positive weight make up the heard explanation.
       seed: of the masks, and of the fill where it is random.
       batch_size: inputs in memory at a time; if not given, what fits and, before long work, what
@@ -81,12 +87,16 @@ class ExplainConfig:
     segments: Annotated[str | None, _TEXT] = None
     fill: Fill = "zero"
     num_samples: NumSamples = 1000
+    std_error: Annotated[float | None, _FLOAT] = None
+    confidence: Annotated[float | None, _FLOAT] = None
+    max_evaluations: int = 70_000
     distance: Distance = "cosine"
     kernel_width: float = 0.25
     alpha: float = 1.0
     outputs: str = "top:3"
     start: float = 0.0
     duration: Annotated[float | None, _FLOAT] = None
+    snippet: Annotated[float | None, _FLOAT] = None
     top_k: int = 3
     seed: int = 0
     batch_size: Annotated[int | None, _INT] = None
@@ -115,11 +125,24 @@ def check(config: ExplainConfig) -> None:
     """
     check_top_k(config.top_k)
     _check_parts(config)
+    _check_targets(config)
     num_segments(config)
+    if config.snippet is not None and not 0 < config.snippet < float("inf"):
+        raise ValueError(f"`--snippet` must be positive seconds, got {config.snippet}.")
     if not 0 <= config.seed < 2**32:
         raise ValueError(f"`--seed` must lie in [0, 2**32), got {config.seed}.")
     if config.batch_size is not None and config.batch_size < 1:
         raise ValueError(f"`--batch-size` must be at least 1, got {config.batch_size}.")
+
+
+def _check_targets(config: ExplainConfig) -> None:
+    for name in ("std_error", "confidence"):
+        if getattr(config, name) is not None and config.num_samples != "auto":
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(
+                f"`{flag}` goes with `--num-samples auto`, got {config.num_samples}. A fixed "
+                "number of samples has the errors it has."
+            )
 
 
 def _check_parts(config: ExplainConfig) -> None:

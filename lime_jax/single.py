@@ -13,10 +13,12 @@ from lime_jax import examples, models, options, report
 from lime_jax.audio import io, segment
 from lime_jax.audio.render import hearing
 from lime_jax.audio.segment import SegmentedAudio
+from lime_jax.core import locality
+from lime_jax.core.auto import auto
 from lime_jax.core.components import recompose
 from lime_jax.core.explain import explain
 from lime_jax.core.explanation import Explanation
-from lime_jax.core.methods import Method, exhaustive, lime
+from lime_jax.core.methods import Method, exhaustive, lime, most_evaluations
 from lime_jax.errors import AudioError, LimeJaxError, ModelError, unknown_name
 from lime_jax.options import DemoConfig, ExplainConfig
 
@@ -59,12 +61,13 @@ def explain_file(config: ExplainConfig, *, progress: Progress | None = None) -> 
     folder = config.output_dir or Path(f"explanation-of-{config.audio.name}")
     options.check(config)
     report.check_folder(folder)
-    method = _method(config)
-    model = models.resolve(config.model)
+    _method(config, None)
+    model = _model(config)
     audio = _segmented(config, model)
     predict = hearing(models.named(model, config.model), audio)
     names = _output_names(config, model, predict, audio)
     _wanted_outputs(config.outputs, names, np.zeros(len(names)))
+    method = _method(config, names)
     try:
         explanation = _explained(config, predict, audio, method, progress)
     except (LimeJaxError, ValueError):
@@ -115,9 +118,8 @@ def _explained(
     progress: Progress | None,
 ) -> Explanation:
     key = jax.random.key(config.seed if config else 0)
-    if progress is not None:
-        counts = lambda key: method.sampler(key, len(audio.pieces)).counts
-        progress(0, jax.eval_shape(counts, key).shape[0])
+    if progress is not None and not locality.is_declared(predict):
+        progress(0, most_evaluations(method, len(audio.pieces)))
     return explain(
         predict,
         audio.components,
@@ -138,7 +140,22 @@ def _output_names(
     return models.output_names(model, models.num_outputs(predict, batch, config.model))
 
 
-def _method(config: ExplainConfig) -> Method:
+def _model(config: ExplainConfig) -> Any:
+    model = models.resolve(config.model)
+    if config.snippet is None:
+        return model
+    num_samples = round(config.snippet * model.sample_rate)
+    shortest = getattr(model, "patch_num_samples", 1)
+    if num_samples < shortest:
+        raise ValueError(
+            f"`--snippet` must be at least {shortest / model.sample_rate:.3f} s for "
+            f"{config.model}, got {config.snippet:g}."
+        )
+    return models.Snippets(model, num_samples)
+
+
+def _method(config: ExplainConfig, names: Sequence[str] | None) -> Method:
+    """How to explain; the names of the outputs are only known once the model is there."""
     parts: dict[str, Any] = {
         "kernel_width": config.kernel_width,
         "distance": config.distance,
@@ -146,7 +163,23 @@ def _method(config: ExplainConfig) -> Method:
     }
     if config.num_samples == "exhaustive":
         return exhaustive(equivalent_num_samples=EQUIVALENT_NUM_SAMPLES, **parts)
+    if config.num_samples == "auto":
+        enough = auto(
+            std_error=config.std_error,
+            top_k=None if config.confidence is None else config.top_k,
+            confidence=0.95 if config.confidence is None else config.confidence,
+            outputs=_target_outputs(config.outputs, names) if names else None,
+            equivalent_num_samples=EQUIVALENT_NUM_SAMPLES,
+            max_evaluations=config.max_evaluations,
+        )
+        return lime(enough, **parts)
     return lime(config.num_samples, **parts)
+
+
+def _target_outputs(text: str, names: Sequence[str]) -> tuple[int, ...] | int:
+    """The outputs that are reported, whose errors must be small: how many, or which."""
+    chosen = _wanted_outputs(text, names, np.zeros(len(names)))
+    return len(chosen) if text.startswith("top:") else chosen
 
 
 def _segmented(config: ExplainConfig, model: Any) -> SegmentedAudio:

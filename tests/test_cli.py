@@ -120,7 +120,7 @@ def test_reports_the_evaluations_really_made(place, capsys):
     arguments = ["--model", "my_model:halves", "--segments", "4", "--num-samples", "70000"]
     assert run("explain", "song.wav", *arguments) == 0
     told = capsys.readouterr()
-    assert "16 model evaluations for 70000 samples" in told.out
+    assert "16 evaluations of the model for 70,000 samples" in told.out
     assert told.err == "lime-jax: explaining song.wav with 16 evaluations of the model\n"
     record = json.loads((place / "explanation-of-song.wav" / "explanation.json").read_text("utf-8"))
     assert (record["num_samples"], record["num_evaluations"]) == (70_000, 16)
@@ -181,7 +181,7 @@ BAD = {
     ),
     "samples that are no number": (
         ["explain", "song.wav", "--num-samples", "abc"],
-        "--num-samples: must be a whole number or exhaustive, got 'abc'.",
+        "--num-samples: must be a whole number, auto or exhaustive, got 'abc'.",
     ),
     "an unknown command": (["explian", "song.wav"], "demo, explain, models"),
     "more names than outputs": (

@@ -15,7 +15,7 @@ Waveform = Float[Array | np.ndarray, "*batch num_samples"]
 Spectrogram = Complex[Array | np.ndarray, "*batch num_bins num_frames"]
 MelSpectrogram = Float[Array, "*batch num_mels num_frames"]
 
-PAD_MODES = ("constant", "reflect")
+PAD_MODES = ("constant", "reflect", "none")
 
 # The default product on GPU (tf32) and TPU (bf16) moves a log-mel value by up to a percent.
 _EXACT = jax.lax.Precision.HIGHEST
@@ -32,20 +32,22 @@ def stft(
 ) -> Complex[Array, "*batch num_bins num_frames"]:
     """The short-time Fourier transform with a periodic Hann window and centred frames.
 
-    Frame `t` is centred on sample `t * hop_length`, as in `librosa.stft`.
+    Frame `t` is centred on sample `t * hop_length`, as in `librosa.stft`; it starts there if
+    nothing is padded.
 
     Args:
       waveform: `(*batch, num_samples)`, of any length above zero.
       n_fft: window length in samples.
       hop_length: samples between frames, at most `n_fft`.
-      pad_mode: what lies beyond the ends, "constant" (zeros) or "reflect".
+      pad_mode: what lies beyond the ends, "constant" (zeros) or "reflect"; or "none", and frames
+        start at the first sample.
 
     Returns:
       complex64 `(*batch, n_fft // 2 + 1, num_frames)`; for even `n_fft` there are
       `num_samples // hop_length + 1` frames.
 
     Raises:
-      ValueError: for an empty waveform, an impossible hop or an unknown `pad_mode`.
+      ValueError: for a waveform without a frame, an impossible hop or an unknown `pad_mode`.
     """
     spectra = _frame_spectra(waveform, n_fft, hop_length, pad_mode)
     return jnp.swapaxes(spectra, -1, -2)
@@ -266,9 +268,15 @@ def _frame_spectra(
             f"`waveform` must hold at least one sample, got shape {signal.shape}. Pass "
             "(..., num_samples)."
         )
-    edge = n_fft // 2
-    padded = jnp.pad(signal, [(0, 0)] * (signal.ndim - 1) + [(edge, edge)], mode=pad_mode)
-    frames = _frames(padded, n_fft, hop_length)
+    if pad_mode != "none":
+        edge = n_fft // 2
+        signal = jnp.pad(signal, [(0, 0)] * (signal.ndim - 1) + [(edge, edge)], mode=pad_mode)
+    elif signal.shape[-1] < n_fft:
+        raise ValueError(
+            f"`waveform` must hold at least {n_fft} samples without padding, got "
+            f"{signal.shape[-1]}. Pass a longer one or another `pad_mode`."
+        )
+    frames = _frames(signal, n_fft, hop_length)
     return jnp.fft.rfft(frames * _last_axis(_hann(n_fft), frames.ndim))
 
 

@@ -24,6 +24,7 @@ _POLYNOMIALS = {
     9: 0b1000010001,
     10: 0b10000001001,
 }
+MOST_COMPONENTS = 2 ** max(_POLYNOMIALS)
 _MOST_REPLICATES = 32
 
 
@@ -82,7 +83,7 @@ def _degree(num_components: int) -> int:
     if degree > max(_POLYNOMIALS):
         raise ValueError(
             f"`num_components` = {num_components} is too many for orthogonal arrays (at most "
-            f"{2 ** max(_POLYNOMIALS)}). Use `lime(num_samples=…)`, or fewer components."
+            f"{MOST_COMPONENTS}). Use `lime(num_samples=…)`, or fewer components."
         )
     return degree
 

@@ -4,9 +4,7 @@ Everything here works on a group of items at once, a leading axis on components,
 few masks of many clips fill a device as well as many masks of one clip.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +12,15 @@ from jaxtyping import Array, Bool, Float, Inexact, Int, Key
 
 from lime_jax.core import statistics
 from lime_jax.core.components import Components
-from lime_jax.core.explanation import Explanation, standard_error, status_of
+from lime_jax.core.explanation import Explanation
+from lime_jax.core.fitting import finish
+from lime_jax.core.items import each
 from lime_jax.core.kernels import Kernel
-from lime_jax.core.linear import LinearFit
 from lime_jax.core.locality import Lookup
 from lime_jax.core.methods import Method
 from lime_jax.core.predictor import Predictor, checked_outputs
 from lime_jax.core.samplers import Neighbourhood
 from lime_jax.core.statistics import Statistics
-from lime_jax.core.surrogates import Surrogate
 
 Inputs = Inexact[Array, "items rows *input"]
 Masks = Bool[Array, "items rows num_components"]
@@ -94,7 +92,7 @@ def rounds(neighbourhood: Neighbourhood) -> int:
 
 def draw(method: Method, keys: Keys, num_items: int, num_components: int) -> Neighbourhood:
     """The neighbourhoods of all items."""
-    return _each(num_items, lambda key: method.sampler(key, num_components), keys)
+    return each(num_items, lambda key: method.sampler(key, num_components), keys)
 
 
 def rows_of(
@@ -118,12 +116,12 @@ def rows_of(
             return masks, real
         return masks, neighbourhood.table[index] * real[:, None]
 
-    return _each(num_items, one, neighbourhoods)
+    return each(num_items, one, neighbourhoods)
 
 
 def inputs_of(components: Recomposable, masks: Masks) -> Inputs:
     """The recomposed inputs, `(items, rows, *input)`."""
-    return _each(len(masks), lambda one, masks: jax.vmap(one.recomposed)(masks), components, masks)
+    return each(len(masks), lambda one, masks: jax.vmap(one.recomposed)(masks), components, masks)
 
 
 def evaluate(
@@ -153,9 +151,14 @@ compiled_evaluate = jax.jit(evaluate, static_argnames="batch_size")
 
 def no_blocks(neighbourhoods: Neighbourhood, num_items: int, num_outputs: int) -> Statistics:
     """Empty statistics, one for every block of every item."""
-    nothing = statistics.nothing(neighbourhoods.num_components, num_outputs)
-    blocks = (num_items, neighbourhoods.num_blocks)
-    return jax.tree.map(lambda x: jnp.broadcast_to(x[None, None], (*blocks, *x.shape)), nothing)
+    shape = (num_items, neighbourhoods.num_blocks)
+    return empty_blocks(neighbourhoods.num_components, num_outputs, shape)
+
+
+def empty_blocks(num_components: int, num_outputs: int, shape: tuple[int, int]) -> Statistics:
+    """Empty statistics, `(items, blocks)` of them."""
+    nothing = statistics.nothing(num_components, num_outputs)
+    return jax.tree.map(lambda x: jnp.broadcast_to(x[None, None], (*shape, *x.shape)), nothing)
 
 
 def fold(
@@ -164,7 +167,7 @@ def fold(
     """Adds some rows to the statistics of the blocks."""
     num_items, num_blocks = blocks.weight.shape
     one = lambda *rows: _summarise(kernel, num_blocks, *rows)
-    new = _each(num_items, one, masks, counts, outputs)
+    new = each(num_items, one, masks, counts, outputs)
     return jax.vmap(jax.vmap(Statistics.__add__))(blocks, new)
 
 
@@ -188,14 +191,6 @@ def _summarise(
     )
 
 
-def _each(num_items: int, function: Callable[..., Any], *items: Any) -> Any:
-    """Maps over items. A single one is not mapped over: simpler programs compile faster."""
-    if num_items > 1:
-        return jax.vmap(function, axis_size=num_items)(*items)
-    result = function(*jax.tree.map(lambda x: x[0], items))
-    return jax.tree.map(lambda x: x[None], result)
-
-
 def _repeat_last(rows: Array, times: int) -> Array:
     return jnp.concatenate([rows, jnp.repeat(rows[-1:], times, axis=0)]) if times else rows
 
@@ -215,45 +210,6 @@ def step(
     masks, counts = rows_of(neighbourhoods, components.num_items, start, num_rows, stop)
     outputs = compiled_evaluate(predictor, components, masks, batch_size=batch_size)
     return fold(method.kernel, blocks, masks, counts, outputs)
-
-
-def finish(method: Method, neighbourhoods: Neighbourhood, blocks: Statistics) -> Explanation:
-    """Solves the surrogates of all items from the statistics of the blocks."""
-    num_items = blocks.weight.shape[0]
-    one = lambda item: _solve(method.surrogate, item, neighbourhoods.is_exact)
-    total, fit, error = _each(num_items, one, blocks)
-    return Explanation(
-        coefficients=fit.coefficients,
-        intercept=fit.intercept,
-        fidelity=fit.fidelity,
-        local_prediction=fit.local_prediction,
-        prediction=total.full,
-        std_error=error,
-        status=jax.vmap(status_of)(total),
-        num_samples=neighbourhoods.num_samples,
-        num_evaluations=neighbourhoods.num_masks,
-    )
-
-
-def _solve(
-    surrogate: Surrogate, blocks: Statistics, is_exact: bool
-) -> tuple[Statistics, LinearFit, Float[Array, "num_outputs num_components"]]:
-    """The fit to all blocks and its standard errors, from fits that each leave one block out."""
-    num_blocks = blocks.weight.shape[0]
-    if num_blocks == 1:
-        total = jax.tree.map(lambda x: x[0], blocks)
-        fit = surrogate(total)
-        error = jnp.full_like(fit.coefficients, 0.0 if is_exact else jnp.nan)
-        return total, fit, error
-    everything = jnp.ones((1, num_blocks), bool)
-    keep = jnp.concatenate([everything, ~jnp.eye(num_blocks, dtype=bool)])
-    sums = jax.vmap(statistics.combine, in_axes=(None, 0))(blocks, keep)
-    fits = jax.vmap(surrogate)(sums)
-    total, fit = jax.tree.map(lambda x: x[0], (sums, fits))
-    # Two parts can differ by nothing at all, for example if each holds a single row.
-    enough = num_blocks > 2
-    error = standard_error(fits.coefficients[1:])
-    return total, fit, error if enough else jnp.full_like(error, jnp.nan)
 
 
 def num_outputs(predictor: Predictor, components: Recomposable, split: Plan) -> int:
@@ -284,8 +240,21 @@ def run(
       batch_size: inputs at a time.
       devices: names of mesh axes, inside `shard_map`: the rows are shared among their devices.
     """
+    neighbourhoods = draw(method, keys, components.num_items, components.num_components)
+    blocks = accumulate(predictor, components, method, neighbourhoods, batch_size, devices)
+    return finish(method, neighbourhoods, blocks)
+
+
+def accumulate(
+    predictor: Predictor,
+    components: Recomposable,
+    method: Method,
+    neighbourhoods: Neighbourhood,
+    batch_size: int,
+    devices: tuple[str, ...] = (),
+) -> Statistics:
+    """The statistics of the blocks of all items, from all rows of their neighbourhoods."""
     num_items = components.num_items
-    neighbourhoods = draw(method, keys, num_items, components.num_components)
     num_masks, dealt = neighbourhoods.num_masks, rounds(neighbourhoods)
     first, share = 0, num_masks
     if devices:
@@ -308,4 +277,4 @@ def run(
         blocks = add(blocks, jnp.int32(split.num_steps * split.rows_per_step), split.num_last)
     if devices:
         blocks = jax.vmap(jax.vmap(lambda block: statistics.add_across(block, devices)))(blocks)
-    return finish(method, neighbourhoods, blocks)
+    return blocks

@@ -1,6 +1,5 @@
 """Explaining predictions: the public functions."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -9,15 +8,17 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from lime_jax.core import locality, memory, programs, tuning
+from lime_jax.core import memory, programs, tuning
 from lime_jax.core.components import Components
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.host import HostModel
+from lime_jax.core.items import as_one_item, item_of
 from lime_jax.core.keys import keys_per_item, one_key
-from lime_jax.core.methods import Method
+from lime_jax.core.methods import Method, settled
 from lime_jax.core.precision import products
 from lime_jax.core.predictor import Predict, as_predictor
 from lime_jax.core.programs import MaybeKey, Progress
+from lime_jax.core.shortcuts import explain_locally
 from lime_jax.core.tuning import checked_batch_size
 
 
@@ -65,7 +66,7 @@ def explain(
       >>> stems = lj.from_stems(jnp.array([[1.0, -1.0], [2.0, 2.0], [0.0, 0.0]]))
       >>> power = lambda batch: jnp.square(batch).mean(axis=1, keepdims=True)
       >>> explanation = lj.explain(power, stems, lj.lime(500), key=jax.random.key(0))
-      >>> int(explanation.coefficients[0].argmax()), explanation.num_evaluations
+      >>> int(explanation.coefficients[0].argmax()), int(explanation.num_evaluations)
       (1, 8)
     """
     key = one_key(key)
@@ -76,8 +77,9 @@ def explain(
         )
     if isinstance(predict, HostModel):
         _refuse_mesh(mesh)
-        items, keys = programs.as_one_item((components, key))
-        return programs.item_of(
+        method = settled(method, components.num_components)
+        items, keys = as_one_item((components, key))
+        return item_of(
             programs.run_on_host(
                 predict, items, method, keys, checked_batch_size(batch_size), progress
             ),
@@ -86,10 +88,12 @@ def explain(
     predictor = as_predictor(predict)
     with products(precision):
         traced = tuning.is_traced((predictor, components, method, key))
-        items, keys = programs.as_one_item((components, key))
+        items, keys = as_one_item((components, key))
         if not traced and mesh is None:
-            if (found := _explain_locally(predict, items, method, keys, batch_size)) is not None:
-                return _told(programs.item_of(found, 0), progress)
+            size = checked_batch_size(batch_size)
+            if (found := explain_locally(predict, items, method, keys, size)) is not None:
+                return _told(item_of(found, 0), progress)
+        method = settled(method, components.num_components)
         size = checked_batch_size(batch_size) or tuning.batch_size_for(
             predictor, components, method, key, may_try=not traced
         )
@@ -98,7 +102,7 @@ def explain(
             return programs.run(predictor, components, method, key, size, mesh)
         is_heavy = lambda: programs.is_heavy(predictor, items, method, keys, size)
         if mesh is None and (progress is not None or is_heavy()):
-            run = lambda size: programs.item_of(
+            run = lambda size: item_of(
                 programs.run_in_steps(predictor, items, method, keys, size, progress), 0
             )
         else:
@@ -145,17 +149,20 @@ def explain_batch(
     keys = keys_per_item(key, num_items)
     if isinstance(predict, HostModel):
         _refuse_mesh(mesh)
+        method = settled(method, components.num_components)
         return programs.run_on_host(
             predict, components, method, keys, checked_batch_size(batch_size), None
         )
     predictor = as_predictor(predict)
-    one, one_key = programs.item_of((components, keys), 0)
+    one, one_key = item_of((components, keys), 0)
     with products(precision):
         traced = tuning.is_traced((predictor, components, method, keys))
         if not traced and mesh is None:
-            found = _explain_locally(predict, components, method, keys, batch_size)
+            size = checked_batch_size(batch_size)
+            found = explain_locally(predict, components, method, keys, size)
             if found is not None:
                 return found
+        method = settled(method, components.num_components)
         size = checked_batch_size(batch_size) or tuning.batch_size_for(
             predictor, one, method, one_key, num_items=num_items, may_try=not traced
         )
@@ -175,40 +182,8 @@ def explain_batch(
 
 def _told(explanation: Explanation, progress: Progress | None) -> Explanation:
     if progress is not None:
-        progress(explanation.num_evaluations, explanation.num_evaluations)
+        progress(int(explanation.num_evaluations), int(explanation.num_evaluations))
     return explanation
-
-
-def _explain_locally(
-    predict: Predict,
-    components: Components,
-    method: Method,
-    keys: MaybeKey,
-    batch_size: int | None,
-) -> Explanation | None:
-    """The explanations of items from few windows; None where whole inputs are cheaper."""
-    model = locality.declared(predict)
-    if model is None or not locality.cut_alike(components):
-        return None
-    one, key = programs.item_of((components, keys), 0)
-    num_masks, _ = tuning.size_of(method, key, components.num_components)
-    layout = locality.layout_of(model, one, num_masks)
-    if layout is None:
-        return None
-    tuning.check_once(model, one)
-    sizes = tuning.local_batch_sizes(model, one, layout, checked_batch_size(batch_size))
-    explanations, _ = memory.with_smaller_batches(
-        lambda size: programs.run_local(
-            model,
-            components,
-            layout.arrays,
-            method,
-            keys,
-            (min(sizes[0], size), min(sizes[1], size)),
-        ),
-        max(sizes),
-    )
-    return dataclasses.replace(explanations, num_evaluations=layout.num_entries)
 
 
 def _refuse_mesh(mesh: Mesh | None) -> None:

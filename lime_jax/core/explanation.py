@@ -52,11 +52,17 @@ class Explanation:
       fidelity: weighted R² of the surrogate on its neighbourhood, `(num_outputs,)`.
       local_prediction: the surrogate at the unperturbed input, `(num_outputs,)`.
       prediction: the model at the unperturbed input, `(num_outputs,)`.
-      std_error: of the coefficients, from sampling the masks: a delete-one-block jackknife over
-        16 blocks (use a t quantile with 15 degrees of freedom); zero for exact methods.
+      std_error: of the coefficients, from sampling the masks: a delete-one-block jackknife; zero
+        for exact methods. See `confidence_interval`, `difference` and `top_k_confidence`.
+      deviations: `(num_blocks, num_outputs, num_components)`, what each block of masks did to the
+        coefficients; products of two, summed over the blocks, are covariances.
+      degrees_of_freedom: of the standard errors, int32; zero for exact methods.
       status: int32 `Status`, `(num_outputs,)`.
+      num_evaluations: how many times the model was really evaluated, int32; windows, where only
+        windows were evaluated.
+      num_lime_samples: with about how many samples plain LIME would have these standard errors,
+        `(num_outputs,)`; infinite for exact answers, NaN where there is no comparison.
       num_samples: the size of the neighbourhood asked for.
-      num_evaluations: how many times the model was really evaluated.
     """
 
     coefficients: Float[Array, "..."]
@@ -65,9 +71,12 @@ class Explanation:
     local_prediction: Float[Array, "..."]
     prediction: Float[Array, "..."]
     std_error: Float[Array, "..."]
+    deviations: Float[Array, "..."]
+    degrees_of_freedom: Int[Array, "..."]
     status: Int[Array, "..."]
+    num_evaluations: Int[Array, "..."]
+    num_lime_samples: Float[Array, "..."]
     num_samples: int = static()
-    num_evaluations: int = static()
 
     def checked(self) -> "Explanation":
         """Returns `self`, or raises if any output could not be explained. Call outside jit.
@@ -92,16 +101,3 @@ def status_of(statistics: Statistics) -> Int[Array, " num_outputs"]:
     status = jnp.where(weightless, Status.NO_WEIGHT, Status.OK)
     status = jnp.where(constant, Status.CONSTANT_OUTPUT, status)
     return jnp.where(finite, status, Status.NONFINITE_OUTPUT).astype(jnp.int32)
-
-
-def standard_error(
-    estimates: Float[Array, "num_blocks num_outputs num_components"],
-) -> Float[Array, "num_outputs num_components"]:
-    """Jackknife standard errors from estimates that each left out one block.
-
-    References:
-      Shao and Wu, A General Theory for Jackknife Variance Estimation, 1989.
-    """
-    num_blocks = estimates.shape[0]
-    spread = jnp.square(estimates - estimates.mean(axis=0, keepdims=True))
-    return jnp.sqrt(spread.sum(axis=0) * (num_blocks - 1) / num_blocks)

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from lime_jax.core import engine, memory, programs, statistics, tuning
+from lime_jax.core import engine, memory, statistics, tuning
 from lime_jax.core.components import Components
 from lime_jax.core.host import HostModel, predict_in_batches
+from lime_jax.core.items import as_one_item
 from lime_jax.core.linear import LinearFit
 from lime_jax.core.methods import Method
 from lime_jax.core.precision import products
@@ -41,7 +42,7 @@ def predict_neighbourhood(
     if num_masks == 0:
         raise ValueError("`masks` is empty. Pass at least one mask.")
     size = min(checked_batch_size(batch_size) or num_masks, num_masks)
-    items, rows = programs.as_one_item((components, masks))
+    items, rows = as_one_item((components, masks))
     if isinstance(predict, HostModel):
         starts = range(0, num_masks, size)
         chunks = [

@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Inexact, Int
 from lime_jax.core.components import Components, recompose
 from lime_jax.core.predictor import Predictor, as_predictor
 from lime_jax.core.pytree import pytree, static
+from lime_jax.errors import unknown_name
 
 # Beyond this many components in one window, tables of all their combinations grow too large.
 _MOST_PER_WINDOW = 14
@@ -38,6 +39,7 @@ class Local:
         `(batch, num_outputs)`.
       window, stride, pad: in elements along `axis`.
       axis: of the input, without the batch.
+      head_name: "mean" or "sum" where the head is just that, so that answers can be exact.
     """
 
     whole: Predictor
@@ -47,6 +49,12 @@ class Local:
     stride: int = static()
     axis: int = static()
     pad: int = static(default=0)
+    head_name: str | None = static(default=None)
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether the outputs are a sum over windows."""
+        return self.head_name is not None
 
     def __call__(self, inputs: Inexact[Array, "batch *input"]) -> Float[Array, "batch outputs"]:
         return self.whole(inputs)
@@ -62,14 +70,16 @@ def local(
     """Declares a model's locality; `explain` then evaluates windows wherever that is cheaper.
 
     The answers stay those of `whole`; the first explanation of a model and shape checks that, and
-    so does `check_locality`.
+    so does `check_locality`. Where the head is "mean" or "sum", `exhaustive`, `shapley`, `banzhaf`
+    and `lime("auto")` are exact for any number of components, from all combinations of those that
+    overlap each window.
 
     Args:
       whole: the model, `(batch, *input)` to `(batch, num_outputs)`, any callable pytree.
       trunk: `(batch, *window)` to `(batch, *features)`: a patch of a tagger, the convolutions of a
         network.
-      head: `(batch, num_windows, *features)` to `(batch, num_outputs)`: the mean over patches, the
-        last layers.
+      head: `(batch, num_windows, *features)` to `(batch, num_outputs)`: the last layers; or
+        "mean" or "sum" of what the trunk says of each window, such as a tagger of its patches.
       window: elements that one window covers along `axis`: the receptive field.
       stride: elements between the starts of windows.
       axis: of the input, without the batch.
@@ -89,15 +99,27 @@ def local(
       ...     stride=4,
       ... )
       >>> components = lj.from_labels(jnp.arange(48.0), lj.equal_segments(48, 12), 12)
-      >>> lj.explain(patches, components, lj.shapley()).num_evaluations  # instead of 4096
+      >>> int(lj.explain(patches, components, lj.shapley()).num_evaluations)  # instead of 4096
       24
     """
     for name, value, least in (("window", window, 1), ("stride", stride, 1), ("pad", pad, 0)):
         if value < least:
             raise ValueError(f"`{name}` must be at least {least}, got {value}.")
-    return Local(
-        as_predictor(whole), as_predictor(trunk), as_predictor(head), window, stride, axis, pad
-    )
+    name = head if isinstance(head, str) else None
+    if name is not None:
+        if name not in _HEADS:
+            raise ValueError(unknown_name("`head`", name, _HEADS))
+        head = _HEADS[name]
+    parts = as_predictor(whole), as_predictor(trunk), as_predictor(head)
+    return Local(*parts, window, stride, axis, pad, name)
+
+
+_HEADS = {"mean": lambda x: x.mean(axis=1), "sum": lambda x: x.sum(axis=1)}
+
+
+def is_declared(predict: Any) -> bool:
+    """Whether a model declares its locality."""
+    return declared(predict) is not None
 
 
 def declared(predict: Any) -> Local | None:
@@ -143,12 +165,14 @@ class Layout:
       window_of: of every entry, `(num_entries,)`.
       masks: of every entry; what no window overlaps is off, `(num_entries, num_components)`.
       first, steps: see `Lookup`.
+      sets: the components that overlap each window.
     """
 
     window_of: np.ndarray
     masks: np.ndarray
     first: np.ndarray
     steps: np.ndarray
+    sets: list[np.ndarray]
 
     @property
     def num_entries(self) -> int:
@@ -208,7 +232,7 @@ def _layout(sets: list[np.ndarray], num_components: int) -> Layout:
         window_of.append(np.full(len(combinations), window, np.int32))
         steps[window, some] = 2 ** np.arange(len(some))
     return Layout(
-        np.concatenate(window_of), np.concatenate(masks), np.array(first, np.int32), steps
+        np.concatenate(window_of), np.concatenate(masks), np.array(first, np.int32), steps, sets
     )
 
 
@@ -269,15 +293,16 @@ def _along(components: Components, axis: int, change: Callable[[Array, int], Arr
     )
 
 
-def check_locality(model: Local, inputs: Inexact[Array, "batch *input"]) -> None:
+def check_locality(predict: Any, inputs: Inexact[Array, "batch *input"] | None = None) -> None:
     """Compares a model with its trunk and head on some inputs.
 
     Args:
-      model: from `local`.
-      inputs: `(batch, *input)`, for example noise; every input proves more.
+      predict: from `local`, or a model with such an attribute `locality`, as networks here have.
+      inputs: `(batch, *input)`; every input proves more. None means noise, of a length that three
+        windows cover; only for models of waveforms.
 
     Raises:
-      ValueError: if they differ by more than rounding.
+      ValueError: if they differ by more than rounding, or nothing is declared.
 
     Example:
       >>> import jax, jax.numpy as jnp, lime_jax as lj
@@ -292,6 +317,14 @@ def check_locality(model: Local, inputs: Inexact[Array, "batch *input"]) -> None
       Traceback (most recent call last):
       ValueError: `trunk` and `head` differ from `whole` ...
     """
+    if (model := declared(predict)) is None:
+        raise ValueError(
+            "`predict` declares no locality. Make one with `lj.local`, or set its `locality`."
+        )
+    if inputs is None:
+        size = model.window + 2 * model.stride - 2 * model.pad
+        noise = np.random.default_rng(0).standard_normal((2, size))
+        inputs = jnp.asarray(noise.astype(np.float32))
     expected, found = _both_ways(model, inputs)
     if found.shape != expected.shape:
         raise ValueError(

@@ -1,8 +1,10 @@
 """The named recipes: which masks, how they are weighed, what is fitted."""
 
+import dataclasses
 import math
 
 from lime_jax.core import kernels, samplers, surrogates
+from lime_jax.core.auto import Auto, auto
 from lime_jax.core.kernels import DISTANCES, Exponential, Flat, Kernel
 from lime_jax.core.pytree import pytree
 from lime_jax.core.samplers import Bernoulli, Exhaustive, KernelShap, Sampler
@@ -28,7 +30,7 @@ class Method:
 
 
 def lime(
-    num_samples: int = 1000,
+    num_samples: int | Auto | str = 1000,
     *,
     kernel_width: Alpha = 0.25,
     distance: str = "cosine",
@@ -41,7 +43,8 @@ def lime(
 
     Args:
       num_samples: how many masks are drawn, the unperturbed input included. Masks that repeat are
-        evaluated once.
+        evaluated once. "auto" takes better masks than LIME's and as few as will do; `auto` says
+        what errors to reach.
       kernel_width: of the exponential kernel, in units of the distance.
       distance: cosine, l2 or hamming, between a mask and the mask of all ones.
       alpha: ridge penalty of the surrogate.
@@ -63,13 +66,12 @@ def lime(
       >>> [f"{coefficient:.2f}" for coefficient in explanation.coefficients[0]]
       ['2.00', '6.00']
     """
-    samplers.check_num_samples(num_samples)
     alpha = _penalty(alpha)
     surrogate = _ridge_on_selected(feature_selection, num_features, alpha, fit_intercept)
-    return Method(Bernoulli(num_samples), _exponential(kernel_width, distance), surrogate)
+    return Method(_sampler(num_samples), _exponential(kernel_width, distance), surrogate)
 
 
-def slime(num_samples: int = 70_000) -> Method:
+def slime(num_samples: int | Auto | str = 70_000) -> Method:
     """LIME as the published SLIME code runs it: l2 distance, kernel width 0.25, alpha 1.
 
     A mask with k zeros then weighs exp(-8k), so the fit is close to single-component occlusion.
@@ -77,6 +79,8 @@ def slime(num_samples: int = 70_000) -> Method:
     References:
       Mishra et al., Reliable Local Explanations for Machine Listening, 2020.
     """
+    if num_samples == "auto":
+        num_samples = auto(equivalent_num_samples=70_000)
     return lime(num_samples, kernel_width=0.25, distance="l2", alpha=1.0)
 
 
@@ -124,6 +128,32 @@ def shapley() -> Method:
 def banzhaf() -> Method:
     """Banzhaf values, exactly, from all masks: the mean effect of switching a component on."""
     return Method(samplers.Exhaustive(), Flat(), surrogates.Banzhaf())
+
+
+def settled(method: Method, num_components: int, *, is_looked_up: bool = False) -> Method:
+    """The method with all masks where `auto` finds them few; a mask may cost a head only."""
+    if not isinstance(method.sampler, Auto):
+        return method
+    sampler = method.sampler.settled(num_components, is_looked_up=is_looked_up)
+    return dataclasses.replace(method, sampler=sampler)
+
+
+def most_evaluations(method: Method, num_components: int) -> int:
+    """How many times a model that declares no locality is evaluated, at the most."""
+    sampler = settled(method, num_components).sampler
+    rounds = sampler.most_rounds(num_components) if isinstance(sampler, Auto) else 1
+    return rounds * samplers.size_of(sampler, num_components).num_masks
+
+
+def _sampler(num_samples: int | Auto | str) -> Sampler:
+    if isinstance(num_samples, Auto):
+        return num_samples
+    if isinstance(num_samples, str):
+        if num_samples != "auto":
+            raise ValueError(f'`num_samples` must be a number or "auto", got {num_samples!r}.')
+        return auto()
+    samplers.check_num_samples(num_samples)
+    return Bernoulli(num_samples)
 
 
 def _exponential(kernel_width: Alpha, distance: str) -> Exponential:

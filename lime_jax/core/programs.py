@@ -9,13 +9,17 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Key
 
-from lime_jax.core import engine, memory, tuning
+from lime_jax.core import adaptive, engine, fitting, memory, tuning
+from lime_jax.core.auto import Auto
 from lime_jax.core.components import Components
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.host import HostModel, evaluate_on_host
+from lime_jax.core.items import as_one_item, item_of
 from lime_jax.core.locality import Local, look_up
 from lime_jax.core.methods import Method
 from lime_jax.core.predictor import Predictor
+from lime_jax.core.samplers import Neighbourhood
+from lime_jax.core.statistics import Statistics
 
 Progress = Callable[[int, int], None]
 MaybeKey = Key[Array, "..."] | None
@@ -38,7 +42,7 @@ def run(
     def program(predictor: Any, components: Any, method: Any, key: Any) -> Explanation:
         devices = () if mesh is None else mesh.axis_names
         items, keys = as_one_item((components, key))
-        return item_of(engine.run(predictor, items, method, keys, batch_size, devices), 0)
+        return item_of(_run_group(predictor, items, method, keys, batch_size, devices), 0)
 
     if mesh is not None:
         everywhere = PartitionSpec()
@@ -89,15 +93,30 @@ def _in_groups(
     size = _group_size(method, keys, num_items, components.num_components, batch_size)
     filled = _padded((components, keys), -num_items % size)
     grouped = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), filled)
-    run = lambda group: engine.run(predictor, group[0], method, group[1], batch_size)
+    run = lambda group: _run_group(predictor, group[0], method, group[1], batch_size)
     explanations = jax.lax.map(run, grouped)
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_items], explanations)
+
+
+def _run_group(
+    predictor: Predictor,
+    components: engine.Recomposable,
+    method: Method,
+    keys: MaybeKey,
+    batch_size: int,
+    devices: tuple[str, ...] = (),
+) -> Explanation:
+    is_adaptive = isinstance(method.sampler, Auto)
+    run = adaptive.run if is_adaptive else engine.run
+    return run(predictor, components, method, keys, batch_size, devices)
 
 
 def _group_size(
     method: Method, keys: MaybeKey, num_items: int, num_components: int, batch_size: int
 ) -> int:
     """As many items as fill a batch, in groups of equal size."""
+    if isinstance(method.sampler, Auto):
+        return 1  # every item stops when it is sure
     num_masks, _ = tuning.size_of(method, item_of(keys, 0), num_components)
     largest = max(1, min(num_items, batch_size // num_masks))
     return engine.even(num_items, 1, largest)
@@ -122,7 +141,7 @@ def run_local(
         window_of, masks, first, steps = layout
         lookup = look_up(model, components, window_of, masks, first, steps, batch_sizes[0])
         items, keys = as_one_item((lookup, key))
-        return item_of(engine.run(model.head, items, method, keys, batch_sizes[1]), 0)
+        return item_of(_run_group(model.head, items, method, keys, batch_sizes[1]), 0)
 
     return jax.lax.map(one, (components, keys))
 
@@ -171,8 +190,61 @@ def _run_group_in_steps(
     batch_size: int,
     progress: Progress | None,
 ) -> Explanation:
+    accumulate = functools.partial(
+        _accumulate_in_steps, predictor, components, method, batch_size=batch_size
+    )
+    return _explained(accumulate, components, method, keys, progress)
+
+
+def _explained(
+    accumulate: Callable[..., Any],
+    components: Components,
+    method: Method,
+    keys: MaybeKey,
+    progress: Progress | None,
+) -> Explanation:
+    """One neighbourhood, or rounds of them until the answer is sure; called from Python.
+
+    Args:
+      accumulate: `(neighbourhoods, progress=…)` to the statistics of their blocks.
+      components: of a group.
+      method: how it is explained.
+      keys: one per item, or None.
+      progress: told of all rounds there could be.
+    """
+    num_items, num_components = components.num_items, components.num_components
+    if not isinstance(method.sampler, Auto):
+        neighbourhoods = _draw(method, keys, num_items, num_components)
+        return _finish(method, neighbourhoods, accumulate(neighbourhoods, progress=progress))
+    most = method.sampler.most_rounds(num_components)
+    rounds = None
+    for number in range(most):
+        neighbourhoods = _draw_round(method, keys, jnp.int32(number), num_components)
+        told = None if progress is None else _later(progress, number, most)
+        blocks = accumulate(neighbourhoods, progress=told)
+        if rounds is None:
+            rounds = adaptive.start(method.sampler, num_components, blocks)
+        rounds = _add_round(rounds, blocks)
+        if most == 1 or bool(_is_sure(method, rounds)):
+            break
+    return _finish_rounds(method, rounds)
+
+
+def _later(progress: Progress, number: int, most: int) -> Progress:
+    """Progress of round `number` as a share of all `most` rounds."""
+    return lambda done, total: progress(number * total + done, most * total)
+
+
+def _accumulate_in_steps(
+    predictor: Predictor,
+    components: Components,
+    method: Method,
+    neighbourhoods: Neighbourhood,
+    *,
+    batch_size: int,
+    progress: Progress | None,
+) -> Statistics:
     num_items = components.num_items
-    neighbourhoods = _draw(method, keys, num_items, components.num_components)
     total = neighbourhoods.num_masks
     split = engine.plan(total, engine.rounds(neighbourhoods), batch_size, num_items)
     num_outputs = engine.num_outputs(predictor, components, split)
@@ -185,7 +257,7 @@ def _run_group_in_steps(
         if progress is not None:
             jax.block_until_ready(blocks)
             progress(min(start + num_rows, total), total)
-    return _finish(method, neighbourhoods, blocks)
+    return blocks
 
 
 @functools.partial(jax.jit, static_argnames="size")
@@ -224,8 +296,22 @@ def _run_group_on_host(
     batch_size: int,
     progress: Progress | None,
 ) -> Explanation:
+    accumulate = functools.partial(
+        _accumulate_on_host, model, components, method, batch_size=batch_size
+    )
+    return _explained(accumulate, components, method, keys, progress)
+
+
+def _accumulate_on_host(
+    model: HostModel,
+    components: Components,
+    method: Method,
+    neighbourhoods: Neighbourhood,
+    *,
+    batch_size: int,
+    progress: Progress | None,
+) -> Statistics:
     num_items = components.num_items
-    neighbourhoods = _draw(method, keys, num_items, components.num_components)
     total = neighbourhoods.num_masks
     split = engine.plan(total, engine.rounds(neighbourhoods), batch_size, num_items)
     blocks = None
@@ -235,7 +321,8 @@ def _run_group_on_host(
         blocks = _fold(method.kernel, blocks, masks, counts, jnp.asarray(outputs))
         if progress is not None:
             progress(min(stop, total), total)
-    return _finish(method, neighbourhoods, blocks)
+    assert blocks is not None
+    return blocks
 
 
 def _host_batch_size(components: Components) -> int:
@@ -246,16 +333,6 @@ def _host_batch_size(components: Components) -> int:
     return min(_HOST_BATCH, max(1, fitting // 2))
 
 
-def as_one_item(tree: Any) -> Any:
-    """A leading axis over items, of size one."""
-    return jax.tree.map(lambda x: x[None], tree)
-
-
-def item_of(tree: Any, index: int | slice) -> Any:
-    """One item or some items of everything."""
-    return jax.tree.map(lambda x: x[index], tree)
-
-
 def _padded(tree: Any, times: int) -> Any:
     """The last item repeated, to fill a group."""
     fill = lambda x: jnp.concatenate([x, jnp.repeat(x[-1:], times, axis=0)])
@@ -264,5 +341,9 @@ def _padded(tree: Any, times: int) -> Any:
 
 _step = jax.jit(engine.step, static_argnames=("num_rows", "batch_size", "stop"))
 _fold = jax.jit(engine.fold)
-_finish = jax.jit(engine.finish)
+_finish = jax.jit(fitting.finish)
 _draw = jax.jit(engine.draw, static_argnums=(2, 3))
+_draw_round = jax.jit(adaptive.draw, static_argnums=3)
+_add_round = jax.jit(adaptive.add)
+_is_sure = jax.jit(adaptive.is_sure)
+_finish_rounds = jax.jit(adaptive.finish)

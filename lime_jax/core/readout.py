@@ -34,8 +34,7 @@ def top_k(
       >>> lj.top_k(explanation, k=2)[0].tolist(), lj.top_k(explanation, sign="negative")[0].tolist()
       ([0, 2], [1])
     """
-    if sign not in SIGNS:
-        raise ValueError(unknown_name("`sign`", sign, SIGNS))
+    _check_sign(sign)
     if k < 1:
         raise ValueError(f"`k` must be at least 1, got {k}.")
     if explanation.coefficients.ndim != 2:
@@ -47,14 +46,27 @@ def top_k(
     if not -num_outputs <= output < num_outputs:
         raise ValueError(f"`output` must be an index below {num_outputs}, got {output}.")
     coefficients = np.asarray(explanation.coefficients[output])
-    strength = {
-        "positive": coefficients,
-        "negative": -coefficients,
-        "absolute": np.abs(coefficients),
-    }[sign]
+    strength = np.asarray(strength_of(explanation.coefficients[output], sign))
     order = np.argsort(-strength, kind="stable")
     found = order[strength[order] > 0][:k].astype(np.int32)
     return jnp.asarray(found), jnp.asarray(coefficients[found])
+
+
+def strength_of(coefficients: Float[Array, "..."], sign: str) -> Float[Array, "..."]:
+    """What makes a component strong: its weight, its negative, or either.
+
+    Raises:
+      ValueError: if there is no such sign.
+    """
+    _check_sign(sign)
+    if sign == "absolute":
+        return jnp.abs(coefficients)
+    return coefficients if sign == "positive" else -coefficients
+
+
+def _check_sign(sign: str) -> None:
+    if sign not in SIGNS:
+        raise ValueError(unknown_name("`sign`", sign, SIGNS))
 
 
 def mask_of(indices: Int[Array, " found"], num_components: int) -> Bool[Array, " num_components"]:

@@ -1,9 +1,10 @@
 """Neighbourhoods of an input: which masks are evaluated, and how often each one counts."""
 
+import dataclasses
 import functools
 import numbers
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -105,7 +106,7 @@ class Bernoulli:
             table = _histogram(key, self.num_samples, num_components, num_blocks)
             draw, num_masks = _cube_rows, 2**num_components
         else:
-            table, draw, num_masks = None, _bernoulli_rows, self.num_samples
+            table, draw, num_masks = None, bernoulli_rows, self.num_samples
         return Neighbourhood(
             key, table, draw, self.num_samples, num_components, num_masks, num_blocks
         )
@@ -175,6 +176,43 @@ class KernelShap:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How large a neighbourhood is; see `Neighbourhood`."""
+
+    num_masks: int
+    num_counted: int
+    num_blocks: int
+    has_table: bool
+
+    @property
+    def dealt(self) -> int:
+        """Rows that belong to the blocks in turn; those of a table tell their blocks themselves."""
+        return 1 if self.has_table else self.num_blocks
+
+
+def size_of(sampler: Sampler, num_components: int, key: Any = "any") -> Size:
+    """The size of a neighbourhood, without drawing it.
+
+    Args:
+      sampler: which would draw it.
+      num_components: of the input.
+      key: what it would draw from, where it matters whether there is any.
+    """
+    found = []
+    if isinstance(key, str):
+        key = jax.eval_shape(lambda: jax.random.key(0))
+
+    def note(key: MaybeKey) -> None:
+        drawn = sampler(key, num_components)
+        num_counted = drawn.num_counted or drawn.num_masks
+        has_table = drawn.table is not None
+        found.append(Size(drawn.num_masks, num_counted, drawn.num_blocks, has_table))
+
+    jax.eval_shape(note, key)
+    return found[0]
+
+
 def needed_key(key: MaybeKey) -> Key[Array, ""]:
     """The key of a method that draws.
 
@@ -225,7 +263,8 @@ def _cube_rows(key: MaybeKey, rows: Rows, num_components: int) -> Masks:
     return (rows[:, None] >> shifts[None, :]) & 1 == 0
 
 
-def _bernoulli_rows(key: MaybeKey, rows: Rows, num_components: int) -> Masks:
+def bernoulli_rows(key: MaybeKey, rows: Rows, num_components: int) -> Masks:
+    """Fair coins; row 0 is the unperturbed input."""
     words = -(-num_components // 32)
 
     def row(index: Int[Array, ""]) -> Bool[Array, " bits"]:
@@ -244,7 +283,7 @@ def _histogram(
 
     def add(step: Int[Array, ""], table: Float[Array, "..."]) -> Float[Array, "..."]:
         rows = step * _HISTOGRAM_ROWS + jnp.arange(_HISTOGRAM_ROWS)
-        masks = _bernoulli_rows(key, rows, num_components)
+        masks = bernoulli_rows(key, rows, num_components)
         index = 2**num_components - 1 - jnp.where(masks, powers[None, :], 0).sum(axis=1)
         return table.at[index, rows % num_blocks].add(jnp.where(rows < num_samples, 1.0, 0.0))
 

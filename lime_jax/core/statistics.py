@@ -5,6 +5,7 @@ stays accurate where the outputs vary little about a large mean, and adding two 
 rule of Chan et al. merges two neighbourhoods.
 """
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -65,6 +66,16 @@ class Statistics:
             jnp.maximum(self.high, other.high),
             jnp.maximum(self.full, other.full),
             jnp.maximum(self.empty, other.empty),
+        )
+
+    def scaled(self, factor: Float[Array, ""] | float) -> "Statistics":
+        """As if every weight were `factor` times as large."""
+        return dataclasses.replace(
+            self,
+            weight=self.weight * factor,
+            mask_scatter=self.mask_scatter * factor,
+            cross_scatter=self.cross_scatter * factor,
+            output_scatter=self.output_scatter * factor,
         )
 
 

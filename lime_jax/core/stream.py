@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from lime_jax.core import programs
 from lime_jax.core.components import Components
 from lime_jax.core.explain import explain_batch
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.host import HostModel
+from lime_jax.core.items import item_of
 from lime_jax.core.keys import one_key
 from lime_jax.core.methods import Method
 from lime_jax.core.predictor import Predict
@@ -77,7 +77,7 @@ def explain_stream(
                 index = jnp.arange(start, start + len(filled))
                 keys = None if key is None else jax.vmap(jax.random.fold_in, (None, 0))(key, index)
                 some = explain_some(jax.tree.map(lambda *x: jnp.stack(x), *filled), key=keys)
-                yield from (programs.item_of(some, i) for i in range(len(group)))
+                yield from (item_of(some, i) for i in range(len(group)))
                 start += len(group)
                 group = following.result()
 

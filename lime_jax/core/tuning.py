@@ -9,7 +9,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from lime_jax.core import engine, memory
+from lime_jax.core import engine, memory, samplers
 from lime_jax.core.components import Components
 from lime_jax.core.locality import Layout, Local, check_locality
 from lime_jax.core.methods import Method
@@ -211,14 +211,8 @@ def size_of(method: Method, key: Any, num_components: int) -> tuple[int, int]:
     """How many masks a neighbourhood has, and how they are dealt, without drawing it."""
     signature = (_signature(method), key is None, num_components)
     if signature not in _sizes_of_neighbourhoods:
-        found = []
-
-        def note(key: Any) -> None:
-            neighbourhood = method.sampler(key, num_components)
-            found.append((neighbourhood.num_masks, engine.rounds(neighbourhood)))
-
-        jax.eval_shape(note, key)
-        _put(_sizes_of_neighbourhoods, signature, found[0])
+        size = samplers.size_of(method.sampler, num_components, key)
+        _put(_sizes_of_neighbourhoods, signature, (size.num_masks, size.dealt))
     return _sizes_of_neighbourhoods[signature]
 
 

@@ -1,10 +1,13 @@
 """What every model of this library looks like from outside."""
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
 from jaxtyping import Array, Float
 
+from lime_jax.core.locality import Local, local
 from lime_jax.core.precision import products
 from lime_jax.core.pytree import pytree, static
 
@@ -12,8 +15,29 @@ Waveforms = Float[Array, "batch num_samples"]
 Outputs = Float[Array, "batch num_outputs"]
 
 
+@dataclasses.dataclass(frozen=True)
+class PatchWindow:
+    """The samples that one patch of a long waveform is made of, in samples.
+
+    Attributes:
+      front_end: what the network sees of these samples alone, `(batch, num_samples)` to patches.
+      num_samples: how many.
+      stride: between the starts of two patches.
+      pad: reflected at both ends of the waveform.
+    """
+
+    front_end: Callable[[Any], Any]
+    num_samples: int
+    stride: int
+    pad: int
+
+
 class Network(Protocol):
-    """A network over spectrogram patches, with its own front end."""
+    """A network over spectrogram patches, with its own front end.
+
+    Where patches lie side by side it may have a `window`, a `PatchWindow`; its explanations are
+    then made from patches.
+    """
 
     def front_end(self, waveforms: Waveforms) -> Float[Array, "batch num_patches *patch"]:
         """What the network sees of a waveform; pure jax.numpy."""
@@ -59,3 +83,30 @@ class Tagger:
             patches = self.network.front_end(waveforms)
             logits = self.network(patches.reshape(-1, *patches.shape[2:]))
         return jax.nn.sigmoid(logits).reshape(*patches.shape[:2], -1).mean(axis=1)
+
+    @property
+    def locality(self) -> Local | None:
+        """The mean over patches, where the network says how much one of them hears."""
+        window = getattr(self.network, "window", None)
+        if window is None:
+            return None
+        return local(
+            self,
+            trunk=_Patch(self.network, window),
+            head="mean",
+            window=window.num_samples,
+            stride=window.stride,
+            pad=window.pad,
+        )
+
+
+@pytree
+class _Patch:
+    """Probabilities of single patches, from the samples they are made of."""
+
+    network: Any
+    window: PatchWindow = static()
+
+    def __call__(self, waveforms: Waveforms) -> Outputs:
+        with products():
+            return jax.nn.sigmoid(self.network(self.window.front_end(waveforms)))

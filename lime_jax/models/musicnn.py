@@ -19,10 +19,12 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from lime_jax.audio import features
+from lime_jax.models.base import PatchWindow
 
 SAMPLE_RATE = 16_000
 NUM_FRAMES = 187
 NUM_MELS = 96
+N_FFT = 512
 HOP_LENGTH = 256
 PATCH_NUM_SAMPLES = (
     NUM_FRAMES - 1
@@ -114,6 +116,11 @@ class Musicnn(nnx.Module):
     ) -> Float[Array, "batch num_patches 187 96"]:
         return front_end(waveforms)
 
+    @property
+    def window(self) -> PatchWindow:
+        """How much of a waveform one patch hears."""
+        return WINDOW
+
     def __call__(self, patches: Float[Array, "batch 187 96"]) -> Float[Array, "batch num_outputs"]:
         spectrogram = self.input_norm(patches[..., None])
         front = jnp.concatenate(
@@ -136,18 +143,34 @@ def front_end(
 
     The mel energies are rounded to float16, as the networks saw them in training.
     """
-    mel = features.mel_spectrogram(
-        waveforms,
-        sample_rate=SAMPLE_RATE,
-        n_fft=512,
-        hop_length=HOP_LENGTH,
-        num_mels=NUM_MELS,
-        pad_mode="reflect",
-    )
-    frames = jnp.log10(10_000.0 * round_to_float16(mel).swapaxes(1, 2) + 1.0)
+    frames = log_mel_frames(waveforms, pad_mode="reflect")
     num_patches = frames.shape[1] // NUM_FRAMES
     whole = frames[:, : num_patches * NUM_FRAMES]
     return whole.reshape(len(waveforms), num_patches, NUM_FRAMES, NUM_MELS)
+
+
+def log_mel_frames(
+    waveforms: Float[Array, "batch num_samples"], *, pad_mode: str = "none"
+) -> Float[Array, "batch frames 96"]:
+    """The frames of whole waveforms, or without padding those of one patch cut from them."""
+    mel = features.mel_spectrogram(
+        waveforms,
+        sample_rate=SAMPLE_RATE,
+        n_fft=N_FFT,
+        hop_length=HOP_LENGTH,
+        num_mels=NUM_MELS,
+        pad_mode=pad_mode,
+    )
+    return jnp.log10(10_000.0 * round_to_float16(mel).swapaxes(1, 2) + 1.0)
+
+
+# A patch is heard a little beyond its ends, where its first and last frames stick out.
+WINDOW = PatchWindow(
+    log_mel_frames,
+    num_samples=PATCH_NUM_SAMPLES + N_FFT,
+    stride=NUM_FRAMES * HOP_LENGTH,
+    pad=N_FFT // 2,
+)
 
 
 def round_to_float16(energies: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -103,6 +103,11 @@ class _Named:
     model: Any
     name: str = static()
 
+    @property
+    def locality(self) -> Any:
+        """Of the model, if it declares any."""
+        return getattr(self.model, "locality", None)
+
     def __call__(self, inputs: Any) -> Any:
         try:
             return self.model(inputs)

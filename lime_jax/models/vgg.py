@@ -14,7 +14,8 @@ import functools
 from flax import nnx
 from jaxtyping import Array, Float
 
-from lime_jax.models.musicnn import ConvBlock, batch_norm, front_end
+from lime_jax.models.base import PatchWindow
+from lime_jax.models.musicnn import WINDOW, ConvBlock, batch_norm, front_end
 
 # (window, stride) of the maximum after each convolution, over time × frequency.
 _POOLS = (
@@ -57,6 +58,11 @@ class Vgg(nnx.Module):
         self, waveforms: Float[Array, "batch num_samples"]
     ) -> Float[Array, "batch num_patches 187 96"]:
         return front_end(waveforms)
+
+    @property
+    def window(self) -> PatchWindow:
+        """How much of a waveform one patch hears."""
+        return WINDOW
 
     def __call__(self, patches: Float[Array, "batch 187 96"]) -> Float[Array, "batch num_outputs"]:
         x = self.input_norm(patches[..., None])

@@ -17,36 +17,38 @@ _FILL = 0.84  # of the room of a bar
 _MINUS = "\N{MINUS SIGN}"
 
 
-def upright(axes: "Axes", edges: np.ndarray, weights: np.ndarray, errors: np.ndarray) -> None:
-    """Vertical bars between `edges` along x, with standard errors."""
+def upright(axes: "Axes", edges: np.ndarray, weights: np.ndarray, margins: np.ndarray) -> None:
+    """Vertical bars between `edges` along x, with their margins of error."""
     centres, widths = _middle(edges)
-    axes.bar(centres, weights, widths, yerr=_whiskers(errors), **_style(weights))
+    axes.bar(centres, weights, widths, yerr=_whiskers(margins), **_style(weights))
     axes.axhline(0, color=look.INK, linewidth=0.8)
-    axes.set_ylim(*_room(weights, errors, 0.12))
+    axes.set_ylim(*_room(weights, margins, 0.12))
     axes.set_ylabel("weight")
     if len(weights) <= _NUM_NUMBERS:
-        rows = zip(signed(weights), centres, weights, errors, strict=True)
-        for text, centre, weight, error in rows:
+        rows = zip(signed(weights), centres, weights, margins, strict=True)
+        for text, centre, weight, margin in rows:
             down = -1 if weight < 0 else 1
             axes.annotate(
-                text, (centre, weight + down * error), (0, 3 * down),
+                text, (centre, weight + down * margin), (0, 3 * down),
                 textcoords="offset points", ha="center", va="top" if down < 0 else "bottom",
                 fontsize=look.SMALL, color=look.INK,
             )  # fmt: skip
     look.dress(axes)
 
 
-def lying(axes: "Axes", edges: np.ndarray, weights: np.ndarray, errors: np.ndarray) -> None:
-    """Horizontal bars between `edges` along y, with standard errors."""
+def lying(axes: "Axes", edges: np.ndarray, weights: np.ndarray, margins: np.ndarray) -> None:
+    """Horizontal bars between `edges` along y, with their margins of error."""
     centres, heights = _middle(edges)
-    axes.barh(centres, weights, heights, xerr=_whiskers(errors), **_style(weights))
+    axes.barh(centres, weights, heights, xerr=_whiskers(margins), **_style(weights))
     axes.axvline(0, color=look.INK, linewidth=0.8)
-    axes.set_xlim(*_room(weights, errors, 0.22))
+    axes.set_xlim(*_room(weights, margins, 0.22))
     axes.set_xlabel("weight")
-    for text, centre, weight, error in zip(signed(weights), centres, weights, errors, strict=True):
+    for text, centre, weight, margin in zip(
+        signed(weights), centres, weights, margins, strict=True
+    ):
         left = -1 if weight < 0 else 1
         axes.annotate(
-            text, (weight + left * error, centre), (4 * left, 0),
+            text, (weight + left * margin, centre), (4 * left, 0),
             textcoords="offset points", ha="right" if left < 0 else "left", va="center",
             fontsize=look.SMALL, color=look.INK,
         )  # fmt: skip
@@ -55,9 +57,9 @@ def lying(axes: "Axes", edges: np.ndarray, weights: np.ndarray, errors: np.ndarr
     axes.tick_params(axis="y", length=0)
 
 
-def ranking(axes: "Axes", names: Sequence[str], weights: np.ndarray, errors: np.ndarray) -> None:
+def ranking(axes: "Axes", names: Sequence[str], weights: np.ndarray, margins: np.ndarray) -> None:
     """Horizontal bars with names, from top to bottom in the order given."""
-    lying(axes, np.arange(len(names) + 1) - 0.5, weights, errors)
+    lying(axes, np.arange(len(names) + 1) - 0.5, weights, margins)
     _name_rows(axes, names)
 
 
@@ -108,12 +110,12 @@ def _style(weights: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _whiskers(errors: np.ndarray) -> np.ndarray | None:
-    return errors if np.any(errors) else None
+def _whiskers(margins: np.ndarray) -> np.ndarray | None:
+    return margins if np.any(margins) else None
 
 
-def _room(weights: np.ndarray, errors: np.ndarray, share: float) -> tuple[float, float]:
+def _room(weights: np.ndarray, margins: np.ndarray, share: float) -> tuple[float, float]:
     """Limits that include zero, all whiskers, and a share for the printed weights."""
-    low, high = min(0.0, (weights - errors).min()), max(0.0, (weights + errors).max())
+    low, high = min(0.0, (weights - margins).min()), max(0.0, (weights + margins).max())
     pad = share * ((high - low) or 1.0)
     return low - (pad if low < 0 else 0.02 * pad), high + pad

@@ -90,11 +90,10 @@ def _source(text: str) -> str:
 
 def _facts(record: Mapping[str, Any]) -> list[str]:
     audio = record["audio"]
-    evaluations, samples = record["num_evaluations"], record["num_samples"]
     return [
         f"{audio['duration']:.4g} s of audio at {audio['sample_rate'] / 1000:g} kHz",
         wording.parts(len(record["components"]), audio["components"]),
-        f"{evaluations:,} evaluations of the model for {samples:,} samples",
+        wording.cost(record),
     ]
 
 
@@ -128,12 +127,14 @@ def _rows(
     order = strongest(output)
     weights = wording.signed(output["coefficients"])
     errors = wording.errors(output["std_error"], output["coefficients"])
+    intervals = wording.intervals(output["confidence_interval"], output["coefficients"])
     largest = abs(output["coefficients"][order[0]] or 0.0) or 1.0
     return [
         {
             "label": labels[i],
             "weight": weights[i],
             "error": errors[i],
+            "interval": intervals[i],
             "share": (output["coefficients"][i] or 0.0) / largest,
             "track": tracks.get(i),
         }

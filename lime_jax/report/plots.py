@@ -29,11 +29,13 @@ def picture(output: Mapping[str, Any], labels: Sequence[str], audio: SegmentedAu
       audio: the sound that was explained.
     """
     weights = np.nan_to_num(np.array(output["coefficients"], float))
-    errors = np.nan_to_num(np.array(output["std_error"], float))
-    figure = _layout(audio)(audio, labels, weights, errors)
+    ends = np.array(output["confidence_interval"], float)
+    margins = np.nan_to_num((ends[:, 1] - ends[:, 0]) / 2)
+    figure = _layout(audio)(audio, labels, weights, margins)
     figure.suptitle(
         f"Weights for {look.short(output['name'], 48)} (prediction "
-        f"{number(output['prediction'])}, fidelity {ratio(output['fidelity'])})",
+        f"{number(output['prediction'])}, fidelity {ratio(output['fidelity'])})"
+        + (", with 95 % intervals" if margins.any() else ""),
         x=0.01, ha="left", fontsize=look.TEXT + 1, **look.plain_text(),
     )  # fmt: skip
     buffer = io.BytesIO()
@@ -50,32 +52,32 @@ def _layout(audio: SegmentedAudio) -> Layout:
 
 
 def _segments(
-    audio: SegmentedAudio, labels: Sequence[str], weights: np.ndarray, errors: np.ndarray
+    audio: SegmentedAudio, labels: Sequence[str], weights: np.ndarray, margins: np.ndarray
 ) -> "Figure":
     del labels  # the time axis tells them
     figure = look.figure(4.6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.2))
     sound.waveform(above, audio)
     sound.shade_segments(above, audio, weights)
-    bars.upright(below, _time_edges(audio), weights, errors)
+    bars.upright(below, _time_edges(audio), weights, margins)
     below.set_xlabel("time (s)")
     return figure
 
 
 def _bands(
-    audio: SegmentedAudio, labels: Sequence[str], weights: np.ndarray, errors: np.ndarray
+    audio: SegmentedAudio, labels: Sequence[str], weights: np.ndarray, margins: np.ndarray
 ) -> "Figure":
     del labels  # the frequency axis tells them
     figure = look.figure(4.8)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(2, 1))
     sound.spectrogram(left, sound.image(audio), weights)
     edges = [piece.low for piece in audio.pieces] + [audio.pieces[-1].high]
-    bars.lying(right, features.hz_to_mel(np.array(edges)), weights, errors)
+    bars.lying(right, features.hz_to_mel(np.array(edges)), weights, margins)
     return figure
 
 
 def _tiles(
-    audio: SegmentedAudio, labels: Sequence[str], weights: np.ndarray, errors: np.ndarray
+    audio: SegmentedAudio, labels: Sequence[str], weights: np.ndarray, margins: np.ndarray
 ) -> "Figure":
     top = _largest(weights, _NUM_RANKED)
     figure = look.figure(4.6 + 0.26 * len(top))
@@ -84,23 +86,23 @@ def _tiles(
     sound.spectrogram(above, image, weights)
     for component, text in zip(top, signed(weights[top]), strict=True):
         sound.label(above, image, component, text)
-    bars.ranking(below, [labels[i] for i in top], weights[top], errors[top])
+    bars.ranking(below, [labels[i] for i in top], weights[top], margins[top])
     return figure
 
 
 def _stems(
-    audio: SegmentedAudio, labels: Sequence[str], weights: np.ndarray, errors: np.ndarray
+    audio: SegmentedAudio, labels: Sequence[str], weights: np.ndarray, margins: np.ndarray
 ) -> "Figure":
     top = _largest(weights, _NUM_BARS)
     figure = look.figure(1.2 + 0.42 * len(top))
-    bars.ranking(figure.subplots(), [labels[i] for i in top], weights[top], errors[top])
+    bars.ranking(figure.subplots(), [labels[i] for i in top], weights[top], margins[top])
     return figure
 
 
 def _stems_over_time(
-    audio: SegmentedAudio, labels: Sequence[str], weights: np.ndarray, errors: np.ndarray
+    audio: SegmentedAudio, labels: Sequence[str], weights: np.ndarray, margins: np.ndarray
 ) -> "Figure":
-    del labels, errors  # the axes and the table of the page have them
+    del labels, margins  # the axes and the table of the page have them
     num_sources = audio.components.num_sources
     figure = look.figure(2.4 + 0.5 * num_sources)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.2, 0.5 * num_sources))

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from lime_jax.audio.segment import SegmentedAudio
-from lime_jax.core import readout
+from lime_jax.core import readout, uncertainty
 from lime_jax.core.explanation import Explanation, Status
 from lime_jax.errors import LimeJaxError
 
@@ -21,6 +21,7 @@ FORMAT = "lime-jax explanation"
 SCHEMA_VERSION = 2
 FILE_NAME = "explanation.json"
 
+CONFIDENCE_LEVEL = 0.95
 _NUM_OUTPUTS = 3
 
 
@@ -66,7 +67,9 @@ def to_json(
         "device": {"platform": device.platform, "kind": device.device_kind},
         "audio": _audio_facts(audio),
         "num_samples": explanation.num_samples,
-        "num_evaluations": explanation.num_evaluations,
+        "num_evaluations": int(explanation.num_evaluations),
+        "is_exact": int(explanation.degrees_of_freedom) == 0,
+        "confidence_level": CONFIDENCE_LEVEL,
         "top_k": top_k,
         "components": [_component(i, piece) for i, piece in enumerate(audio.pieces)],
         "outputs": [_output(explanation, index, output_names[index], top_k) for index in chosen],
@@ -171,6 +174,7 @@ def _output(explanation: Explanation, index: int, name: str, num_top: int) -> di
     def number(values: Any) -> float | None:
         return _number(np.asarray(values)[index])
 
+    interval = uncertainty.confidence_interval(explanation, level=CONFIDENCE_LEVEL)
     status = Status(int(np.asarray(explanation.status)[index]))
     top = readout.top_k(explanation, index, num_top)[0].tolist() if status is Status.OK else []
     return {
@@ -183,7 +187,13 @@ def _output(explanation: Explanation, index: int, name: str, num_top: int) -> di
         "intercept": number(explanation.intercept),
         "coefficients": [_number(value) for value in np.asarray(explanation.coefficients)[index]],
         "std_error": [_number(value) for value in np.asarray(explanation.std_error)[index]],
+        "confidence_interval": [
+            [_number(low), _number(high)]
+            for low, high in zip(*(np.asarray(end)[index] for end in interval), strict=True)
+        ],
+        "num_lime_samples": number(explanation.num_lime_samples),
         "top_components": top,
+        "top_k_confidence": number(uncertainty.top_k_confidence(explanation, num_top)),
     }
 
 

@@ -52,6 +52,47 @@ def errors(values: Iterable[float | None], weights: Iterable[float | None]) -> l
     return [_error(value, form) for value in values]
 
 
+def intervals(ends: Iterable[Sequence[float | None]], weights: Iterable[float | None]) -> list[str]:
+    """Confidence intervals with the decimals of their weights; "exact" where there is no width.
+
+    Example:
+      >>> intervals([[0.46, 0.54], [-0.2, -0.2]], [0.5, -0.2])
+      ['+0.460 to +0.540', 'exact']
+    """
+    form = _common_form(weights)
+    return [_interval(low, high, form) for low, high in ends]
+
+
+def certainty(output: Mapping[str, Any], is_exact: bool) -> str:
+    """How sure it is that the top components are the right ones.
+
+    Example:
+      >>> certainty({"top_k_confidence": 0.987}, is_exact=False)
+      '≥ 98 %'
+    """
+    value = output["top_k_confidence"]
+    if is_exact or value is None:
+        return "exact" if is_exact else "–"
+    # Rounded down: what stands there is a promise.
+    return f"≥ {math.floor(100 * value):d} %"
+
+
+def cost(record: Mapping[str, Any]) -> str:
+    """What the explanation cost, and what plain LIME would have taken for the same errors."""
+    evaluations, samples = record["num_evaluations"], record["num_samples"]
+    if record["is_exact"]:
+        return (
+            f"{evaluations:,} evaluations of the model: exact, for {samples:,} samples, without "
+            "sampling error"
+        )
+    needed = [output["num_lime_samples"] for output in record["outputs"]]
+    needed = [number for number in needed if number is not None]
+    text = f"{evaluations:,} evaluations of the model for {samples:,} samples"
+    if not needed or round(least := min(needed), -2) == samples:
+        return text
+    return f"{text}; LIME would take about {float(f'{least:.2g}'):,.0f} for the same errors"
+
+
 def extents(component: Mapping[str, Any], audio: Mapping[str, Any]) -> list[str]:
     """The time and the frequencies of a component, where it does not have all of the sound."""
     found = []
@@ -184,6 +225,12 @@ def _is_noise(output: Mapping[str, Any]) -> bool:
         return False
     best = output["top_components"][0]
     return output["coefficients"][best] < 2 * (output["std_error"][best] or 0.0)
+
+
+def _interval(low: float | None, high: float | None, form: str) -> str:
+    if low is None or high is None:
+        return "–"
+    return "exact" if low == high else _minus(f"{low:+{form}} to {high:+{form}}")
 
 
 def _error(value: float | None, form: str) -> str:

@@ -110,7 +110,7 @@ def test_the_explanation_is_that_of_the_whole_model(method, getkey):
     few = lj.explain(MODELS["patches"], components, method, key=key)
     all_masks = lj.explain(whole(4), components, method, key=key)
     same(few, all_masks)
-    assert few.num_evaluations < all_masks.num_evaluations / 4
+    assert 4 * few.num_evaluations < all_masks.num_evaluations
 
 
 def test_a_batch_and_a_stream_are_looked_up_too(getkey):
@@ -120,7 +120,7 @@ def test_a_batch_and_a_stream_are_looked_up_too(getkey):
     model = MODELS["overlapping"]
     batch = lj.explain_batch(model, many, lj.lime(5000), key=key)
     same(batch, lj.explain_batch(whole(2), many, lj.lime(5000), key=key))
-    assert batch.num_evaluations < 1000
+    assert (batch.num_evaluations < 1000).all()
     clips = (jax.tree.map(lambda x, i=i: x[i], many) for i in range(2))
     stream = list(lj.explain_stream(model, clips, lj.exhaustive()))
     assert stream[1].num_evaluations < 1000

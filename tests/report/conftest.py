@@ -47,14 +47,19 @@ def explain():
             "local_prediction": coefficients.sum(axis=1) + 0.1,
             "prediction": np.linspace(0.9, 0.2, num_outputs),
             "std_error": np.full_like(coefficients, 0.01),
+            "deviations": np.full((4, *coefficients.shape), 0.005),
+            "degrees_of_freedom": 3,
             "status": np.zeros(num_outputs),
+            "num_evaluations": 8,
+            "num_lime_samples": np.full(num_outputs, 100),
             **fields,
         }
+        whole = ("status", "degrees_of_freedom", "num_evaluations")
         arrays = {
-            name: jnp.asarray(value, jnp.int32 if name == "status" else jnp.float32)
+            name: jnp.asarray(value, jnp.int32 if name in whole else jnp.float32)
             for name, value in values.items()
         }
-        return lj.Explanation(**arrays, num_samples=100, num_evaluations=8)
+        return lj.Explanation(**arrays, num_samples=100)
 
     return make
 

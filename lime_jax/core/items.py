@@ -1,0 +1,24 @@
+"""A leading axis over items."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+
+def each(num_items: int, function: Callable[..., Any], *items: Any) -> Any:
+    """Maps over items. A single one is not mapped over: simpler programs compile faster."""
+    if num_items > 1:
+        return jax.vmap(function, axis_size=num_items)(*items)
+    result = function(*jax.tree.map(lambda x: x[0], items))
+    return jax.tree.map(lambda x: x[None], result)
+
+
+def as_one_item(tree: Any) -> Any:
+    """A leading axis over items, of size one."""
+    return jax.tree.map(lambda x: x[None], tree)
+
+
+def item_of(tree: Any, index: int | slice) -> Any:
+    """One item or some items of everything."""
+    return jax.tree.map(lambda x: x[index], tree)

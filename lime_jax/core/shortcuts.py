@@ -1,0 +1,121 @@
+"""Models that declare their locality, explained from their windows wherever that is cheaper."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lime_jax.core import fitting, locality, memory, programs, sums, tuning
+from lime_jax.core.auto import Auto
+from lime_jax.core.components import Components
+from lime_jax.core.explanation import Explanation
+from lime_jax.core.items import item_of
+from lime_jax.core.locality import Layout, Local
+from lime_jax.core.methods import Method, settled
+from lime_jax.core.predictor import Predict
+from lime_jax.core.programs import MaybeKey
+from lime_jax.core.samplers import Exhaustive
+from lime_jax.core.statistics import Statistics
+
+
+def explain_locally(
+    predict: Predict,
+    components: Components,
+    method: Method,
+    keys: MaybeKey,
+    batch_size: int | None,
+) -> Explanation | None:
+    """The explanations of items from few windows; None where whole inputs are cheaper.
+
+    Raises:
+      ValueError: if the declaration of the model is wrong.
+    """
+    model = locality.declared(predict)
+    if model is None or not locality.cut_alike(components):
+        return None
+    one, key = item_of((components, keys), 0)
+    if model.is_sum and isinstance(method.sampler, (Exhaustive, Auto)):
+        if (layout := locality.layout_of(model, one, _most_evaluations(method, one))) is not None:
+            tuning.check_once(model, one)
+            return _explain_sums(model, components, layout, method, batch_size)
+    method = settled(method, one.num_components, is_looked_up=True)
+    num_masks, _ = tuning.size_of(method, key, one.num_components)
+    layout = locality.layout_of(model, one, num_masks)
+    if layout is None:
+        return None
+    tuning.check_once(model, one)
+    sizes = tuning.local_batch_sizes(model, one, layout, batch_size)
+    explanations, _ = memory.with_smaller_batches(
+        lambda size: programs.run_local(
+            model,
+            components,
+            layout.arrays,
+            method,
+            keys,
+            (min(sizes[0], size), min(sizes[1], size)),
+        ),
+        max(sizes),
+    )
+    return _with_evaluations(explanations, components, layout)
+
+
+def _most_evaluations(method: Method, components: Components) -> int:
+    if isinstance(method.sampler, Auto):
+        return method.sampler.max_evaluations
+    return 2**components.num_components
+
+
+def _with_evaluations(
+    explanations: Explanation, components: Components, layout: Layout
+) -> Explanation:
+    number = jnp.full(components.num_items, layout.num_entries, jnp.int32)
+    return dataclasses.replace(explanations, num_evaluations=number)
+
+
+def _explain_sums(
+    model: Local,
+    components: Components,
+    layout: Layout,
+    method: Method,
+    batch_size: int | None,
+) -> Explanation:
+    """Exact answers: expectations over all masks from the outputs of the windows, in float64."""
+    one, num_components = item_of(components, 0), components.num_components
+    size, _ = tuning.local_batch_sizes(model, one, layout, batch_size)
+    tables, _ = memory.with_smaller_batches(
+        lambda size: _tables(model, components, layout.arrays, size), size
+    )
+    weight_of = sums.kernel_by_zeros(method.kernel, num_components)
+    equivalent = getattr(method.sampler, "equivalent_num_samples", None)
+    num_samples = equivalent or 2**num_components
+    share = 1 / len(layout.sets) if model.head_name == "mean" else 1.0
+    every = [
+        sums.statistics_of_sum(
+            np.split(share * table.astype(np.float64), layout.first[1:]),
+            layout.sets,
+            weight_of,
+            float(num_samples),
+        )
+        for table in np.asarray(tables)
+    ]
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *every)
+    return _with_evaluations(_solve_exactly(method, stacked, num_samples), components, layout)
+
+
+@functools.partial(jax.jit, static_argnames="batch_size")
+def _tables(
+    model: Local,
+    components: Components,
+    layout: tuple[jax.Array, ...],
+    batch_size: int,
+) -> jax.Array:
+    look_up = lambda item: locality.look_up(model, item, *layout, batch_size=batch_size).table
+    return jax.lax.map(look_up, components)
+
+
+@functools.partial(jax.jit, static_argnames="num_samples")
+def _solve_exactly(method: Method, totals: Statistics, num_samples: int) -> Explanation:
+    blocks = jax.tree.map(lambda x: x[:, None], totals)
+    return fitting.finish_exactly(method, blocks, num_samples)
