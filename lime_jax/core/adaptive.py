@@ -49,12 +49,16 @@ def run(
     def one_more(rounds: Rounds) -> Rounds:
         return add(rounds, blocks_of(rounds.number))
 
-    rounds = one_more(start(auto, num_components, jax.eval_shape(blocks_of, jnp.int32(0))))
+    means = jax.eval_shape(lambda number: blocks_of(number).output_mean, jnp.int32(0))
+    nothing = start(auto, num_components, means.shape[-1])
     most = auto.most_rounds(num_components)
-    if most > 1:
-        goes_on = lambda rounds: (rounds.number < most) & ~is_sure(method, rounds)
-        rounds = jax.lax.while_loop(goes_on, one_more, rounds)
-    return finish(method, rounds)
+    if most == 1:
+        return finish(method, one_more(nothing))
+
+    def goes_on(rounds: Rounds) -> Bool[Array, ""]:
+        return (rounds.number == 0) | ((rounds.number < most) & ~is_sure(method, rounds))
+
+    return finish(method, jax.lax.while_loop(goes_on, one_more, nothing))
 
 
 def sampler_of(method: Method) -> Auto:
@@ -71,10 +75,9 @@ def draw(
     return engine.draw(method, keys, 1, num_components)
 
 
-def start(auto: Auto, num_components: int, blocks: Statistics) -> Rounds:
-    """Nothing yet; `blocks` tell the shapes of a round's statistics."""
+def start(auto: Auto, num_components: int, num_outputs: int) -> Rounds:
+    """Nothing yet."""
     slots = auto.num_slots(num_components)
-    num_outputs = blocks.output_mean.shape[-1]
     nothing = engine.empty_blocks(num_components, num_outputs, (1, slots))
     return Rounds(nothing, jnp.int32(0))
 

@@ -1,7 +1,9 @@
 """As many masks as an answer needs: how `num_samples="auto"` chooses."""
 
+import math
 from typing import Any
 
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from lime_jax.core import designs
@@ -24,11 +26,17 @@ _FEW_LOOKED_UP = 2**14
 _ARRAYS_PER_ROUND = 4
 _BLOCKS_OF_COINS, _COINS_PER_BLOCK = 16, 128
 _NUM_SLOTS = 32
+# Of the weight of all masks with one component off: coefficients keep five digits.
+_NEGLIGIBLE = 1e-5
+_MOST_NARROW = 100  # components; counts of 2**-num_components must be float32 numbers
 
 
 @pytree
 class Auto:
     """All masks while they are few, orthogonal arrays beyond, fair coins where arrays are too long.
+
+    Where the kernel is so narrow that masks with more than a few components off weigh nothing, as
+    in SLIME, those near by are all.
 
     Masks come in rounds until the target is met; without one, the first round is all. Called as a
     sampler, it draws one round. Make one with `auto`.
@@ -75,17 +83,21 @@ class Auto:
         # What a round evaluates beside its masks, the unperturbed input, is not held against it.
         return max(1, self.max_evaluations // size_of(self, num_components).num_counted)
 
-    def settled(self, num_components: int, *, is_looked_up: bool = False) -> "Sampler":
-        """All masks where they are few enough, itself otherwise.
+    def settled(
+        self, num_components: int, weights: np.ndarray | None, *, is_looked_up: bool = False
+    ) -> "Sampler":
+        """All masks, or all that the kernel sees, where they are few enough; itself otherwise.
 
         Args:
           num_components: of the input.
+          weights: of the kernel by the number of zeros; None if it is not known yet.
           is_looked_up: whether a mask costs a head only.
         """
-        few = _FEW_LOOKED_UP if is_looked_up else _FEW_MASKS
-        if 2**num_components <= min(few, self.max_evaluations):
-            return Exhaustive(self.equivalent_num_samples)
-        return self
+        few = min(_FEW_LOOKED_UP if is_looked_up else _FEW_MASKS, self.max_evaluations)
+        off = num_components if weights is None else _most_off(weights)
+        if off < num_components and designs.num_nearest(num_components, off) <= few:
+            return designs.Nearest(off, self.equivalent_num_samples)
+        return Exhaustive(self.equivalent_num_samples) if 2**num_components <= few else self
 
     def _array_size(self, num_components: int) -> int | None:
         """None where three arrays, which it takes to tell an error, are too many evaluations."""
@@ -151,6 +163,17 @@ def auto(
         number(std_error), number(confidence), top_k, sign, outputs,
         equivalent_num_samples, max_evaluations,
     )  # fmt: skip
+
+
+def _most_off(weights: np.ndarray) -> int:
+    """Beyond how many zeros the masks together weigh nothing beside those with one."""
+    num_components = len(weights) - 1
+    if num_components > _MOST_NARROW:
+        return num_components
+    share = weights * np.array([math.comb(num_components, k) for k in range(num_components + 1)])
+    beyond = np.cumsum(share[::-1])[::-1]
+    negligible = np.flatnonzero(beyond[1:] <= _NEGLIGIBLE * share[1])
+    return int(negligible[0]) if len(negligible) else num_components
 
 
 def _coins(key: MaybeKey, num_components: int, most: int) -> Neighbourhood:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -61,6 +62,17 @@ class Shapley:
             for size, share in enumerate(shapley_sizes(num_components))
         ]
         return jnp.asarray(np.array(per_mask, np.float32))[masks.sum(axis=1, dtype=jnp.int32)]
+
+
+def by_zeros(kernel: Kernel, num_components: int) -> np.ndarray:
+    """The weight of masks with 0, 1, … `num_components` zeros, float64; every kernel here has one.
+
+    A kernel that is traced itself has no numbers yet.
+    """
+    zeros = np.arange(num_components + 1)[:, None]
+    with jax.ensure_compile_time_eval():
+        staircase = jnp.asarray(np.arange(num_components)[None] >= zeros)
+        return np.asarray(kernel(staircase), np.float64)
 
 
 def shapley_sizes(num_components: int) -> np.ndarray:

@@ -3,6 +3,9 @@
 import dataclasses
 import math
 
+import jax
+import jax.core
+
 from lime_jax.core import kernels, samplers, surrogates
 from lime_jax.core.auto import Auto, auto
 from lime_jax.core.kernels import DISTANCES, Exponential, Flat, Kernel
@@ -134,7 +137,9 @@ def settled(method: Method, num_components: int, *, is_looked_up: bool = False) 
     """The method with all masks where `auto` finds them few; a mask may cost a head only."""
     if not isinstance(method.sampler, Auto):
         return method
-    sampler = method.sampler.settled(num_components, is_looked_up=is_looked_up)
+    known = not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(method.kernel))
+    weights = kernels.by_zeros(method.kernel, num_components) if known else None
+    sampler = method.sampler.settled(num_components, weights, is_looked_up=is_looked_up)
     return dataclasses.replace(method, sampler=sampler)
 
 

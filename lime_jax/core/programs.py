@@ -223,7 +223,8 @@ def _explained(
         told = None if progress is None else _later(progress, number, most)
         blocks = accumulate(neighbourhoods, progress=told)
         if rounds is None:
-            rounds = adaptive.start(method.sampler, num_components, blocks)
+            num_outputs = blocks.output_mean.shape[-1]
+            rounds = adaptive.start(method.sampler, num_components, num_outputs)
         rounds = _add_round(rounds, blocks)
         if most == 1 or bool(_is_sure(method, rounds)):
             break

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lime_jax.core import fitting, locality, memory, programs, sums, tuning
+from lime_jax.core import fitting, kernels, locality, memory, programs, sums, tuning
 from lime_jax.core.auto import Auto
 from lime_jax.core.components import Components
 from lime_jax.core.explanation import Explanation
@@ -87,7 +87,7 @@ def _explain_sums(
     tables, _ = memory.with_smaller_batches(
         lambda size: _tables(model, components, layout.arrays, size), size
     )
-    weight_of = sums.kernel_by_zeros(method.kernel, num_components)
+    weight_of = kernels.by_zeros(method.kernel, num_components)
     equivalent = getattr(method.sampler, "equivalent_num_samples", None)
     num_samples = equivalent or 2**num_components
     share = 1 / len(layout.sets) if model.head_name == "mean" else 1.0

@@ -14,19 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lime_jax.core.kernels import Kernel
 from lime_jax.core.statistics import Statistics
 
 Weights = np.ndarray  # by the number of zeros, float64
-
-
-def kernel_by_zeros(kernel: Kernel, num_components: int) -> Weights:
-    """The weight of masks with 0, 1, … `num_components` zeros, `(num_components + 1,)`.
-
-    Every kernel here depends on the number of zeros alone.
-    """
-    zeros = np.arange(num_components + 1)[:, None]
-    return np.asarray(kernel(jnp.asarray(np.arange(num_components)[None] >= zeros)), np.float64)
 
 
 def statistics_of_sum(
@@ -41,7 +31,7 @@ def statistics_of_sum(
       tables: of every part, its outputs for all combinations of its components, `(2**len(set),
         num_outputs)`; bit `i` of the row says whether component `set[i]` is on.
       sets: the components of every part.
-      weight_of: see `kernel_by_zeros`.
+      weight_of: see `kernels.by_zeros`.
       num_samples: the sum of counts.
     """
     num_components = len(weight_of) - 1
@@ -91,7 +81,9 @@ def _among_others(weight_of: Weights, size: int) -> Weights:
     """The mean weight given that `size` components have 0, 1, … `size` zeros, over the others."""
     others = len(weight_of) - 1 - size
     share = _binomial(others)
-    return np.array([share @ weight_of[zeros : zeros + others + 1] for zeros in range(size + 1)])
+    return np.array(
+        [(share * weight_of[zeros : zeros + others + 1]).sum() for zeros in range(size + 1)]
+    )
 
 
 def _binomial(number: int) -> np.ndarray:
@@ -106,7 +98,12 @@ def _zeros(size: int) -> np.ndarray:
 def _mean(table: np.ndarray, some: np.ndarray, weight_of: Weights) -> np.ndarray:
     """The mean of weight × part over all masks, `(num_outputs,)`."""
     size = len(some)
-    return _among_others(weight_of, size)[_zeros(size)] @ table / 2**size
+    return _weighted(_among_others(weight_of, size)[_zeros(size)], table)
+
+
+def _weighted(weights: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """The mean of weighted rows; small enough to do without BLAS."""
+    return (weights[:, None] * table).mean(axis=0)
 
 
 def _cross(table: np.ndarray, some: np.ndarray, weight_of: Weights) -> np.ndarray:
@@ -118,8 +115,8 @@ def _cross(table: np.ndarray, some: np.ndarray, weight_of: Weights) -> np.ndarra
         # Any other component: on in half of the masks, and one zero less among the rest.
         others = num_components - size
         share = _binomial(others) * (1 - np.arange(others + 1) / others)
-        on = np.array([share @ weight_of[k : k + others + 1] for k in range(size + 1)])
-        result[:] = (on[zeros] @ table / 2**size)[None]
+        on = [(share * weight_of[k : k + others + 1]).sum() for k in range(size + 1)]
+        result[:] = _weighted(np.array(on)[zeros], table)[None]
     weighted = _among_others(weight_of, size)[zeros][:, None] * table / 2**size
     for bit, component in enumerate(some):
         result[component] = weighted[np.arange(2**size) >> bit & 1 == 1].sum(axis=0)
@@ -130,7 +127,7 @@ def _square(parts: Sequence[tuple[np.ndarray, np.ndarray]], weight_of: Weights) 
     """The mean of weight × (sum of the parts)² over all masks, `(num_outputs,)`."""
     total = np.zeros(parts[0][0].shape[1])
     for index, (table, some) in enumerate(parts):
-        total += _among_others(weight_of, len(some))[_zeros(len(some))] @ table**2 / 2 ** len(some)
+        total += _mean(table**2, some, weight_of)
         for other, others in parts[:index]:
             total += 2 * _product(table, some, other, others, weight_of)
     return total
@@ -149,7 +146,8 @@ def _product(
         + np.arange(first.shape[1])[None, :, None]
         + np.arange(second.shape[1])[None, None, :]
     )
-    return np.einsum("sak,sbk,sab->k", first, second, weights[zeros], optimize=True) / 2**size
+    products = first[:, :, None] * second[:, None] * weights[zeros][..., None]
+    return products.sum(axis=(0, 1, 2)) / 2**size
 
 
 def _by_shared(table: np.ndarray, some: np.ndarray, shared: np.ndarray) -> np.ndarray:
