@@ -22,7 +22,10 @@ NAMES = (
     "front_end",
     "precision",
     "dataset",
+    "locality",
+    "coverage",
     "memory",
+    "designs",
     "scaling",
     "allocator",
 )

@@ -16,6 +16,8 @@ import lime_jax as lj
 from benchmarks import networks, numpy_reference, timing
 from lime_jax.core.samplers import Bernoulli
 
+# What sampled ways scatter around.
+LIMITS = ("exhaustive", "auto")
 REFERENCE_BATCH_SIZES = (16, 64, 256)
 
 
@@ -50,13 +52,14 @@ def run(*, quick: bool) -> dict[str, Any]:
         "distinct masks, locality declared": lambda: (
             lj.explain(network, components, slime, key=key).coefficients
         ),
+        "auto": lambda: explain(lj.slime(lj.auto(equivalent_num_samples=num_samples))).coefficients,
     }
     # The reference's forward passes are compiled before.
     for size in {16, best}:
         reference(size, masks[: 4 * size])
     found, times = {}, {}
     for name, way in ways.items():
-        long = not name.startswith(("distinct", "exhaustive"))
+        long = not name.startswith(("distinct", *LIMITS))
         if long:
             # Minutes each: once, what little compilation takes included.
             start = time.perf_counter()
@@ -68,10 +71,12 @@ def run(*, quick: bool) -> dict[str, Any]:
     error = {name: _difference(found[name], found["distinct masks"]) for name in ways}
     limits = np.abs(found["exhaustive"] - found["distinct masks"])
     noise = np.asarray(explain(slime).std_error)
-    sampled = [name for name in ways if name != "exhaustive"]
+    sampled = [name for name in ways if name not in LIMITS]
     assert max(error[name] for name in sampled) < 1e-4 * np.abs(found["distinct masks"]).max(), (
         error
     )
+    for name in LIMITS:
+        assert _difference(found[name], found["exhaustive"]) < 1e-4 * np.abs(found[name]).max()
     assert limits.max() < 5 * noise.max(), (limits, noise)
     base = times["numpy reference, batches of 16"]["median"]
     # Its time is proportional to the masks; a fifth of them is enough.

@@ -345,3 +345,45 @@ def test_top_k_and_the_command_line_agree(place):
     strongest = np.argsort(-np.array(first["coefficients"]), kind="stable")[:3]
     assert first["name"] == "second half" and set(strongest) == {7, 8, 9}
     assert lj.Status[first["status"]] == lj.Status.OK
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--std-error", "0.1"], "`--std-error` goes with `--num-samples auto`, got 1000"),
+        (["--confidence", "0.9"], "`--confidence` goes with `--num-samples auto`"),
+        (["--num-samples", "auto", "--std-error", "-1"], "`--std-error` must be positive"),
+        (["--num-samples", "auto", "--confidence", "95"], "`--confidence` must lie between 0"),
+        (["--num-samples", "auto", "--max-evaluations", "3"], "`--max-evaluations` must be at"),
+        (["--snippet", "-1"], "`--snippet` must be positive seconds"),
+        (["--num-samples", "many"], "must be a whole number, auto or exhaustive, got 'many'"),
+    ],
+)
+def test_impossible_targets_get_one_clear_line(place, options, message, capsys):
+    assert run("explain", "song.wav", "--model", "my_model:halves", *options) == 2
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1
+
+
+def test_auto_meets_its_target_and_says_what_it_took(place, capsys):
+    targets = ["--num-samples", "auto", "--std-error", "0.01", "--outputs", "second half"]
+    arguments = ["--model", "my_model:halves", "--segments", "12", *targets]
+    assert run("explain", "song.wav", *arguments, "--output-dir", "out") == 0
+    told = capsys.readouterr().out
+    record = json.loads((place / "out" / "explanation.json").read_text("utf-8"))
+    (output,) = record["outputs"]
+    assert max(output["std_error"]) <= 0.01 and not record["is_exact"]
+    assert f"{record['num_evaluations']:,} evaluations" in told and "LIME would take" in told
+    assert all(low <= high for low, high in output["confidence_interval"])
+    assert 0 <= output["top_k_confidence"] <= 1
+
+
+def test_snippets_are_exact_for_many_components(place, capsys):
+    """Ten snippets of two stems: 40 evaluations instead of a million."""
+    arguments = ["--model", "my_model:halves", "--components", "stems-time", "--stems", "stems"]
+    options = ["--segments", "10", "--snippet", "0.2", "--num-samples", "exhaustive"]
+    assert run("explain", "song.wav", *arguments, *options, "--output-dir", "out") == 0
+    record = json.loads((place / "out" / "explanation.json").read_text("utf-8"))
+    assert len(record["components"]) == 20
+    assert record["num_evaluations"] == 40 and record["is_exact"]
+    assert "40 evaluations of the model: exact" in capsys.readouterr().out
