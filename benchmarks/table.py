@@ -1,9 +1,9 @@
-"""Writes docs/benchmarks.md and the table of the README from the stored results.
+"""Writes docs/benchmarks.md and the tables of README and docs/sampling.md from the stored results.
 
-  python -m benchmarks.table            writes both
+  python -m benchmarks.table            writes them
   python -m benchmarks.table --check    says whether they are up to date
 
-No number in either is typed by hand.
+No number that is measured here is typed by hand.
 """
 
 import argparse
@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from benchmarks import exactness_table, sampling_table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -23,7 +25,7 @@ Row = tuple[str, ...]
 
 
 def main() -> None:
-    """Writes or checks both files."""
+    """Writes or checks the files."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.table")
     parser.add_argument("--check", action="store_true", help="only compare, write nothing")
     check = parser.parse_args().check
@@ -40,7 +42,11 @@ def texts() -> dict[Path, str]:
     before, rest = readme.split(START)
     _, after = rest.split(STOP)
     summary = "\n".join(_summary())
-    return {PAGE: page(), README: f"{before}{START}\n{summary}\n{STOP}{after}"}
+    return {
+        PAGE: page(),
+        README: f"{before}{START}\n{summary}\n{STOP}{after}",
+        sampling_table.PAGE: sampling_table.sampling_page(results("cpu").get("designs"), _table),
+    }
 
 
 def results(kind: str) -> dict[str, Any]:
@@ -76,6 +82,9 @@ def page() -> str:
         for name, rows in SECTIONS.items():
             if name in found:
                 lines += [f"### {name}", "", found[name]["claim"], ""]
+                if (other := found[name]["machine"]) != first:
+                    where = f"{other['device']}, {other['num_cpus']} cores, {other['date']}"
+                    lines += [f"On {where}.", ""]
                 lines += [*_table(rows(found[name]["numbers"])), ""]
     return "\n".join(lines)
 
@@ -214,10 +223,13 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "overhead": _overhead,
     "peers": _peers,
     "dataset": _dataset,
+    "locality": exactness_table.locality,
+    "coverage": exactness_table.coverage,
     "front_end": _front_end,
     "precision": _precision,
     "allocator": _allocator,
     "memory": _memory,
+    "designs": sampling_table.rows,
     "scaling": _scaling,
     "ceilings": _ceilings,
 }
@@ -240,6 +252,29 @@ def _summary_rows() -> Iterator[Row]:
             one = found["slime_70000"]
             faster = one["numbers"]["ways"]["distinct masks"]["times_faster"]
             yield one["claim"], f"{faster:.0f} × the NumPy reference", where("slime_70000")
+        if "locality" in found:
+            one = found["locality"]
+            local = one["numbers"]["trunk_and_head"]["ways"]["windows"]["ratio"]["median"]
+            text = f"{local:.0f} × the whole network, the same outputs"
+            if "sums" in one["numbers"]:
+                answer = one["numbers"]["sums"]["answers"]["LIME"]
+                text += (
+                    f"; {answer['num_components']} components of a 30 s song from "
+                    f"{answer['num_evaluations']} evaluations in {answer['s']:.1f} s"
+                )
+            yield one["claim"], text, where("locality")
+        if "coverage" in found:
+            one = found["coverage"]
+            models = one["numbers"]["models"].values()
+            shares = [found["coverage"] for each in models for found in each["coverage"].values()]
+            text = f"95 % intervals hold in {min(shares):.1%} to {max(shares):.1%} of runs"
+            yield one["claim"], text, where("coverage")
+        if "designs" in found:
+            one = found["designs"]
+            cases = [case for case in one["numbers"]["cases"] if case["weights"] != "random"]
+            ratios = [case["coins_per_array_mask"][0]["ratio"] for case in cases]
+            text = f"{min(ratios):.0f} to {max(ratios):.0f} × fewer masks for the same error"
+            yield one["claim"], text, where("designs")
         if "overhead" in found:
             one = found["overhead"]
             cases = [c for c in one["numbers"]["cases"] if not c["model"].startswith("cheap")]
