@@ -62,7 +62,7 @@ class ExplainConfig:
         and otherwise takes better masks than LIME's and as few as will do.
       std_error: with auto, the largest standard error of a weight.
       confidence: with auto, how certain it must be that the top_k components are the right ones.
-      max_evaluations: with auto, where it ends in any case.
+      max_evaluations: with auto, where it ends in any case; 70000 if not given.
       distance: between a mask and the mask of all ones.
       kernel_width: of the exponential kernel, in units of the distance.
       alpha: ridge penalty of the surrogate.
@@ -89,7 +89,7 @@ class ExplainConfig:
     num_samples: NumSamples = 1000
     std_error: Annotated[float | None, _FLOAT] = None
     confidence: Annotated[float | None, _FLOAT] = None
-    max_evaluations: int = 70_000
+    max_evaluations: Annotated[int | None, _INT] = None
     distance: Distance = "cosine"
     kernel_width: float = 0.25
     alpha: float = 1.0
@@ -136,7 +136,7 @@ def check(config: ExplainConfig) -> None:
 
 
 def _check_targets(config: ExplainConfig) -> None:
-    for name in ("std_error", "confidence"):
+    for name in ("std_error", "confidence", "max_evaluations"):
         if getattr(config, name) is not None and config.num_samples != "auto":
             flag = f"--{name.replace('_', '-')}"
             raise ValueError(

@@ -18,6 +18,7 @@ from lime_jax.core.auto import auto
 from lime_jax.core.components import recompose
 from lime_jax.core.explain import explain
 from lime_jax.core.explanation import Explanation
+from lime_jax.core.host import HostModel
 from lime_jax.core.methods import Method, exhaustive, lime, most_evaluations
 from lime_jax.errors import AudioError, LimeJaxError, ModelError, unknown_name
 from lime_jax.options import DemoConfig, ExplainConfig
@@ -144,6 +145,8 @@ def _model(config: ExplainConfig) -> Any:
     model = models.resolve(config.model)
     if config.snippet is None:
         return model
+    if isinstance(model, HostModel):
+        raise ModelError(f"`--snippet` does not go with `{config.model}`, which is a host model.")
     num_samples = round(config.snippet * model.sample_rate)
     shortest = getattr(model, "patch_num_samples", 1)
     if num_samples < shortest:
@@ -170,7 +173,7 @@ def _method(config: ExplainConfig, names: Sequence[str] | None) -> Method:
             confidence=0.95 if config.confidence is None else config.confidence,
             outputs=_target_outputs(config.outputs, names) if names else None,
             equivalent_num_samples=EQUIVALENT_NUM_SAMPLES,
-            max_evaluations=config.max_evaluations,
+            max_evaluations=config.max_evaluations or 70_000,
         )
         return lime(enough, **parts)
     return lime(config.num_samples, **parts)

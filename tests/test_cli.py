@@ -354,7 +354,10 @@ def test_top_k_and_the_command_line_agree(place):
         (["--confidence", "0.9"], "`--confidence` goes with `--num-samples auto`"),
         (["--num-samples", "auto", "--std-error", "-1"], "`--std-error` must be positive"),
         (["--num-samples", "auto", "--confidence", "95"], "`--confidence` must lie between 0"),
-        (["--num-samples", "auto", "--max-evaluations", "3"], "`--max-evaluations` must be at"),
+        (
+            ["--num-samples", "auto", "--max-evaluations", "3"],
+            "`--max-evaluations` must be a whole",
+        ),
         (["--snippet", "-1"], "`--snippet` must be positive seconds"),
         (["--num-samples", "many"], "must be a whole number, auto or exhaustive, got 'many'"),
     ],

@@ -134,6 +134,10 @@ def _counting(
     if outputs is None:
         return jnp.ones(prediction.shape, bool)
     if isinstance(outputs, tuple):
+        if max(outputs) >= len(prediction):
+            raise ValueError(
+                f"`outputs` must be indices below {len(prediction)}, got {max(outputs)}."
+            )
         return jnp.zeros(prediction.shape, bool).at[np.array(outputs)].set(True)
     highest = jnp.argsort(-prediction)[: min(outputs, len(prediction))]
     return jnp.zeros(prediction.shape, bool).at[highest].set(True)

@@ -1,6 +1,7 @@
 """As many masks as an answer needs: how `num_samples="auto"` chooses."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lime_jax.core import designs
 from lime_jax.core.pytree import pytree, static
+from lime_jax.core.readout import check_sign
 from lime_jax.core.samplers import (
     Exhaustive,
     MaybeKey,
@@ -64,7 +66,7 @@ class Auto:
         size = self._array_size(num_components)
         if size is None:
             return _coins(key, num_components, self.max_evaluations)
-        arrays = min(_ARRAYS_PER_ROUND, self.max_evaluations // size)
+        arrays = min(_ARRAYS_PER_ROUND, (self.max_evaluations - 1) // size)
         return designs.OrthogonalArray(arrays * size)(key, num_components)
 
     @property
@@ -80,8 +82,7 @@ class Auto:
         """How many rounds fit under the ceiling."""
         if not self.has_target:
             return 1
-        # What a round evaluates beside its masks, the unperturbed input, is not held against it.
-        return max(1, self.max_evaluations // size_of(self, num_components).num_counted)
+        return max(1, self.max_evaluations // size_of(self, num_components).num_masks)
 
     def settled(
         self, num_components: int, weights: np.ndarray | None, *, is_looked_up: bool = False
@@ -95,7 +96,9 @@ class Auto:
         """
         few = min(_FEW_LOOKED_UP if is_looked_up else _FEW_MASKS, self.max_evaluations)
         off = num_components if weights is None else _most_off(weights)
-        if off < num_components and designs.num_nearest(num_components, off) <= few:
+        # Arrays and coins would hardly ever draw what a narrow kernel sees.
+        bearable = max(few, size_of(self, num_components).num_masks)
+        if off < num_components and designs.num_nearest(num_components, off) <= bearable:
             return designs.Nearest(off, self.equivalent_num_samples)
         return Exhaustive(self.equivalent_num_samples) if 2**num_components <= few else self
 
@@ -104,7 +107,7 @@ class Auto:
         if num_components > designs.MOST_COMPONENTS:
             return None
         size = designs.array_size(num_components)
-        return size if 3 * size <= self.max_evaluations else None
+        return size if 3 * size < self.max_evaluations else None
 
 
 def auto(
@@ -113,7 +116,7 @@ def auto(
     top_k: int | None = None,
     confidence: Any = 0.95,
     sign: str = "positive",
-    outputs: tuple[int, ...] | int | None = None,
+    outputs: Sequence[int] | int | None = None,
     equivalent_num_samples: int = 1000,
     max_evaluations: int = 70_000,
 ) -> Auto:
@@ -128,7 +131,9 @@ def auto(
       std_error: stop when no coefficient has a larger standard error, in units of the output. It
         is widened by Student's distribution while rounds are few: an interval of plus and minus
         twice this number then holds a coefficient in 95 % of all runs.
-      top_k: stop when the set of the strongest components is right with `confidence`.
+      top_k: stop when the set of the strongest components is right with `confidence`, by
+        `top_k_confidence` after that round. Looking after every round costs some of it, its
+        caution gives more than that back: docs/benchmarks.md counts.
       confidence: between 0 and 1.
       sign: positive, negative or absolute: what strong means for `top_k`.
       outputs: the outputs that must meet the targets: indices, or a number N for the N highest
@@ -148,21 +153,33 @@ def auto(
       >>> bool(explanation.std_error.max() < 0.01), int(explanation.num_evaluations)
       (True, 2049)
     """
-    for name, value in (("std_error", std_error), ("top_k", top_k)):
-        if isinstance(value, (int, float)) and not value > 0:
-            raise ValueError(f"`{name}` must be positive, got {value}.")
+    if isinstance(std_error, (int, float)) and not std_error > 0:
+        raise ValueError(f"`std_error` must be positive, got {std_error}.")
+    for name, value, least in (("top_k", top_k, 1), ("max_evaluations", max_evaluations, 128)):
+        if value is not None and not (isinstance(value, int) and value >= least):
+            raise ValueError(f"`{name}` must be a whole number of at least {least}, got {value!r}.")
     if isinstance(confidence, (int, float)) and not 0 < confidence < 1:
         raise ValueError(f"`confidence` must lie between 0 and 1, got {confidence}. Usual is 0.95.")
-    if isinstance(outputs, int) and outputs < 1:
-        raise ValueError(f"`outputs` must be at least 1, or indices, got {outputs}.")
+    check_sign(sign)
     check_num_samples(equivalent_num_samples)
-    if max_evaluations < 128:
-        raise ValueError(f"`max_evaluations` must be at least 128, got {max_evaluations}.")
     number = lambda value: float(value) if isinstance(value, int) else value
     return Auto(
-        number(std_error), number(confidence), top_k, sign, outputs,
+        number(std_error), number(confidence), top_k, sign, _checked_outputs(outputs),
         equivalent_num_samples, max_evaluations,
     )  # fmt: skip
+
+
+def _checked_outputs(outputs: Any) -> tuple[int, ...] | int | None:
+    if outputs is None:
+        return None
+    if isinstance(outputs, int):
+        if outputs < 1:
+            raise ValueError(f"`outputs` must be at least 1, or indices, got {outputs}.")
+        return outputs
+    indices = tuple(outputs)
+    if not indices or not all(isinstance(index, int) and index >= 0 for index in indices):
+        raise ValueError(f"`outputs` must be a number or indices of outputs, got {outputs!r}.")
+    return indices
 
 
 def _most_off(weights: np.ndarray) -> int:
@@ -173,7 +190,7 @@ def _most_off(weights: np.ndarray) -> int:
     share = weights * np.array([math.comb(num_components, k) for k in range(num_components + 1)])
     beyond = np.cumsum(share[::-1])[::-1]
     negligible = np.flatnonzero(beyond[1:] <= _NEGLIGIBLE * share[1])
-    return int(negligible[0]) if len(negligible) else num_components
+    return max(1, int(negligible[0])) if len(negligible) else num_components
 
 
 def _coins(key: MaybeKey, num_components: int, most: int) -> Neighbourhood:

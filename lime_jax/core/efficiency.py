@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lime_jax.core.kernels import Kernel
-from lime_jax.core.linear import LinearFit
-from lime_jax.core.statistics import EXACT, Statistics
+from lime_jax.core.linear import LinearFit, solve
+from lime_jax.core.statistics import Statistics
 from lime_jax.core.surrogates import Surrogate
 
 
@@ -39,9 +39,8 @@ def num_lime_samples(
     num_components = std_error.shape[1]
     penalty = jnp.asarray(getattr(surrogate, "alpha", 0.0), jnp.float32)
     matrix = total.mask_scatter + penalty * jnp.eye(num_components)
-    inverse = jnp.linalg.inv(matrix)
-    middle = jnp.matmul(inverse, _spread(kernel, total), precision=EXACT)
-    spread = jnp.diagonal(jnp.matmul(middle, inverse, precision=EXACT)).sum()
+    once = solve(matrix, _spread(kernel, total))
+    spread = jnp.trace(solve(matrix, once.T))
     residual = (1 - fit.fidelity) * total.output_scatter / total.weight
     # The variance of a run with `num_counted` samples falls as one over their number.
     variance = residual * spread * num_counted
@@ -54,7 +53,8 @@ def _spread(kernel: Kernel, total: Statistics) -> Float[Array, "d d"]:
     num_components = len(total.mask_mean)
     zeros = np.arange(num_components + 1)
     staircase = jnp.asarray(np.arange(num_components)[None] >= zeros[:, None])
-    chances = np.array([math.comb(num_components, k) for k in zeros]) / 2.0**num_components
+    # Whole numbers first: 2.0**1024 would be too large.
+    chances = np.array([math.comb(num_components, int(k)) / 2**num_components for k in zeros])
     square = jnp.square(kernel(staircase)) * jnp.asarray(chances, jnp.float32)
     on = (num_components - zeros) / num_components
     both = on * (num_components - 1 - zeros) / max(num_components - 1, 1)

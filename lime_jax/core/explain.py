@@ -53,7 +53,8 @@ def explain(
       precision: of the model's products. None is float32, or what `jax.default_matmul_precision`
         says; "fastest" is what the device does by itself (tf32 on NVIDIA GPUs, bf16 on TPUs).
       mesh: devices that share the masks, for example `jax.make_mesh((8,), ("devices",))`. Over
-        several processes all must call with the same arguments.
+        several processes all must call with the same arguments. A model that declares its locality
+        needs one device, and neither jit nor several processes.
       progress: called as `progress(done, total)`, in model evaluations, after every chunk (with a
         mesh, at the end); ignored inside jit.
 
@@ -89,7 +90,7 @@ def explain(
     with products(precision):
         traced = tuning.is_traced((predictor, components, method, key))
         items, keys = as_one_item((components, key))
-        if not traced and mesh is None:
+        if not traced and (mesh is None or jax.process_count() == 1):
             size = checked_batch_size(batch_size)
             if (found := explain_locally(predict, items, method, keys, size)) is not None:
                 return _told(item_of(found, 0), progress)
@@ -157,7 +158,7 @@ def explain_batch(
     one, one_key = item_of((components, keys), 0)
     with products(precision):
         traced = tuning.is_traced((predictor, components, method, keys))
-        if not traced and mesh is None:
+        if not traced and (mesh is None or jax.process_count() == 1):
             size = checked_batch_size(batch_size)
             found = explain_locally(predict, components, method, keys, size)
             if found is not None:

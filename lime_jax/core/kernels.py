@@ -5,11 +5,14 @@ from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from lime_jax.core.pytree import pytree, static
+
+_MOST_COUNTED = 500
 
 Masks = Bool[Array, "num_masks num_components"]
 Weights = Float[Array, " num_masks"]
@@ -56,23 +59,44 @@ class Shapley:
     """
 
     def __call__(self, masks: Masks) -> Weights:
-        num_components = masks.shape[1]
-        per_mask = [
-            share / math.comb(num_components, size)
-            for size, share in enumerate(shapley_sizes(num_components))
-        ]
-        return jnp.asarray(np.array(per_mask, np.float32))[masks.sum(axis=1, dtype=jnp.int32)]
+        per_mask = _shapley_per_mask(masks.shape[1]).astype(np.float32)
+        return jnp.asarray(per_mask)[masks.sum(axis=1, dtype=jnp.int32)]
 
 
-def by_zeros(kernel: Kernel, num_components: int) -> np.ndarray:
-    """The weight of masks with 0, 1, … `num_components` zeros, float64; every kernel here has one.
+def by_zeros(kernel: Kernel, num_components: int) -> np.ndarray | None:
+    """The weight of masks with 0, 1, … `num_components` zeros, float64.
 
-    A kernel that is traced itself has no numbers yet.
+    Every kernel here has one. None for a kernel of the user that tells components apart, for one
+    that is traced and has no numbers yet, and for more components than float64 can count masks of.
     """
-    zeros = np.arange(num_components + 1)[:, None]
+    is_traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(kernel))
+    if is_traced or num_components > _MOST_COUNTED:
+        return None
+    if isinstance(kernel, Shapley):
+        # In float32 a single one of very many masks weighs nothing.
+        return _shapley_per_mask(num_components)[::-1]
+    staircase = np.arange(num_components)[None] >= np.arange(num_components + 1)[:, None]
+    if isinstance(kernel, Exponential):
+        distance = _on_masks(kernel.distance, staircase)
+        return np.exp(-np.square(distance / float(kernel.width)) / 2)
+    orders = [np.random.default_rng(seed).permutation(num_components) for seed in range(3)]
+    weights, *shuffled = (
+        _on_masks(kernel, masks) for masks in (staircase, *(staircase[:, i] for i in orders))
+    )
+    same = all(np.allclose(other, weights, rtol=1e-5, atol=0) for other in shuffled)
+    return weights if same else None
+
+
+def _on_masks(function: Callable[[Masks], Weights], masks: np.ndarray) -> np.ndarray:
+    """Numbers, inside jit too."""
     with jax.ensure_compile_time_eval():
-        staircase = jnp.asarray(np.arange(num_components)[None] >= zeros)
-        return np.asarray(kernel(staircase), np.float64)
+        return np.asarray(function(jnp.asarray(masks)), np.float64)
+
+
+def _shapley_per_mask(num_components: int) -> np.ndarray:
+    """The Shapley kernel of one mask with 0, 1, … `num_components` ones."""
+    sizes = shapley_sizes(num_components)
+    return np.array([share / math.comb(num_components, k) for k, share in enumerate(sizes)])
 
 
 def shapley_sizes(num_components: int) -> np.ndarray:

@@ -3,9 +3,6 @@
 import dataclasses
 import math
 
-import jax
-import jax.core
-
 from lime_jax.core import kernels, samplers, surrogates
 from lime_jax.core.auto import Auto, auto
 from lime_jax.core.kernels import DISTANCES, Exponential, Flat, Kernel
@@ -137,8 +134,12 @@ def settled(method: Method, num_components: int, *, is_looked_up: bool = False) 
     """The method with all masks where `auto` finds them few; a mask may cost a head only."""
     if not isinstance(method.sampler, Auto):
         return method
-    known = not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(method.kernel))
-    weights = kernels.by_zeros(method.kernel, num_components) if known else None
+    if isinstance(method.surrogate, surrogates.Shapley):
+        raise ValueError(
+            "`auto` is for `lime` and `slime`. Use `shapley()`, which is exact where it can be, or "
+            "`kernel_shap(num_samples)`."
+        )
+    weights = kernels.by_zeros(method.kernel, num_components)
     sampler = method.sampler.settled(num_components, weights, is_looked_up=is_looked_up)
     return dataclasses.replace(method, sampler=sampler)
 

@@ -172,7 +172,7 @@ def run_in_steps(
     num_items, num_components = components.num_items, components.num_components
     size = _group_size(method, keys, num_items, num_components, batch_size)
     items = _padded((components, keys), -num_items % size)
-    groups = [_group(items, jnp.int32(start), size=size) for start in range(0, num_items, size)]
+    groups = (_group(items, jnp.int32(start), size=size) for start in range(0, num_items, size))
     explained = [
         _run_group_in_steps(predictor, some, method, some_keys, batch_size, progress)
         for some, some_keys in groups

@@ -34,7 +34,7 @@ def top_k(
       >>> lj.top_k(explanation, k=2)[0].tolist(), lj.top_k(explanation, sign="negative")[0].tolist()
       ([0, 2], [1])
     """
-    _check_sign(sign)
+    check_sign(sign)
     if k < 1:
         raise ValueError(f"`k` must be at least 1, got {k}.")
     if explanation.coefficients.ndim != 2:
@@ -58,13 +58,18 @@ def strength_of(coefficients: Float[Array, "..."], sign: str) -> Float[Array, ".
     Raises:
       ValueError: if there is no such sign.
     """
-    _check_sign(sign)
+    check_sign(sign)
     if sign == "absolute":
         return jnp.abs(coefficients)
     return coefficients if sign == "positive" else -coefficients
 
 
-def _check_sign(sign: str) -> None:
+def check_sign(sign: str) -> None:
+    """Refuses a sign that is none.
+
+    Raises:
+      ValueError: if there is no such sign.
+    """
     if sign not in SIGNS:
         raise ValueError(unknown_name("`sign`", sign, SIGNS))
 

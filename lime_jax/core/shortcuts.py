@@ -36,12 +36,18 @@ def explain_locally(
     if model is None or not locality.cut_alike(components):
         return None
     one, key = item_of((components, keys), 0)
+    d = one.num_components
     if model.is_sum and isinstance(method.sampler, (Exhaustive, Auto)):
-        if (layout := locality.layout_of(model, one, _most_evaluations(method, one))) is not None:
+        weight_of = kernels.by_zeros(method.kernel, d)
+        layout = locality.layout_of(model, one, _most_evaluations(method, one))
+        if layout is not None and weight_of is not None:
             tuning.check_once(model, one)
-            return _explain_sums(model, components, layout, method, batch_size)
-    method = settled(method, one.num_components, is_looked_up=True)
-    num_masks, _ = tuning.size_of(method, key, one.num_components)
+            return _explain_sums(model, components, layout, method, weight_of, batch_size)
+    num_masks = min(
+        tuning.size_of(settled(method, d, is_looked_up=looked_up), key, d)[0]
+        for looked_up in (False, True)
+    )
+    method = settled(method, d, is_looked_up=True)
     layout = locality.layout_of(model, one, num_masks)
     if layout is None:
         return None
@@ -62,9 +68,10 @@ def explain_locally(
 
 
 def _most_evaluations(method: Method, components: Components) -> int:
+    all_masks = 2**components.num_components
     if isinstance(method.sampler, Auto):
-        return method.sampler.max_evaluations
-    return 2**components.num_components
+        return min(all_masks, method.sampler.max_evaluations)
+    return all_masks
 
 
 def _with_evaluations(
@@ -79,6 +86,7 @@ def _explain_sums(
     components: Components,
     layout: Layout,
     method: Method,
+    weight_of: np.ndarray,
     batch_size: int | None,
 ) -> Explanation:
     """Exact answers: expectations over all masks from the outputs of the windows, in float64."""
@@ -87,7 +95,6 @@ def _explain_sums(
     tables, _ = memory.with_smaller_batches(
         lambda size: _tables(model, components, layout.arrays, size), size
     )
-    weight_of = kernels.by_zeros(method.kernel, num_components)
     equivalent = getattr(method.sampler, "equivalent_num_samples", None)
     num_samples = equivalent or 2**num_components
     share = 1 / len(layout.sets) if model.head_name == "mean" else 1.0
@@ -96,7 +103,7 @@ def _explain_sums(
             np.split(share * table.astype(np.float64), layout.first[1:]),
             layout.sets,
             weight_of,
-            float(num_samples),
+            float(min(num_samples, 2**1000)),
         )
         for table in np.asarray(tables)
     ]

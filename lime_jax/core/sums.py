@@ -8,7 +8,7 @@ however many components there are.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,9 @@ import numpy as np
 from lime_jax.core.statistics import Statistics
 
 Weights = np.ndarray  # by the number of zeros, float64
+Part = tuple[np.ndarray, np.ndarray]  # a table and its components
+
+_MOST_WEIGHT = 2.0**40
 
 
 def statistics_of_sum(
@@ -38,31 +41,44 @@ def statistics_of_sum(
     # From the unperturbed input, so that what does not change does not cancel.
     full = sum(table[-1].astype(np.float64) for table in tables)
     empty = sum(table[0].astype(np.float64) for table in tables)
-    parts = [
+    parts = _together(
         (table.astype(np.float64) - table[-1], some)
         for table, some in zip(tables, sets, strict=True)
-    ]
-    a0, a1, a2 = (_moment(weight_of, order) for order in range(3))
-    r0 = sum(_mean(table, some, weight_of) for table, some in parts)
-    r = sum(_cross(table, some, weight_of) for table, some in parts)
+    )
+    mean_weight = _moment(weight_of, 0)
+    # Beyond the most, no ridge is felt, and squares must stay float32 numbers.
+    weight = min(num_samples * mean_weight, _MOST_WEIGHT)
+    weight_of = weight_of / mean_weight
+    on, both_on = _moment(weight_of, 1), _moment(weight_of, 2)
+    output_mean = sum(_mean(table, some, weight_of) for table, some in parts)
+    cross = sum(_cross(table, some, weight_of) for table, some in parts)
     square = _square(parts, weight_of)
-    scatter = (a1 - a2) * np.eye(num_components) + (a2 - a1 * a1 / a0)
+    scatter = (on - both_on) * np.eye(num_components) + (both_on - on * on)
     low = sum(table.min(axis=0) for table, _ in parts)
     high = sum(table.max(axis=0) for table, _ in parts)
     return Statistics(
         *_float32(
-            num_samples * a0,
-            np.full(num_components, a1 / a0),
-            r0 / a0 + full,
-            num_samples * scatter,
-            num_samples * (r - a1 / a0 * r0[None]),
-            num_samples * np.maximum(square - r0 * r0 / a0, 0),
+            weight,
+            np.full(num_components, on),
+            output_mean + full,
+            weight * scatter,
+            weight * (cross - on * output_mean[None]),
+            weight * np.maximum(square - output_mean * output_mean, 0),
             low + full,
             high + full,
             full,
             empty,
         )
     )
+
+
+def _together(parts: Iterable[Part]) -> list[Part]:
+    """Parts of the same components, such as the windows inside a segment, as one."""
+    tables: dict[tuple[int, ...], np.ndarray] = {}
+    for table, some in parts:
+        key = tuple(some.tolist())
+        tables[key] = tables[key] + table if key in tables else table
+    return [(table, np.array(key, int)) for key, table in tables.items()]
 
 
 def _float32(*values: object) -> list[jax.Array]:
@@ -87,7 +103,7 @@ def _among_others(weight_of: Weights, size: int) -> Weights:
 
 
 def _binomial(number: int) -> np.ndarray:
-    return np.array([math.comb(number, k) for k in range(number + 1)]) / 2.0**number
+    return np.array([math.comb(number, k) / 2**number for k in range(number + 1)])
 
 
 def _zeros(size: int) -> np.ndarray:
@@ -123,7 +139,7 @@ def _cross(table: np.ndarray, some: np.ndarray, weight_of: Weights) -> np.ndarra
     return result
 
 
-def _square(parts: Sequence[tuple[np.ndarray, np.ndarray]], weight_of: Weights) -> np.ndarray:
+def _square(parts: Sequence[Part], weight_of: Weights) -> np.ndarray:
     """The mean of weight × (sum of the parts)² over all masks, `(num_outputs,)`."""
     total = np.zeros(parts[0][0].shape[1])
     for index, (table, some) in enumerate(parts):

@@ -121,7 +121,9 @@ def local_batch_sizes(
 
 
 def check_once(model: Local, components: Components) -> None:
-    """Checks a declaration on the first item of every model and shape.
+    """Checks a declaration on noise and on the first item of every model and shape.
+
+    Again on the next item, as long as nothing that it saw moved the outputs.
 
     Raises:
       ValueError: if the declaration is wrong.
@@ -132,8 +134,13 @@ def check_once(model: Local, components: Components) -> None:
     d = components.num_components
     masks = jnp.arange(4)[:, None] % (jnp.arange(d)[None] % 3 + 2) > 0
     masks = masks.at[1].set(True)
-    check_locality(model, jax.vmap(components.recomposed)(masks))
-    _put(_checked, signature, True)
+    inputs = jax.vmap(components.recomposed)(masks)
+    noise = np.random.default_rng(0).standard_normal((2, *inputs.shape[1:]))
+    inputs = jnp.concatenate([inputs, jnp.asarray(noise, inputs.dtype)])
+    check_locality(model, inputs)
+    outputs = np.asarray(model(inputs))
+    if np.ptp(outputs[np.isfinite(outputs).all(axis=1)], axis=0).any():
+        _put(_checked, signature, True)
 
 
 def remember(predictor: Predictor, components: Components, batch_size: int) -> int:

@@ -116,7 +116,8 @@ def top_k_confidence(
     """At least how probable it is that the k strongest components are the right ones.
 
     One minus the sum of the probabilities that any component outside has its place inside
-    (Bonferroni): never too confident for want of independence, and close where few are close.
+    (Bonferroni): never too confident for want of independence, and close where few are close. All
+    components are ranked, also those that `top_k` leaves out because of their sign.
 
     Args:
       explanation: of one or many items.
@@ -148,8 +149,12 @@ def top_k_confidence(
     inside, outside = jnp.split(take(strength, order), [k], axis=-1)
     gap = inside[..., :, None] - outside[..., None, :]
     within, beyond = jnp.split(sorted_deviations, [k], axis=-1)
-    error = std_error_of_pairs(within, beyond)
-    wrong = _below_zero(gap, error, explanation.degrees_of_freedom[..., None, None, None])
+    freedom = explanation.degrees_of_freedom[..., None, None, None]
+    wrong = _below_zero(gap, std_error_of_pairs(within, beyond), freedom)
+    if sign == "absolute":
+        # What looks weak may also be strong with its other sign.
+        total = inside[..., :, None] + outside[..., None, :]
+        wrong += _below_zero(total, std_error_of_pairs(within, -beyond), freedom)
     return jnp.clip(1 - wrong.sum(axis=(-2, -1)), 0, 1)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from jaxtyping import Array, Float
 
+from lime_jax.core.host import HostModel
 from lime_jax.core.locality import Local, local
 from lime_jax.core.pytree import pytree, static
 
@@ -12,9 +13,8 @@ from lime_jax.core.pytree import pytree, static
 class Snippets:
     """The mean of what a model says of every snippet, each analysed on its own.
 
-    No snippet knows of its neighbours, so explanations of any number of components are exact from
-    the combinations within each snippet: ten snippets of five stems are 320 evaluations instead of
-    2⁵⁰. What is left over at the end is not heard.
+    No snippet knows of its neighbours, so explanations of up to 500 components are exact from the
+    combinations within each snippet: ten snippets of five stems are 320 evaluations instead of 2⁵⁰. What is left over at the end is not heard.
 
     Attributes:
       model: waveforms `(batch, num_samples)` to outputs `(batch, num_outputs)`.
@@ -32,6 +32,16 @@ class Snippets:
 
     model: Any
     num_samples: int = static()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.model, HostModel):
+            raise ValueError(
+                "`model` is a host model. Cut the waveforms into snippets in its own function."
+            )
+        if isinstance(self.num_samples, bool) or not isinstance(self.num_samples, int):
+            raise ValueError(f"`num_samples` must be a whole number, got {self.num_samples!r}.")
+        if self.num_samples < 1:
+            raise ValueError(f"`num_samples` must be at least 1, got {self.num_samples}.")
 
     def __call__(
         self, waveforms: Float[Array, "batch num_samples"]

@@ -68,7 +68,9 @@ def to_json(
         "audio": _audio_facts(audio),
         "num_samples": explanation.num_samples,
         "num_evaluations": int(explanation.num_evaluations),
-        "is_exact": int(explanation.degrees_of_freedom) == 0,
+        # A single array has no degrees of freedom either, but errors that nobody knows.
+        "is_exact": not np.asarray(explanation.degrees_of_freedom).any()
+        and not np.isnan(explanation.std_error).any(),
         "confidence_level": CONFIDENCE_LEVEL,
         "top_k": top_k,
         "components": [_component(i, piece) for i, piece in enumerate(audio.pieces)],

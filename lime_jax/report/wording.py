@@ -88,7 +88,7 @@ def cost(record: Mapping[str, Any]) -> str:
     needed = [output["num_lime_samples"] for output in record["outputs"]]
     needed = [number for number in needed if number is not None]
     text = f"{evaluations:,} evaluations of the model for {samples:,} samples"
-    if not needed or round(least := min(needed), -2) == samples:
+    if not needed or (least := min(needed)) == samples:
         return text
     return f"{text}; LIME would take about {float(f'{least:.2g}'):,.0f} for the same errors"
 

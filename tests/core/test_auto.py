@@ -41,7 +41,7 @@ class TestChoice:
     def test_a_ceiling_below_three_arrays_means_coins(self):
         method = lj.lime(lj.auto(std_error=1e-9, max_evaluations=1500))
         explanation = lj.explain(network, STEMS, method, key=jax.random.key(0))
-        assert explanation.num_evaluations == 1489
+        assert explanation.num_evaluations == 1489 <= 1500
         assert explanation.degrees_of_freedom == 15
 
     def test_a_number_keeps_limes_own_masks(self):
@@ -64,6 +64,24 @@ def test_the_ridge_does_not_depend_on_the_number_of_rounds(getkey):
         found.coefficients, exact(alpha=100.0).coefficients, atol=6 * found.std_error.max()
     )
     assert found.num_evaluations == 9 * 2049
+
+
+def test_a_grid_of_slime_is_no_harder_than_its_neighbours():
+    """At 25 components three may be off: 2626 masks, where arrays would see next to nothing."""
+    model = lambda x: jax.nn.sigmoid(x.sum(axis=1, keepdims=True) / 5)
+    method = lj.slime(lj.auto(equivalent_num_samples=2**25))
+    found = lj.explain(model, lj.from_stems(jnp.eye(25)), method)
+    assert found.num_evaluations == 2626
+    drop = float(model(jnp.ones((1, 25)))[0, 0] - model(jnp.ones((1, 25)).at[0, 0].set(0.0))[0, 0])
+    weight = np.exp(-8.0)
+    # Single components off, each of count one: the occlusion of SPEC's closed form.
+    np.testing.assert_allclose(found.coefficients, drop * weight / (1 + weight), rtol=0.02)
+
+
+@pytest.mark.parametrize("width", [0.05, 0.02])
+def test_a_kernel_that_sees_nothing_is_told(width):
+    explanation = lj.explain(network, STEMS, lj.lime("auto", distance="l2", kernel_width=width))
+    assert (explanation.status != lj.Status.CONSTANT_OUTPUT).all()
 
 
 @pytest.mark.parametrize("num_components", [10, 13])
@@ -205,10 +223,27 @@ def test_what_it_would_have_cost_as_lime():
     [
         (lambda: lj.lime("many"), "`num_samples` must be a number or \"auto\", got 'many'"),
         (lambda: lj.auto(std_error=0), "`std_error` must be positive, got 0"),
-        (lambda: lj.auto(top_k=0), "`top_k` must be positive, got 0"),
+        (lambda: lj.auto(top_k=0), "`top_k` must be a whole number of at least 1, got 0"),
+        (lambda: lj.auto(sign="pos"), "`sign`"),
+        (lambda: lj.auto(outputs=()), "`outputs` must be a number or indices"),
+        (
+            lambda: lj.explain(
+                network, STEMS, lj.lime(lj.auto(top_k=1, outputs=[3])), key=jax.random.key(0)
+            ),
+            "`outputs` must be indices below 3, got 3",
+        ),
+        (
+            lambda: lj.explain(
+                network, STEMS, dataclasses.replace(lj.shapley(), sampler=lj.auto())
+            ),
+            "`auto` is for `lime` and `slime`",
+        ),
         (lambda: lj.auto(confidence=95), "`confidence` must lie between 0 and 1, got 95"),
         (lambda: lj.auto(outputs=0), "`outputs` must be at least 1"),
-        (lambda: lj.auto(max_evaluations=10), "`max_evaluations` must be at least 128, got 10"),
+        (
+            lambda: lj.auto(max_evaluations=10),
+            "`max_evaluations` must be a whole number of at least 128",
+        ),
         (lambda: lj.explain(network, STEMS, lj.lime("auto")), "`key` is None"),
     ],
 )

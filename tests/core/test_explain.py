@@ -407,3 +407,10 @@ def intervals_cover(seed):
 def test_intervals_cover_what_they_promise():
     """Nominal 95 % with the t quantile of 15 degrees of freedom."""
     assert 0.93 < intervals_cover(3) < 0.97
+
+
+def test_a_thousand_components_are_sampled():
+    components = lj.from_labels(jnp.ones(1024), jnp.arange(1024), 1024)
+    loud = lambda x: jnp.square(x).mean(axis=1, keepdims=True)
+    explanation = lj.explain(loud, components, lj.lime(300), key=jax.random.key(0))
+    assert jnp.isfinite(explanation.coefficients).all()

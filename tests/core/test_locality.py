@@ -180,3 +180,30 @@ def test_svdnet_is_explained_from_a_hundred_windows(getkey):
     forward = lambda inputs: network(inputs)
     same(few, lj.explain(forward, components, lj.exhaustive()))
     assert (few.num_evaluations, few.num_samples) == (100, 1024)
+
+
+def test_a_silent_first_clip_does_not_excuse_the_others():
+    """Nothing moves its outputs, so it proves nothing: noise is heard too."""
+    wrong = declare(lambda x: whole(4)(x) * 1.0, stride=2)
+    silent = lj.from_labels(jnp.zeros((SIZE, BANDS)), TIME, 6)
+    with pytest.raises(ValueError, match="differ from `whole`"):
+        lj.explain(wrong, silent, lj.lime(100_000), key=jax.random.key(0))
+
+
+def test_a_small_output_must_be_right_by_its_own_measure():
+    trunk = lambda x: jnp.stack([x.sum(axis=1), 1e-3 * jnp.square(x).sum(axis=1)], axis=1)
+    head = lambda x: x.sum(axis=1)
+    right = lambda x: head(trunk(x.reshape(-1, 4)).reshape(len(x), -1, 2))
+    wrong = lambda x: right(x) * jnp.array([[1.0, 1.01]])
+    inputs = jax.random.normal(jax.random.key(0), (4, 12))
+    lj.check_locality(lj.local(right, trunk=trunk, head=head, window=4, stride=4), inputs)
+    with pytest.raises(ValueError, match="differ from `whole`"):
+        lj.check_locality(lj.local(wrong, trunk=trunk, head=head, window=4, stride=4), inputs)
+
+
+def test_infinite_outputs_are_no_difference():
+    trunk = lambda x: jnp.log(jnp.square(x).sum(axis=1))
+    head = lambda x: x.sum(axis=1, keepdims=True)
+    right = lambda x: head(trunk(x.reshape(-1, 4)).reshape(len(x), -1))
+    model = lj.local(right, trunk=trunk, head=head, window=4, stride=4)
+    lj.check_locality(model, jnp.concatenate([jnp.zeros((1, 12)), jnp.ones((1, 12))]))

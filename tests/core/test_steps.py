@@ -20,9 +20,16 @@ def heavy(monkeypatch):
     return make
 
 
-@pytest.mark.parametrize("method", [lj.lime(200), lj.shapley()], ids=["lime", "shapley"])
-@pytest.mark.parametrize("batch_size", [7, 32, 500])
-@pytest.mark.parametrize("num_items", [1, 5])
+@pytest.mark.parametrize(
+    ("method", "batch_size", "num_items"),
+    [
+        (lj.lime(200), 32, 1),
+        (lj.shapley(), 7, 1),
+        (lj.lime(200), 500, 5),
+        pytest.param(lj.lime(200), 7, 5, marks=pytest.mark.slow),
+        pytest.param(lj.shapley(), 500, 5, marks=pytest.mark.slow),
+    ],
+)
 def test_steps_explain_like_a_single_program(heavy, method, batch_size, num_items):
     stems = jax.random.normal(jax.random.key(0), (num_items, 8, 3))
     components = jax.vmap(lj.from_stems)(stems)

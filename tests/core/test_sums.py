@@ -9,6 +9,7 @@ import pytest
 
 import lime_jax as lj
 from lime_jax.core import kernels, sums
+from lime_jax.core.pytree import pytree
 
 SIZE, SOURCES = 48, 3
 WEIGHTS = jax.random.normal(jax.random.key(0), (12, 2)) / 2
@@ -52,9 +53,20 @@ METHODS = {
 FIELDS = ("coefficients", "intercept", "fidelity", "prediction", "local_prediction", "std_error")
 
 
-@pytest.mark.parametrize("kind", COMPONENTS)
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize(("stride", "head"), [(12, "mean"), (9, "sum")])
+FAST = {("stems × time", "lime", 9), ("stems × time", "shapley", 9), ("time", "narrow", 12)}
+CASES = [
+    pytest.param(
+        kind, name, stride, head,
+        marks=() if (kind, name, stride) in FAST or (kind, stride) == ("time", 9)
+        else pytest.mark.slow,
+    )
+    for kind in COMPONENTS
+    for name in METHODS
+    for stride, head in ((12, "mean"), (9, "sum"))
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "name", "stride", "head"), CASES)
 def test_the_answer_is_that_of_all_masks(kind, name, stride, head):
     declared, components = model(stride, head), COMPONENTS[kind]
     short = lj.explain(declared, components, METHODS[name])
@@ -150,6 +162,25 @@ class TestFiftyComponents:
         assert explanation.status.tolist() == [lj.Status.CONSTANT_OUTPUT]
 
 
+@pytest.mark.parametrize("num_snippets", [30, 64])
+@pytest.mark.parametrize("name", ["shapley", "banzhaf", "all masks", "lime"])
+def test_hundreds_of_components(num_snippets, name):
+    """Where float32 can count neither the masks nor the weight of a single one."""
+    whole = lj.explain(SNIPPETS, song(num_snippets), METHODS[name]).checked()
+    assert jnp.isfinite(whole.coefficients).all() and jnp.isfinite(whole.fidelity).all()
+    if name in ("shapley", "banzhaf"):
+        stems = song(num_snippets).sources.reshape(5, num_snippets, 12)
+        first = lj.explain(trunk, lj.from_stems(stems[:, 0]), METHODS[name]).coefficients
+        expected = first / num_snippets
+        np.testing.assert_allclose(whole.coefficients[:, :5], expected, atol=1e-6)
+
+
+def test_a_mesh_does_not_keep_from_exactness():
+    mesh = jax.make_mesh((1,), ("devices",))
+    explanation = lj.explain(SNIPPETS, song(10), lj.shapley(), mesh=mesh)
+    assert explanation.num_evaluations == 320
+
+
 def test_without_a_declaration_fifty_components_are_too_many():
     with pytest.raises(ValueError, match="`num_components` = 50 means"):
         lj.explain(lambda x: trunk(x[:, :12]), song(10), lj.shapley())
@@ -164,3 +195,17 @@ def test_a_wrong_sum_is_an_error():
     wrong = dataclasses.replace(model(12, "mean"), whole=model(12, "sum").whole)
     with pytest.raises(ValueError, match="differ from `whole`"):
         lj.explain(wrong, COMPONENTS["stems × time"], lj.shapley())
+
+
+def test_a_kernel_that_tells_components_apart_is_not_summed():
+    @pytree
+    class First:
+        def __call__(self, masks):
+            return jnp.where(masks[:, 0], 1.0, 0.25)
+
+    declared, components = model(12, "mean"), COMPONENTS["stems × time"]
+    method = lj.Method(lj.exhaustive().sampler, First(), lj.lime().surrogate)
+    assert kernels.by_zeros(First(), 12) is None
+    short = lj.explain(declared, components, method)
+    long = lj.explain(declared.whole, components, method)
+    np.testing.assert_allclose(short.coefficients, long.coefficients, atol=1e-5)

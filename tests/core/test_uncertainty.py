@@ -84,9 +84,20 @@ def test_confidence_in_the_top_one_of_two_is_a_t_test(sign):
     explanation = explained(np.multiply([1.0, 0.5], direction), rows * direction)
     error = np.sqrt(np.square(rows[:, 0] - rows[:, 1]).sum())
     expected = 1 - stats.t.sf(0.5 / error, 2)
+    if sign == "absolute":
+        both = np.sqrt(np.square(rows[:, 0] + rows[:, 1]).sum())
+        expected -= stats.t.sf(1.5 / both, 2)
     np.testing.assert_allclose(
         lj.top_k_confidence(explanation, 1, sign=sign), [expected], rtol=1e-4
     )
+
+
+def test_a_weak_component_may_be_strong_with_its_other_sign():
+    """0.5 for sure against 0.01 ± 1, with two degrees of freedom."""
+    rows = np.array([[0.0, np.sqrt(0.5)], [0.0, -np.sqrt(0.5)], [0.0, 0.0]])
+    found = lj.top_k_confidence(explained([0.5, 0.01], rows), 1, sign="absolute")
+    expected = 1 - stats.t.sf(0.49, 2) - stats.t.sf(0.51, 2)
+    np.testing.assert_allclose(found, [expected], rtol=1e-3)
 
 
 def test_ties_and_whole_sets():

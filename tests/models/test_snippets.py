@@ -81,6 +81,12 @@ class TestSnippets:
             lj.explain(predict, components, lj.banzhaf())
         assert shortcuts._tables._cache_size() - before == 1
 
+    def test_impossible_snippets_are_named(self):
+        with pytest.raises(ValueError, match="`model` is a host model"):
+            lj.models.Snippets(lj.host_model(np.asarray, sample_rate=8000), 10)
+        with pytest.raises(ValueError, match="`num_samples` must be at least 1, got 0"):
+            lj.models.Snippets(lambda x: x, 0)
+
     def test_too_short_a_waveform_is_named(self):
         with pytest.raises(ValueError, match="at least one snippet of 100 samples"):
             lj.models.Snippets(lambda x: x, 100)(jnp.ones((1, 99)))
