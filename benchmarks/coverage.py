@@ -25,7 +25,7 @@ def run(*, quick: bool) -> dict[str, Any]:
     num_runs = 40 if quick else 400
     found, left_out = {}, {}
     for name, make in MODELS.items():
-        if quick and name == "network":
+        if quick and name != "mild":
             continue
         try:
             what, predict = make()

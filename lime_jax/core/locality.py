@@ -71,8 +71,8 @@ def local(
 
     The answers stay those of `whole`; the first explanation of a model and shape checks that, and
     so does `check_locality`. Where the head is "mean" or "sum", `exhaustive`, `shapley`, `banzhaf`
-    and `lime("auto")` are exact for up to 500 components, from all combinations of those that overlap
-    each window.
+    and `lime("auto")` are exact for up to 500 components, from all combinations of those that
+    overlap each window.
 
     Args:
       whole: the model, `(batch, *input)` to `(batch, num_outputs)`, any callable pytree.
@@ -105,13 +105,13 @@ def local(
     for name, value, least in (("window", window, 1), ("stride", stride, 1), ("pad", pad, 0)):
         if value < least:
             raise ValueError(f"`{name}` must be at least {least}, got {value}.")
-    name = head if isinstance(head, str) else None
-    if name is not None:
-        if name not in _HEADS:
-            raise ValueError(unknown_name("`head`", name, _HEADS))
-        head = _HEADS[name]
-    parts = as_predictor(whole), as_predictor(trunk), as_predictor(head)
-    return Local(*parts, window, stride, axis, pad, name)
+    head_name, function = None, head
+    if isinstance(head, str):
+        if head not in _HEADS:
+            raise ValueError(unknown_name("`head`", head, _HEADS))
+        head_name, function = head, _HEADS[head]
+    parts = as_predictor(whole), as_predictor(trunk), as_predictor(function)
+    return Local(*parts, window, stride, axis, pad, head_name)
 
 
 _HEADS = {"mean": lambda x: x.mean(axis=1), "sum": lambda x: x.sum(axis=1)}

@@ -50,8 +50,8 @@ def statistics_of_sum(
     weight = min(num_samples * mean_weight, _MOST_WEIGHT)
     weight_of = weight_of / mean_weight
     on, both_on = _moment(weight_of, 1), _moment(weight_of, 2)
-    output_mean = sum(_mean(table, some, weight_of) for table, some in parts)
-    cross = sum(_cross(table, some, weight_of) for table, some in parts)
+    output_mean = np.sum([_mean(table, some, weight_of) for table, some in parts], axis=0)
+    cross = np.sum([_cross(table, some, weight_of) for table, some in parts], axis=0)
     square = _square(parts, weight_of)
     scatter = (on - both_on) * np.eye(num_components) + (both_on - on * on)
     low = sum(table.min(axis=0) for table, _ in parts)

@@ -14,7 +14,8 @@ class Snippets:
     """The mean of what a model says of every snippet, each analysed on its own.
 
     No snippet knows of its neighbours, so explanations of up to 500 components are exact from the
-    combinations within each snippet: ten snippets of five stems are 320 evaluations instead of 2⁵⁰. What is left over at the end is not heard.
+    combinations within each snippet: ten snippets of five stems are 320 evaluations instead of
+    2⁵⁰. What is left over at the end is not heard.
 
     Attributes:
       model: waveforms `(batch, num_samples)` to outputs `(batch, num_outputs)`.
