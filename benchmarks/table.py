@@ -71,18 +71,19 @@ def page() -> str:
         if not found:
             lines += [f"## {title}", "", "Not measured yet.", ""]
             continue
-        first = next(iter(found.values()))["machine"]
-        versions = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
+        machines = [one["machine"] for one in found.values()]
+        usual = max(machines, key=machines.count)
+        versions = ", ".join(f"{name} {version}" for name, version in usual["versions"].items())
         lines += [
-            f"## {title}: {first['device']}, {first['num_cpus']} cores",
+            f"## {title}: {usual['device']}, {usual['num_cpus']} cores",
             "",
-            f"{versions}, Python {first['python']}, {first['date']}.",
+            f"{versions}, Python {usual['python']}, {usual['date']}.",
             "",
         ]
         for name, rows in SECTIONS.items():
             if name in found:
                 lines += [f"### {name}", "", found[name]["claim"], ""]
-                if (other := found[name]["machine"]) != first:
+                if (other := found[name]["machine"]) != usual:
                     where = f"{other['device']}, {other['num_cpus']} cores, {other['date']}"
                     lines += [f"On {where}.", ""]
                 lines += [*_table(rows(found[name]["numbers"])), ""]
