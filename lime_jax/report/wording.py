@@ -81,10 +81,7 @@ def cost(record: Mapping[str, Any]) -> str:
     """What the explanation cost, and what plain LIME would have taken for the same errors."""
     evaluations, samples = record["num_evaluations"], record["num_samples"]
     if record["is_exact"]:
-        return (
-            f"{evaluations:,} evaluations of the model: exact, for {samples:,} samples, without "
-            "sampling error"
-        )
+        return f"{evaluations:,} evaluations of the model: exact, without sampling error"
     needed = [output["num_lime_samples"] for output in record["outputs"]]
     needed = [number for number in needed if number is not None]
     text = f"{evaluations:,} evaluations of the model for {samples:,} samples"

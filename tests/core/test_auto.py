@@ -116,6 +116,7 @@ class TestStopping:
         endless = run(std_error=1e-9, max_evaluations=6_200)
         assert endless.num_evaluations == 3 * 2049
 
+    @pytest.mark.slow
     def test_a_ranking_is_waited_for(self, getkey):
         key = getkey()
         run = lambda **options: lj.explain(network, STEMS, lj.lime(lj.auto(**options)), key=key)
@@ -154,6 +155,7 @@ class TestStopping:
 class TestWays:
     METHOD = lj.lime(lj.auto(std_error=0.001))
 
+    @pytest.mark.slow
     def test_a_host_model_steps_progress_and_jit_agree(self, getkey, monkeypatch):
         key = getkey()
         program = lj.explain(network, STEMS, self.METHOD, key=key)

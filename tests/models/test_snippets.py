@@ -31,7 +31,10 @@ def noise(num_samples):
     return jax.random.normal(jax.random.key(0), (1, num_samples)) / 10
 
 
-@pytest.mark.parametrize("num_samples", [47_616, 95_487, 95_488, 160_001])
+@pytest.mark.parametrize(
+    "num_samples",
+    [95_488, *(pytest.param(n, marks=pytest.mark.slow) for n in (47_616, 95_487, 160_001))],
+)
 def test_patches_are_what_the_whole_front_end_makes(tagger, num_samples):
     waveforms = noise(num_samples)
     patches = tagger.network.front_end(waveforms).shape[1]
