@@ -51,7 +51,7 @@ def with_smaller_batches(run: Callable[[int], T], batch_size: int) -> tuple[T, i
             result = jax.block_until_ready(run(batch_size))
         except jax.errors.JaxRuntimeError as error:
             # Several processes must go on together, or not at all.
-            if "RESOURCE_EXHAUSTED" not in str(error) or jax.process_count() > 1:
+            if not _is_out_of_memory(error) or jax.process_count() > 1:
                 raise
             if batch_size == 1:
                 raise ModelError(
@@ -67,6 +67,11 @@ def with_smaller_batches(run: Callable[[int], T], batch_size: int) -> tuple[T, i
                     stacklevel=3,
                 )
             return result, batch_size
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Work that was only waiting for what did not fit fails with the second message."""
+    return any(words in str(error) for words in ("RESOURCE_EXHAUSTED", "Out of memory"))
 
 
 def _budget(device: Any) -> int:
