@@ -34,7 +34,7 @@ NumSamples = Annotated[
 ]
 
 # The descriptions say what None does, which "{None}|PATH" and "(default: None)" would only blur.
-_PATH, _TEXT, _INT, _FLOAT = (
+PATH, TEXT, INT, FLOAT = (
     tyro.conf.arg(metavar=metavar, help_behavior_hint="")
     for metavar in ("PATH", "STR", "INT", "FLOAT")
 )
@@ -44,15 +44,13 @@ Precision = Literal["float32", "fastest"]
 _SEGMENTS = {"time": "10", "frequency": "8", "grid": "6x4", "superpixels": "40", "stems-time": "5"}
 
 
-@dataclasses.dataclass(frozen=True)
-class ExplainConfig:
-    """Explains what made a model say what it said about an audio file.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Question:
+    """What every command that explains can be asked.
 
     Attributes:
-      audio: the file to explain: WAV, FLAC, Ogg Vorbis, Opus or MP3.
       model: a name from `lime-jax models list`, or package.module:factory for your own.
       components: what is switched on and off.
-      stems: folder with one audio file per stem; for stems and stems-time.
       segments: how many times, bands or superpixels; time x frequency for grid. If not given: 10
         times, 8 bands, 6x4, 40 superpixels, or 5 times per stem.
       fill: what stands where a component is off: any for frequency, grid and superpixels, any but
@@ -66,42 +64,53 @@ class ExplainConfig:
       distance: between a mask and the mask of all ones.
       kernel_width: of the exponential kernel, in units of the distance.
       alpha: ridge penalty of the surrogate.
-      outputs: top:N for the N highest predictions, or names separated by commas.
-      start: where the excerpt starts, in seconds.
-      duration: of the excerpt, in seconds; to the end if not given.
-      snippet: judge the excerpt in snippets of so many seconds, each on its own, and explain the
-        mean; as a whole if not given.
       top_k: how many components of positive weight make up the heard explanation.
       seed: of the masks, and of the fill where it is random.
       batch_size: inputs in memory at a time; if not given, what fits and, before long work, what
         runs fastest.
       precision: of the model's products: float32, or fastest, which is tf32 or bf16 where the
         device has it.
+    """
+
+    model: str = "instrument-tagger"
+    components: Kind = "time"
+    segments: Annotated[str | None, TEXT] = None
+    fill: Fill = "zero"
+    num_samples: NumSamples = 1000
+    std_error: Annotated[float | None, FLOAT] = None
+    confidence: Annotated[float | None, FLOAT] = None
+    max_evaluations: Annotated[int | None, INT] = None
+    distance: Distance = "cosine"
+    kernel_width: float = 0.25
+    alpha: float = 1.0
+    top_k: int = 3
+    seed: int = 0
+    batch_size: Annotated[int | None, INT] = None
+    precision: Precision = "float32"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExplainConfig(Question):
+    """Explains what made a model say what it said about an audio file.
+
+    Attributes:
+      audio: the file to explain: WAV, FLAC, Ogg Vorbis, Opus or MP3.
+      stems: folder with one audio file per stem; for stems and stems-time.
+      outputs: top:N for the N highest predictions, or names separated by commas.
+      start: where the excerpt starts, in seconds.
+      duration: of the excerpt, in seconds; to the end if not given.
+      snippet: judge the excerpt in snippets of so many seconds, each on its own, and explain the
+        mean; as a whole if not given.
       output_dir: where the report goes; explanation-of-FILE if not given.
     """
 
     audio: Annotated[Path, tyro.conf.Positional]
-    model: str = "instrument-tagger"
-    components: Kind = "time"
-    stems: Annotated[Path | None, _PATH] = None
-    segments: Annotated[str | None, _TEXT] = None
-    fill: Fill = "zero"
-    num_samples: NumSamples = 1000
-    std_error: Annotated[float | None, _FLOAT] = None
-    confidence: Annotated[float | None, _FLOAT] = None
-    max_evaluations: Annotated[int | None, _INT] = None
-    distance: Distance = "cosine"
-    kernel_width: float = 0.25
-    alpha: float = 1.0
+    stems: Annotated[Path | None, PATH] = None
     outputs: str = "top:3"
     start: float = 0.0
-    duration: Annotated[float | None, _FLOAT] = None
-    snippet: Annotated[float | None, _FLOAT] = None
-    top_k: int = 3
-    seed: int = 0
-    batch_size: Annotated[int | None, _INT] = None
-    precision: Precision = "float32"
-    output_dir: Annotated[Path | None, _PATH] = None
+    duration: Annotated[float | None, FLOAT] = None
+    snippet: Annotated[float | None, FLOAT] = None
+    output_dir: Annotated[Path | None, PATH] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,46 +132,64 @@ def check(config: ExplainConfig) -> None:
     Raises:
       ValueError: naming the option.
     """
-    check_top_k(config.top_k)
-    _check_parts(config)
-    _check_targets(config)
-    num_segments(config)
-    if config.snippet is not None and not 0 < config.snippet < float("inf"):
-        raise ValueError(f"`--snippet` must be positive seconds, got {config.snippet}.")
-    if not 0 <= config.seed < 2**32:
-        raise ValueError(f"`--seed` must lie in [0, 2**32), got {config.seed}.")
-    if config.batch_size is not None and config.batch_size < 1:
-        raise ValueError(f"`--batch-size` must be at least 1, got {config.batch_size}.")
-
-
-def _check_targets(config: ExplainConfig) -> None:
-    for name in ("std_error", "confidence", "max_evaluations"):
-        if getattr(config, name) is not None and config.num_samples != "auto":
-            flag = f"--{name.replace('_', '-')}"
-            raise ValueError(
-                f"`{flag}` goes with `--num-samples auto`, got {config.num_samples}. A fixed "
-                "number of samples has the errors it has."
-            )
-
-
-def _check_parts(config: ExplainConfig) -> None:
-    if config.components not in ("stems", "stems-time"):
-        if config.stems is not None:
-            raise ValueError(
-                "`--stems` goes with `--components stems` or `stems-time`, got "
-                f"{config.components}."
-            )
-        if config.components == "time":
-            filling.check_waveform_fill(config.fill)
-        return
-    if config.stems is None:
+    check_question(config)
+    check_snippet(config.snippet)
+    if has_stems(config) and config.stems is None:
         raise ValueError(
             f"`--components {config.components}` needs `--stems FOLDER`, with one audio file per "
             "stem."
         )
-    if config.fill != "zero":
-        raise ValueError(f"`--fill` must be zero for stems, got {config.fill}: off is silent.")
-    if config.components == "stems" and config.segments is not None:
+    if not has_stems(config) and config.stems is not None:
+        raise ValueError(
+            f"`--stems` goes with `--components stems` or `stems-time`, got {config.components}."
+        )
+
+
+def check_question(question: Question) -> None:
+    """Refuses what cannot be right in any command.
+
+    Raises:
+      ValueError: naming the option.
+    """
+    check_top_k(question.top_k)
+    _check_parts(question)
+    _check_targets(question)
+    num_segments(question)
+    if not 0 <= question.seed < 2**32:
+        raise ValueError(f"`--seed` must lie in [0, 2**32), got {question.seed}.")
+    if question.batch_size is not None and question.batch_size < 1:
+        raise ValueError(f"`--batch-size` must be at least 1, got {question.batch_size}.")
+
+
+def check_snippet(snippet: float | None) -> None:
+    """Refuses snippets without length."""
+    if snippet is not None and not 0 < snippet < float("inf"):
+        raise ValueError(f"`--snippet` must be positive seconds, got {snippet}.")
+
+
+def has_stems(question: Question) -> bool:
+    """Whether the components are stems, or times of them."""
+    return question.components in ("stems", "stems-time")
+
+
+def _check_targets(question: Question) -> None:
+    for name in ("std_error", "confidence", "max_evaluations"):
+        if getattr(question, name) is not None and question.num_samples != "auto":
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(
+                f"`{flag}` goes with `--num-samples auto`, got {question.num_samples}. A fixed "
+                "number of samples has the errors it has."
+            )
+
+
+def _check_parts(question: Question) -> None:
+    if not has_stems(question):
+        if question.components == "time":
+            filling.check_waveform_fill(question.fill)
+        return
+    if question.fill != "zero":
+        raise ValueError(f"`--fill` must be zero for stems, got {question.fill}: off is silent.")
+    if question.components == "stems" and question.segments is not None:
         raise ValueError("`--segments` does not go with stems. Use `--components stems-time`.")
 
 
@@ -172,16 +199,16 @@ def check_top_k(top_k: int) -> None:
         raise ValueError(f"`--top-k` must be at least 1, got {top_k}.")
 
 
-def num_segments(config: ExplainConfig) -> Any:
+def num_segments(question: Question) -> Any:
     """A number of segments, or a pair of them for a grid; None for whole stems."""
-    if config.components == "stems":
+    if question.components == "stems":
         return None
-    text = config.segments or _SEGMENTS[config.components]
+    text = question.segments or _SEGMENTS[question.components]
     parts = text.lower().split("x")
-    wanted = 2 if config.components == "grid" else 1
+    wanted = 2 if question.components == "grid" else 1
     if len(parts) != wanted or not all(part.strip().isdecimal() for part in parts):
         form = "two numbers such as 6x4 (time x frequency)" if wanted == 2 else "one number"
-        raise ValueError(f"`--segments` must be {form} for {config.components}, got {text!r}.")
+        raise ValueError(f"`--segments` must be {form} for {question.components}, got {text!r}.")
     numbers = tuple(int(part) for part in parts)
     if min(numbers) < 1:
         raise ValueError(f"`--segments` must be at least 1, got {text!r}.")

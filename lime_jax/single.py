@@ -1,7 +1,7 @@
 """One excerpt explained from end to end: a configuration in, a folder with a report out."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +9,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lime_jax import examples, models, options, report
+from lime_jax import examples, models, options, recipe, report
 from lime_jax.audio import io, segment
 from lime_jax.audio.render import hearing
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.core import locality
-from lime_jax.core.auto import auto
 from lime_jax.core.components import recompose
 from lime_jax.core.explain import explain
 from lime_jax.core.explanation import Explanation
-from lime_jax.core.host import HostModel
-from lime_jax.core.methods import Method, exhaustive, lime, most_evaluations
-from lime_jax.errors import AudioError, LimeJaxError, ModelError, unknown_name
+from lime_jax.core.methods import Method, exhaustive, most_evaluations
+from lime_jax.errors import AudioError, LimeJaxError, ModelError
 from lime_jax.options import DemoConfig, ExplainConfig
 
 Progress = Callable[[int, int], None]
-
-# All masks are few: the ridge then shrinks the weights more than LIME's does at its own default.
-EQUIVALENT_NUM_SAMPLES = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,20 +57,20 @@ def explain_file(config: ExplainConfig, *, progress: Progress | None = None) -> 
     folder = config.output_dir or Path(f"explanation-of-{config.audio.name}")
     options.check(config)
     report.check_folder(folder)
-    _method(config, None)
+    recipe.method_of(config, config.outputs, None)
     model = _model(config)
     audio = _segmented(config, model)
     predict = hearing(models.named(model, config.model), audio)
     names = _output_names(config, model, predict, audio)
-    _wanted_outputs(config.outputs, names, np.zeros(len(names)))
-    method = _method(config, names)
+    recipe.wanted_outputs(config.outputs, names, np.zeros(len(names)))
+    method = recipe.method_of(config, config.outputs, names)
     try:
         explanation = _explained(config, predict, audio, method, progress)
     except (LimeJaxError, ValueError):
         raise
     except Exception as error:  # what a device or a callback raises while it runs
         raise ModelError(f"`{config.model}` failed: {type(error).__name__}: {error}") from error
-    outputs = _wanted_outputs(config.outputs, names, np.asarray(explanation.prediction))
+    outputs = recipe.wanted_outputs(config.outputs, names, np.asarray(explanation.prediction))
     page = report.write(
         folder,
         explanation,
@@ -95,7 +90,7 @@ def explain_demo(config: DemoConfig, *, progress: Progress | None = None) -> Res
     report.check_folder(config.output_dir)
     song, tagger = examples.song(), examples.tagger()
     audio = segment.by_stems(song.stems, song.names, song.sample_rate)
-    method = exhaustive(equivalent_num_samples=EQUIVALENT_NUM_SAMPLES)
+    method = exhaustive(equivalent_num_samples=recipe.EQUIVALENT_NUM_SAMPLES)
     explanation = _explained(None, hearing(tagger, audio), audio, method, progress)
     outputs = tuple(range(len(tagger.output_names)))
     page = report.write(
@@ -143,57 +138,13 @@ def _output_names(
 
 def _model(config: ExplainConfig) -> Any:
     model = models.resolve(config.model)
-    if config.snippet is None:
-        return model
-    if isinstance(model, HostModel):
-        raise ModelError(f"`--snippet` does not go with `{config.model}`, which is a host model.")
-    num_samples = round(config.snippet * model.sample_rate)
-    shortest = getattr(model, "patch_num_samples", 1)
-    if num_samples < shortest:
-        raise ValueError(
-            f"`--snippet` must be at least {shortest / model.sample_rate:.3f} s for "
-            f"{config.model}, got {config.snippet:g}."
-        )
-    return models.Snippets(model, num_samples)
-
-
-def _method(config: ExplainConfig, names: Sequence[str] | None) -> Method:
-    """How to explain; the names of the outputs are only known once the model is there."""
-    parts: dict[str, Any] = {
-        "kernel_width": config.kernel_width,
-        "distance": config.distance,
-        "alpha": config.alpha,
-    }
-    if config.num_samples == "exhaustive":
-        return exhaustive(equivalent_num_samples=EQUIVALENT_NUM_SAMPLES, **parts)
-    if config.num_samples == "auto":
-        enough = auto(
-            std_error=config.std_error,
-            top_k=None if config.confidence is None else config.top_k,
-            confidence=0.95 if config.confidence is None else config.confidence,
-            outputs=_target_outputs(config.outputs, names) if names else None,
-            equivalent_num_samples=EQUIVALENT_NUM_SAMPLES,
-            max_evaluations=config.max_evaluations or 70_000,
-        )
-        return lime(enough, **parts)
-    return lime(config.num_samples, **parts)
-
-
-def _target_outputs(text: str, names: Sequence[str]) -> tuple[int, ...] | int:
-    """The outputs that are reported, whose errors must be small: how many, or which."""
-    chosen = _wanted_outputs(text, names, np.zeros(len(names)))
-    return len(chosen) if text.startswith("top:") else chosen
+    return model if config.snippet is None else recipe.in_snippets(model, config, config.snippet)
 
 
 def _segmented(config: ExplainConfig, model: Any) -> SegmentedAudio:
     waveform = io.load(config.audio, model.sample_rate, **_excerpt(config, model))
-    shortest = getattr(model, "patch_num_samples", 1)
-    if len(waveform) < shortest:
-        raise AudioError(
-            f"`{config.audio}` gives {len(waveform) / model.sample_rate:.2f} s, but "
-            f"{config.model} needs at least {shortest / model.sample_rate:.2f} s. Use a longer "
-            "excerpt or another model."
-        )
+    if problem := recipe.too_short(str(config.audio), len(waveform), model, config.model):
+        raise AudioError(problem)
     if config.stems is not None:
         return _by_stems(config, config.stems, waveform, model)
     cut = {
@@ -225,35 +176,6 @@ def _by_stems(
         return segment.by_stems(mixed, mixed_names, model.sample_rate)
     segments = options.num_segments(config)
     return segment.by_stems_and_time(mixed, mixed_names, model.sample_rate, segments)
-
-
-def _wanted_outputs(text: str, names: Sequence[str], prediction: np.ndarray) -> tuple[int, ...]:
-    """The indices that `top:N` or a list of names stands for."""
-    if text.startswith("top:"):
-        count = text.removeprefix("top:")
-        if not count.isdecimal() or int(count) < 1:
-            raise ValueError(f"`--outputs` must be top:N with a number N, or names, got {text!r}.")
-        # NaN counts as lowest, so that a broken output is not the first one shown.
-        order = np.argsort(-np.nan_to_num(prediction, nan=-np.inf), kind="stable")
-        return tuple(int(index) for index in order[: int(count)])
-    wanted = [entry.strip() for entry in text.split(",") if entry.strip()]
-    if not wanted:
-        raise ValueError("`--outputs` is empty. Use top:N or names separated by commas.")
-    return tuple(dict.fromkeys(_output_index(entry, names) for entry in wanted))
-
-
-def _output_index(entry: str, names: Sequence[str]) -> int:
-    """Of the output of that name, in another case only where a single one is meant."""
-    if entry in names:
-        return names.index(entry)
-    alike = [name for name in names if name.casefold() == entry.casefold()]
-    if len(alike) > 1:
-        raise LimeJaxError(
-            f"`--outputs` {entry!r} could be {' or '.join(map(repr, alike))}. Write it exactly."
-        )
-    if not alike:
-        raise LimeJaxError(unknown_name("output", entry, names))
-    return names.index(alike[0])
 
 
 def _plain(config: Any) -> dict[str, Any]:

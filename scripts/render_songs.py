@@ -32,7 +32,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,8 @@ class Config:
       num_songs: how many.
       seed: another seed gives other songs.
       duration: of every song, in seconds.
-      composer: "random", or "example" for the song that the package ships.
+      composer: "random", "all" for songs in which every family plays, or "example" for the song
+        that the package ships.
       soundfont: a General MIDI soundfont with the programs of FluidR3.
       processes: songs rendered at a time.
     """
@@ -217,11 +218,28 @@ def compose(config: Config, index: int) -> Song:
     count = rng.integers(1, len(FAMILIES), endpoint=True)
     chosen = rng.permutation(FAMILIES)[:count]
     families = [family for family in FAMILIES if family in chosen]
+    return composed(config, f"{config.seed}-{index:05d}", rng, harmony, families)
+
+
+def compose_for_all(config: Config, index: int) -> Song:
+    """Like `compose`, with a part for every family."""
+    rng = np.random.default_rng((config.seed, index))
+    harmony = draw_harmony(rng)
+    return composed(config, f"all-{config.seed}-{index:05d}", rng, harmony, FAMILIES)
+
+
+def composed(
+    config: Config,
+    name: str,
+    rng: np.random.Generator,
+    harmony: Harmony,
+    families: Sequence[str],
+) -> Song:
     bar_seconds = harmony.num_beats * 60 / harmony.tempo
     num_bars = int(np.ceil(config.duration / bar_seconds))
     sections = draw_sections(rng, num_bars)
     parts = tuple(draw_part(rng, family, harmony, sections, config) for family in families)
-    return Song(f"{config.seed}-{index:05d}", config.duration, harmony, parts)
+    return Song(name, config.duration, harmony, parts)
 
 
 def draw_harmony(rng: np.random.Generator) -> Harmony:
@@ -465,7 +483,7 @@ EXAMPLE = {
         Pattern((Step(0.0, 2.0, (0, 2, 4)), Step(2.0, 2.0, (1, 3, 5))), "chord"),
     ),
 }
-COMPOSERS = {"random": compose, "example": example}
+COMPOSERS = {"random": compose, "all": compose_for_all, "example": example}
 
 
 def write_midi(song: Song, path: Path) -> None:
