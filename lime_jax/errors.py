@@ -16,6 +16,10 @@ class ModelError(LimeJaxError):
     """A model, its weights or its outputs cannot be used."""
 
 
+class StoreError(LimeJaxError):
+    """A data set or the store of its explanations cannot be used."""
+
+
 class ExplanationError(LimeJaxError):
     """An output could not be explained (see `lime_jax.Status`)."""
 

@@ -50,7 +50,7 @@ class Source:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Source]:
+def opened(path: Path, max_channels: int = MAX_CHANNELS) -> Iterator[Source]:
     """Opens an audio file for `excerpt`.
 
     Raises:
@@ -70,7 +70,7 @@ def opened(path: Path) -> Iterator[Source]:
         except soundfile.LibsndfileError as error:
             raise _not_audio(path, _reason(error)) from error
         with sound:
-            _check_header(sound, path)
+            _check_header(sound, path, max_channels)
             yield Source(path, sound, has_mp3_length or sound.format != "MP3")
 
 
@@ -122,7 +122,7 @@ def _binary(path: Path) -> BinaryIO:
         raise AudioError(f"`{path}` cannot be read ({error.strerror}). Check the path.") from error
 
 
-def _check_header(sound: Any, path: Path) -> None:
+def _check_header(sound: Any, path: Path, max_channels: int) -> None:
     if sound.format not in _CONTAINERS:
         raise _not_audio(path, f"its type is {sound.format}")
     _refuse(path, truncation.log_shortfall(sound.extra_info))
@@ -131,9 +131,9 @@ def _check_header(sound: Any, path: Path) -> None:
             f"`{path}` claims a sample rate of {sound.samplerate} Hz, outside {MIN_SAMPLE_RATE} to "
             f"{MAX_SAMPLE_RATE}. Its header is damaged; export it again."
         )
-    if sound.channels > MAX_CHANNELS:
+    if sound.channels > max_channels:
         raise AudioError(
-            f"`{path}` claims {sound.channels} channels, more than {MAX_CHANNELS}. Mix them down "
+            f"`{path}` claims {sound.channels} channels, more than {max_channels}. Mix them down "
             "first."
         )
     _refuse(path, "holds no samples" if sound.frames == 0 else None)

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import secrets
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,7 @@ def load(
     start: float = 0.0,
     duration: float | None = None,
     resampler: str = "soxr",
+    max_channels: int = decode.MAX_CHANNELS,
 ) -> Waveform:
     """Reads an audio file as a mono waveform at `sample_rate`.
 
@@ -61,6 +63,7 @@ def load(
       start: where the excerpt starts, in seconds.
       duration: of the excerpt, in seconds; None reads to the end, at most 3600 s.
       resampler: "soxr" or "kaiser-best", see `lime_jax.audio.resampling`; models name theirs.
+      max_channels: files with more are refused.
 
     Returns:
       float32 `(num_samples,)`; exactly `round(duration * sample_rate)` samples where `duration` is
@@ -72,7 +75,7 @@ def load(
         NaN.
       ValueError: for an impossible `sample_rate`, `start` or `duration`.
     """
-    with decode.opened(Path(path)) as source:
+    with decode.opened(Path(path), max_channels) as source:
         waveform = decode.excerpt(source, sample_rate, start, duration, resampler)
     if _is_silent(waveform):
         raise AudioError(
@@ -83,25 +86,29 @@ def load(
 
 
 def load_stems(
-    folder: str | os.PathLike[str],
+    stems: str | os.PathLike[str] | Mapping[str, Sequence[str | os.PathLike[str]]],
     sample_rate: int = 16_000,
     *,
     start: float = 0.0,
     duration: float | None = None,
     resampler: str = "soxr",
+    max_channels: int = decode.MAX_CHANNELS,
 ) -> tuple[tuple[str, ...], Float[np.ndarray, "num_stems num_samples"]]:
-    """Reads the audio files of a folder as the stems of one mixture, in the order of their names.
+    """Reads audio files as the stems of one mixture.
 
-    A stem is called as its file without the suffix. Hidden files, files with other suffixes and a
-    `mix` or `mixture` beside the stems are left out. Some stems may be silent.
+    A folder gives one stem per audio file, called as the file without the suffix, in the order of
+    the names. Hidden files, files with other suffixes and a `mix` or `mixture` beside the stems
+    are left out. Some stems may be silent.
 
     Args:
-      folder: with one audio file per stem, all of one sample rate and length; differences of up to
-        `STEM_TOLERANCE` samples at `sample_rate` are cut off.
+      stems: the folder, or the files that are summed to every stem, by its name. All must have one
+        sample rate and length; differences of up to `STEM_TOLERANCE` samples at `sample_rate` are
+        cut off.
       sample_rate: of the result, in Hz.
       start: see `load`.
       duration: see `load`.
       resampler: see `load`.
+      max_channels: see `load`.
 
     Returns:
       The names and float32 `(num_stems, num_samples)`.
@@ -110,22 +117,29 @@ def load_stems(
       AudioError: for what `load` refuses, no stems, two stems of one name, stems of different
         sample rates or lengths, or silence in all of them.
     """
-    paths = _stem_files(Path(folder))
+    if isinstance(stems, Mapping):
+        files = {name: [Path(path) for path in paths] for name, paths in stems.items()}
+        where = os.path.commonpath([path.parent for paths in files.values() for path in paths])
+    else:
+        files = {path.stem: [path] for path in _stem_files(Path(stems))}
+        where = os.fspath(stems)
+    paths = [path for together in files.values() for path in together]
     rates = {path.name: _sample_rate(path) for path in paths}
-    _check_same(folder, "sample rates", rates, "Hz", tolerance=0)
-    stems = []
+    _check_same(where, "sample rates", rates, "Hz", tolerance=0)
+    read = {}
     for path in paths:
-        with decode.opened(path) as source:
-            stems.append(decode.excerpt(source, sample_rate, start, duration, resampler))
-    lengths = {path.name: len(stem) for path, stem in zip(paths, stems, strict=True)}
-    _check_same(folder, "lengths", lengths, "samples", tolerance=STEM_TOLERANCE)
-    if all(_is_silent(stem) for stem in stems):
+        with decode.opened(path, max_channels) as source:
+            read[path] = decode.excerpt(source, sample_rate, start, duration, resampler)
+    lengths = {path.name: len(waveform) for path, waveform in read.items()}
+    _check_same(where, "lengths", lengths, "samples", tolerance=STEM_TOLERANCE)
+    if all(_is_silent(waveform) for waveform in read.values()):
         raise AudioError(
-            f"`{folder}` holds only silent stems, so there is nothing to explain. Choose another "
+            f"`{where}` holds only silent stems, so there is nothing to explain. Choose another "
             "excerpt with `start` and `duration`."
         )
     shortest = min(lengths.values())
-    return tuple(path.stem for path in paths), np.stack([stem[:shortest] for stem in stems])
+    sums = [sum(read[path][:shortest] for path in together) for together in files.values()]
+    return tuple(files), np.stack(sums)
 
 
 def save(

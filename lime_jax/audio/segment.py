@@ -25,6 +25,7 @@ from lime_jax.core.components import (
 Waveform = Float[Array | np.ndarray, " num_samples"] | Sequence[float]
 Stems = Float[Array | np.ndarray, "num_stems num_samples"] | Sequence[Sequence[float]]
 MaybeKey = Key[Array, ""] | None
+Used = int | Int[Array, ""] | None
 
 RESIDUAL_LEVEL = 1e-3
 """A residual quieter than this share of the mixture's RMS (-60 dB) is left out."""
@@ -87,6 +88,7 @@ def by_time(
     *,
     fill: str = "zero",
     key: MaybeKey = None,
+    used: Used = None,
 ) -> SegmentedAudio:
     """Cuts the waveform into equal times; the last takes the remainder.
 
@@ -96,12 +98,14 @@ def by_time(
       num_segments: how many times.
       fill: "zero", "mean", "noise" or "shuffle", see `lime_jax.audio.filling`.
       key: for noise and shuffle.
+      used: how many samples are cut, where silence was added behind them; it belongs to the last
+        time. None means all. The extents of the pieces do not know of it.
 
     Raises:
       ValueError: for more segments than samples or an unknown fill.
     """
     waveform = _checked_waveform(waveform)
-    labels = _segments(len(waveform), num_segments, "samples")
+    labels = _segments(len(waveform), num_segments, "samples", used)
     filling = waveform_fill(fill, waveform, key)
     edges = _sample_edges(len(waveform), num_segments, sample_rate)
     pieces = [
@@ -151,6 +155,7 @@ def by_grid(
     fill: str = "zero",
     key: MaybeKey = None,
     n_fft: int | None = None,
+    used: Used = None,
 ) -> SegmentedAudio:
     """Cuts the STFT into equal times × mel bands; the id is `time * num_frequency + band`.
 
@@ -161,6 +166,7 @@ def by_grid(
       fill: see `by_frequency`.
       key: for noise and shuffle.
       n_fft: see `by_frequency`.
+      used: see `by_time`.
 
     Raises:
       ValueError: for more segments than frames, more bands than the STFT resolves, an unknown fill
@@ -168,9 +174,10 @@ def by_grid(
     """
     view = timefrequency.analyse(_checked_waveform(waveform), sample_rate, n_fft)
     num_time, num_frequency = num_segments
-    times = np.asarray(_segments(view.num_frames, num_time, "STFT frames"))
+    num_used = None if used is None else 1 + used // (view.n_fft // 4)
+    times = _segments(view.num_frames, num_time, "STFT frames", num_used)
     bands = timefrequency.bands(view, num_frequency)
-    firsts = np.searchsorted(times, np.arange(num_time + 1)).tolist()
+    firsts = [view.num_frames // num_time * time for time in range(num_time)] + [view.num_frames]
     pieces = [
         Piece(f"T{time + 1} F{band + 1}", None, *frame_extent(view, first, end), low, high)
         for time, (first, end) in enumerate(itertools.pairwise(firsts))
@@ -240,7 +247,12 @@ def by_stems(stems: Stems, names: Sequence[str], sample_rate: int) -> SegmentedA
 
 
 def by_stems_and_time(
-    stems: Stems, names: Sequence[str], sample_rate: int, num_segments: int
+    stems: Stems,
+    names: Sequence[str],
+    sample_rate: int,
+    num_segments: int,
+    *,
+    used: Used = None,
 ) -> SegmentedAudio:
     """Cuts every stem into equal times; the id is `segment * num_stems + stem`.
 
@@ -249,12 +261,13 @@ def by_stems_and_time(
       names: one per stem.
       sample_rate: in Hz.
       num_segments: how many times.
+      used: see `by_time`.
 
     Raises:
       ValueError: if names and stems do not match, or for more segments than samples.
     """
     stems = _checked_stems(stems, names)
-    labels = _segments(stems.shape[1], num_segments, "samples")
+    labels = _segments(stems.shape[1], num_segments, "samples", used)
     edges = _sample_edges(stems.shape[1], num_segments, sample_rate)
     pieces = [
         Piece(f"{name} T{index + 1}", name, start, end, 0.0, sample_rate / 2)
@@ -269,7 +282,7 @@ def with_residual(
     stems: Stems,
     names: Sequence[str],
     mix: Float[Array | np.ndarray, " mix_samples"] | Sequence[float],
-) -> tuple[Float[Array, "num_stems_or_one_more shortest"], tuple[str, ...]]:
+) -> tuple[Float[np.ndarray, "num_stems_or_one_more shortest"], tuple[str, ...]]:
     """Adds what the stems lack of the mixture as a further stem called "residual".
 
     Stems of a separation seldom add up to the mixture; with the residual they do, so that all
@@ -283,7 +296,10 @@ def with_residual(
     Raises:
       ValueError: if stems and mixture differ more in length.
     """
-    stems, mix = _checked_stems(stems, names), _checked_waveform(mix)
+    # In NumPy: the result depends on the values, and files of any length compile nothing.
+    stems, mix = np.asarray(stems, np.float32), np.asarray(mix, np.float32)
+    _check_stems(stems.shape, names)
+    _check_waveform(mix.shape)
     difference = abs(stems.shape[1] - mix.shape[0])
     if difference > STEM_TOLERANCE:
         raise ValueError(
@@ -295,13 +311,13 @@ def with_residual(
     residual = mix - stems.sum(axis=0)
     if _rms(residual) <= RESIDUAL_LEVEL * _rms(mix):
         return stems, tuple(names)
-    return jnp.concatenate([stems, residual[None]]), (*names, "residual")
+    return np.concatenate([stems, residual[None]]), (*names, "residual")
 
 
 def _segmented(
     view: View,
     kind: str,
-    labels: Int[np.ndarray, "bins_or_one frames_or_one"],
+    labels: Int[Array | np.ndarray, "bins_or_one frames_or_one"],
     pieces: list[Piece],
     fill: str,
     key: MaybeKey,
@@ -322,32 +338,40 @@ def _summed(
 
 def _checked_stems(stems: Stems, names: Sequence[str]) -> Float[Array, "num_stems num_samples"]:
     stems = jnp.asarray(stems, jnp.float32)
-    if stems.ndim != 2 or stems.shape[0] != len(names) or len(set(names)) < len(names):
+    _check_stems(stems.shape, names)
+    return stems
+
+
+def _check_stems(shape: tuple[int, ...], names: Sequence[str]) -> None:
+    if len(shape) != 2 or shape[0] != len(names) or len(set(names)) < len(names):
         raise ValueError(
             f"`names` must hold a different name for each stem, got {len(names)} names "
-            f"({', '.join(names)}) for stems of shape {stems.shape}. Stems have shape (num_stems, "
+            f"({', '.join(names)}) for stems of shape {shape}. Stems have shape (num_stems, "
             "num_samples)."
         )
-    return stems
 
 
 def _checked_waveform(waveform: Waveform) -> Float[Array, " num_samples"]:
     waveform = jnp.asarray(waveform, jnp.float32)
-    if waveform.ndim != 1 or waveform.shape[0] == 0:
-        raise ValueError(
-            f"`waveform` must have shape (num_samples,) and hold a sample, got {waveform.shape}. "
-            "Mix to mono first."
-        )
+    _check_waveform(waveform.shape)
     return waveform
 
 
-def _segments(size: int, num_segments: int, what: str) -> Int[Array, " size"]:
+def _check_waveform(shape: tuple[int, ...]) -> None:
+    if len(shape) != 1 or shape[0] == 0:
+        raise ValueError(
+            f"`waveform` must have shape (num_samples,) and hold a sample, got {shape}. Mix to "
+            "mono first."
+        )
+
+
+def _segments(size: int, num_segments: int, what: str, used: Used) -> Int[Array, " size"]:
     if not 1 <= num_segments <= size:
         raise ValueError(
             f"`num_segments` must lie between 1 and {size}, the number of {what}, got "
             f"{num_segments}. Use fewer segments or a longer excerpt."
         )
-    return equal_segments(size, num_segments)
+    return equal_segments(size, num_segments, used=used)
 
 
 def _sample_edges(
@@ -358,5 +382,5 @@ def _sample_edges(
     return list(zip(starts, [*starts[1:], num_samples / sample_rate], strict=True))
 
 
-def _rms(signal: Float[Array, " num_samples"]) -> float:
-    return float(jnp.sqrt(jnp.mean(jnp.square(signal))))
+def _rms(signal: Float[np.ndarray, " num_samples"]) -> float:
+    return float(np.sqrt(np.mean(np.square(signal))))

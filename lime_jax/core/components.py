@@ -151,8 +151,14 @@ def cross(components: Components, labels: Any, num_segments: int) -> Components:
     )
 
 
-def equal_segments(size: int, num_segments: int) -> Int[Array, " size"]:
+def equal_segments(size: int, num_segments: int, *, used: Any = None) -> Int[Array, " size"]:
     """Labels of `num_segments` equal runs along an axis; the last run takes the remainder.
+
+    Args:
+      size: of the axis.
+      num_segments: how many runs.
+      used: how many elements at the beginning are cut; what was added behind them belongs to the
+        last run. An integer, possibly traced; None means all.
 
     References:
       The rule of the SLIME code: `size // num_segments` elements each.
@@ -161,13 +167,16 @@ def equal_segments(size: int, num_segments: int) -> Int[Array, " size"]:
       >>> import lime_jax as lj
       >>> lj.equal_segments(7, 3).tolist()
       [0, 0, 1, 1, 2, 2, 2]
+      >>> lj.equal_segments(7, 3, used=3).tolist()
+      [0, 1, 2, 2, 2, 2, 2]
     """
     if not 1 <= num_segments <= size:
         raise ValueError(
             f"`num_segments` must lie between 1 and `size` = {size}, got {num_segments}. "
             "Use fewer segments or a longer input."
         )
-    return jnp.minimum(jnp.arange(size) // (size // num_segments), num_segments - 1)
+    length = jnp.maximum((size if used is None else used) // num_segments, 1)
+    return jnp.minimum(jnp.arange(size) // length, num_segments - 1)
 
 
 def grid(num_segments: tuple[int, int], shape: tuple[int, int]) -> Int[Array, "time frequency"]:

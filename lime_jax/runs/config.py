@@ -1,0 +1,143 @@
+"""What a run over a data set can be asked."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import tyro
+
+from lime_jax import options
+from lime_jax.options import FLOAT, INT, TEXT, Question
+
+# What may differ from one call of a run to the next, because the numbers do not depend on it.
+_FREE = frozenset(
+    "source layout output_dir batch_size num_workers part_items part_seconds shard ray "
+    "num_engines retry_failed".split()
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig(Question):
+    """Explains a model on every sound of a data set; the same command goes on after a stop.
+
+    Attributes:
+      source: a folder, a glob in quotes, or a manifest (.csv or .parquet with the columns id, path,
+        and if wanted start, duration, stems, label, group).
+      output_dir: the store: a folder that collects the explanations.
+      layout: of a folder: files (every audio file is an item), stems (every folder of audio files
+        is one), musdb18, slakh2100, jamendo, ccmixter. If not given: stems where the components
+        need them, else files.
+      outputs: all, top:N for the N highest predictions of every sound, or names separated by
+        commas.
+      snippet: explain every snippet of so many seconds on its own; whole sounds if not given.
+      hop: seconds from one snippet to the next; the length of a snippet if not given.
+      max_channels: files with more channels are refused, because their mean may not be what you
+        mean.
+      num_workers: threads that read and decode ahead; as many as there are processors if not given.
+      part_items: how many items one file of the store holds, at most.
+      part_seconds: after so many seconds a file is written in any case.
+      shard: i/n, to do only the i-th of n parts of the work, counted from 0, into one shared
+        store; auto/n takes i from SLURM or Kubernetes. If not given, both come from a SLURM array
+        or step, where there is one.
+      ray: address of a Ray cluster that does the work, such as auto or host:6379; local starts one
+        here. Needs lime-jax[ray].
+      num_engines: with ray, how many engines; one per GPU, else per node, if not given.
+      retry_failed: forget earlier failures and try those items again.
+    """
+
+    source: Annotated[str, tyro.conf.Positional]
+    output_dir: Annotated[Path, tyro.conf.Positional]
+    layout: Annotated[str | None, TEXT] = None
+    outputs: str = "all"
+    snippet: Annotated[float | None, FLOAT] = None
+    hop: Annotated[float | None, FLOAT] = None
+    max_channels: int = 2
+    num_workers: Annotated[int | None, INT] = None
+    part_items: int = 256
+    part_seconds: float = 60.0
+    shard: Annotated[str | None, TEXT] = None
+    ray: Annotated[str | None, TEXT] = None
+    num_engines: Annotated[int | None, INT] = None
+    retry_failed: bool = False
+
+
+def check(config: RunConfig) -> None:
+    """Refuses what cannot be right, before anything is loaded.
+
+    Raises:
+      ValueError: naming the option.
+    """
+    options.check_question(config)
+    options.check_snippet(config.snippet)
+    if config.hop is not None and (config.snippet is None or not 0 < config.hop < float("inf")):
+        raise ValueError(
+            f"`--hop` must be positive seconds and goes with `--snippet`, got {config.hop}."
+        )
+    for name in ("max_channels", "num_workers", "part_items", "num_engines"):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise ValueError(f"`--{name.replace('_', '-')}` must be at least 1, got {value}.")
+    if not config.part_seconds > 0:
+        raise ValueError(f"`--part-seconds` must be positive, got {config.part_seconds}.")
+    if config.ray is not None and config.shard is not None:
+        raise ValueError("`--shard` does not go with `--ray`, which shares the work out itself.")
+
+
+def layout_of(config: RunConfig) -> str:
+    """The layout asked for, or the one that the components need."""
+    return config.layout or ("stems" if options.has_stems(config) else "files")
+
+
+def determining(config: RunConfig, model: Any, output_names: tuple[str, ...]) -> dict[str, Any]:
+    """Everything that the numbers of a run depend on, as plain values.
+
+    Items are left out: each is explained by itself, and its id and file are stored with it.
+    """
+    chosen = {
+        field.name: _plain(getattr(config, field.name))
+        for field in dataclasses.fields(config)
+        if field.name not in _FREE
+    }
+    return {
+        **chosen,
+        "segments": _plain(options.num_segments(config)),
+        "hop": config.hop or config.snippet,
+        "sample_rate": int(model.sample_rate),
+        "output_names": list(output_names),
+        "weights": weights_digest(model),
+        "lime_jax": importlib.metadata.version("lime-jax"),
+    }
+
+
+def digest(determining: dict[str, Any]) -> str:
+    """SHA-256 of the canonical JSON, in hexadecimal."""
+    text = json.dumps(determining, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def weights_digest(model: Any) -> str | None:
+    """SHA-256 of all arrays in a model; None if it has none to look at, as a plain function."""
+    leaves = [leaf for leaf in jax.tree.leaves(model) if isinstance(leaf, (jax.Array, np.ndarray))]
+    if not leaves:
+        return None
+    total = hashlib.sha256()
+    for leaf in leaves:
+        array = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+        total.update(f"{array.dtype} {array.shape}".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,282 @@
+"""Batches of snippets to rows: the model, the method and the components behind one call."""
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from lime_jax import models, options, recipe
+from lime_jax.audio.render import hearing
+from lime_jax.audio.segment import SegmentedAudio
+from lime_jax.core.explain import explain_batch
+from lime_jax.core.explanation import Explanation
+from lime_jax.core.host import HostModel
+from lime_jax.core.items import item_of
+from lime_jax.core.methods import Method, most_evaluations
+from lime_jax.errors import LimeJaxError, ModelError
+from lime_jax.runs import cutting, rows
+from lime_jax.runs.config import RunConfig
+from lime_jax.runs.items import Item
+from lime_jax.runs.loading import Failure, Snippet, Want, load, one_line
+
+# Items of a batch: enough masks together to fill a device, and not too much sound in memory.
+_NUM_MASKS, _MAX_ITEMS, _BATCH_BYTES = 1024, 64, 2**28
+_NUM_PROBED = 50
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rows:
+    """What became of a batch.
+
+    Attributes:
+      snippets: that were explained.
+      table: their rows, `num_outputs` for every snippet in turn.
+      num_outputs: how many rows a snippet has.
+      layouts: the components of every layout in the table.
+      failures: of the items that could not be explained.
+      num_evaluations: of the model.
+      seconds: that the device took.
+    """
+
+    snippets: Sequence[Snippet]
+    table: Any
+    num_outputs: int
+    layouts: dict[str, list[dict[str, Any]]]
+    failures: Sequence[Failure]
+    num_evaluations: int
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Explainer:
+    """A question about a model, ready for batches.
+
+    Attributes:
+      config: what is asked.
+      model: waveforms `(batch, num_samples)` to outputs `(batch, num_outputs)`.
+      output_names: of the model.
+      method: how it is explained.
+      want: what loading must provide.
+      mesh: devices that share the items of a batch, or None.
+    """
+
+    config: RunConfig
+    model: Any
+    output_names: tuple[str, ...]
+    method: Method
+    want: Want
+    mesh: Mesh | None
+
+    def num_items(self, snippet: Snippet) -> int:
+        """How many snippets like this one make a batch; a multiple of the devices."""
+        num_components = self._num_components(snippet)
+        by_masks = _NUM_MASKS // min(most_evaluations(self.method, num_components), _NUM_MASKS)
+        by_bytes = _BATCH_BYTES // snippet.waveforms.nbytes
+        devices = 1 if self.mesh is None else self.mesh.size
+        # Superpixels differ in number from item to item, so nothing can be stacked.
+        most = 1 if self.config.components == "superpixels" else _MAX_ITEMS
+        number = max(1, min(most, by_masks, by_bytes))
+        return -(-number // devices) * devices
+
+    def explain(self, batch: Sequence[Snippet]) -> Rows:
+        """Explains snippets of one shape; those that cannot be explained become failures."""
+        start = time.perf_counter()
+        try:
+            explanations, audios = self._explanations(self._filled(batch))
+            prediction = np.asarray(explanations.prediction)
+            _check_outputs(prediction, self.output_names, self.config.model)
+        except (LimeJaxError, ValueError, RuntimeError, MemoryError) as error:
+            if len(batch) == 1:
+                return _nothing([Failure(batch[0].item, "explain", one_line(error))])
+            return merged([self.explain([snippet]) for snippet in batch])
+        seconds = time.perf_counter() - start
+        return self._rows(batch, item_of(explanations, slice(len(batch))), audios, seconds)
+
+    def _rows(
+        self,
+        batch: Sequence[Snippet],
+        explanations: Explanation,
+        audios: Sequence[SegmentedAudio],
+        seconds: float,
+    ) -> Rows:
+        layouts = [cutting.extents(audio) for audio in audios[: len(batch)]]
+        names = [_name(layout) for layout in layouts]
+        wanted = functools.partial(recipe.wanted_outputs, self.config.outputs, self.output_names)
+        prediction = np.asarray(explanations.prediction)
+        outputs = np.array([wanted(each) for each in prediction], np.int64)
+        table = rows.results_table(
+            batch,
+            explanations,
+            outputs,
+            self.output_names,
+            layouts=names,
+            top_k=self.config.top_k,
+            sample_rate=self.want.sample_rate,
+            explain_seconds=seconds / len(batch),
+        )
+        return Rows(
+            snippets=batch,
+            table=table,
+            num_outputs=outputs.shape[1],
+            layouts=dict(zip(names, layouts, strict=True)),
+            failures=(),
+            num_evaluations=int(np.asarray(explanations.num_evaluations).sum()),
+            seconds=seconds,
+        )
+
+    def _filled(self, batch: Sequence[Snippet]) -> list[Snippet]:
+        """Filled up with its last one, so that batches of one shape have one program."""
+        return [*batch, *[batch[-1]] * (self.num_items(batch[0]) - len(batch))]
+
+    def _explanations(
+        self, batch: Sequence[Snippet]
+    ) -> tuple[Explanation, Sequence[SegmentedAudio]]:
+        keys = self._keys(batch)
+        waveforms = np.stack([snippet.waveforms for snippet in batch])
+        used = np.array([snippet.num_samples for snippet in batch], np.int32)
+        rest = {"names": batch[0].names, "sample_rate": self.want.sample_rate}
+        if self.config.components == "superpixels":
+            pieces = zip(waveforms, used, _fill_keys(keys), strict=True)
+            audios = [cutting.one(self.config, *piece, **rest) for piece in pieces]
+            components = cutting.stacked([audio.components for audio in audios])
+        else:
+            audios = [_layout(self.config, waveforms.shape[1:], **rest)] * len(batch)
+            components = cutting.cut(self.config, waveforms, used, _fill_keys(keys), **rest)
+        explanations = explain_batch(
+            hearing(models.named(self.model, self.config.model), audios[0]),
+            components,
+            self.method,
+            key=keys,
+            batch_size=self.config.batch_size,
+            precision=self.config.precision,
+            mesh=self.mesh,
+        )
+        return explanations, audios
+
+    def _keys(self, batch: Sequence[Snippet]) -> Any:
+        """Keys that depend on item and snippet alone: not on order, batch, resume or process."""
+        digests = [hashlib.sha256(snippet.item.id.encode()).digest() for snippet in batch]
+        names = np.array([int.from_bytes(digest[:4], "big") for digest in digests], np.uint32)
+        indices = np.array([snippet.index for snippet in batch], np.uint32)
+        return _item_keys(jax.random.key(self.config.seed), names, indices)
+
+    def _num_components(self, snippet: Snippet) -> int:
+        segments = options.num_segments(self.config)
+        sources = len(snippet.names) if options.has_stems(self.config) else 1
+        return sources * int(np.prod(segments or 1))
+
+
+def explainer_of(config: RunConfig, items: Iterable[Item], *, model: Any = None) -> Explainer:
+    """Loads the model and settles the method.
+
+    Args:
+      config: what is asked.
+      items: some of the data set. Where a model does not name its outputs, the first sound among
+        them tells how many there are.
+      model: to use instead of loading `config.model`.
+
+    Raises:
+      LimeJaxError: if the model cannot be used.
+      ValueError: if an option is impossible.
+    """
+    recipe.method_of(config, config.outputs, None)
+    model = models.resolve(config.model) if model is None else model
+    size = lambda seconds: round(seconds * model.sample_rate)
+    snippet = None if config.snippet is None else recipe.snippet_size(model, config, config.snippet)
+    want = Want(
+        sample_rate=int(model.sample_rate),
+        shortest=recipe.shortest_input(model),
+        with_stems=options.has_stems(config),
+        snippet=snippet,
+        hop=max(1, size(config.hop)) if config.hop else snippet or 0,
+        resampler=getattr(model, "resampler", "soxr"),
+        max_channels=config.max_channels,
+    )
+    names = tuple(getattr(model, "output_names", None) or ()) or _probed_names(
+        config, model, want, items
+    )
+    models.output_names(model, len(names))
+    recipe.wanted_outputs(config.outputs, names, np.zeros(len(names)))
+    method = recipe.method_of(config, config.outputs, names)
+    devices = jax.local_devices()
+    mesh = None
+    if len(devices) > 1 and not isinstance(model, HostModel):
+        mesh = Mesh(np.array(devices), ("devices",))
+    return Explainer(config, model, names, method, want, mesh)
+
+
+def merged(every: Sequence[Rows]) -> Rows:
+    """Batches as one."""
+    import pyarrow as pa
+
+    return Rows(
+        snippets=[snippet for rows in every for snippet in rows.snippets],
+        table=pa.concat_tables([rows.table for rows in every]),
+        num_outputs=max(rows.num_outputs for rows in every),
+        layouts={name: found for rows in every for name, found in rows.layouts.items()},
+        failures=[failure for rows in every for failure in rows.failures],
+        num_evaluations=sum(rows.num_evaluations for rows in every),
+        seconds=sum(rows.seconds for rows in every),
+    )
+
+
+def _nothing(failures: Sequence[Failure]) -> Rows:
+    return Rows((), rows.results_schema().empty_table(), 0, {}, failures, 0, 0.0)
+
+
+def _probed_names(
+    config: RunConfig, model: Any, want: Want, items: Iterable[Item]
+) -> tuple[str, ...]:
+    """One name per output of a model that names none."""
+    for item in itertools.islice(items, _NUM_PROBED):
+        loaded = load(item, want)
+        if not isinstance(loaded, Failure):
+            whole = loaded[0].waveforms.sum(axis=0, keepdims=True)
+            number = models.num_outputs(models.named(model, config.model), whole, config.model)
+            return models.output_names(model, number)
+    raise ModelError(
+        f"`{config.model}` has no `output_names`, and none of the first {_NUM_PROBED} items can be "
+        "read to count its outputs. Name them, or check the files."
+    )
+
+
+def _check_outputs(prediction: np.ndarray, names: Sequence[str], model: str) -> None:
+    if prediction.shape[1] != len(names):
+        raise ModelError(
+            f"`{model}` has {prediction.shape[1]} outputs and {len(names)} names. Name every "
+            "output once."
+        )
+
+
+def _name(layout: Any) -> str:
+    """The same for the same components, in every store."""
+    return hashlib.sha256(json.dumps(layout, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=256)
+def _layout(
+    config: RunConfig, shape: tuple[int, ...], *, names: tuple[str, ...], sample_rate: int
+) -> SegmentedAudio:
+    """Where the components of sounds of this shape lie."""
+    silence, key = np.zeros(shape, np.float32), jax.random.key(0)
+    return cutting.one(config, silence, None, key, names=names, sample_rate=sample_rate)
+
+
+@jax.jit
+def _item_keys(key: Any, names: Any, indices: Any) -> Any:
+    fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+    return jax.vmap(jax.random.fold_in)(fold(key, names), indices)
+
+
+@jax.jit
+def _fill_keys(keys: Any) -> Any:
+    """Another stream than the masks, which are drawn from the keys themselves."""
+    return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, 1)

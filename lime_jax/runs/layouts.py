@@ -1,0 +1,172 @@
+"""Items of data sets that are laid out as they were published."""
+
+import glob
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lime_jax.audio.io import AUDIO_SUFFIXES
+from lime_jax.errors import StoreError, unknown_name
+from lime_jax.runs import manifest, musdb_mp4
+from lime_jax.runs.items import Item, checked
+
+MIXES = ("mix", "mixture")
+
+_CCMIXTER = {"accompaniment": "source-01", "vocals": "source-02"}
+
+
+def items_of(source: str, layout: str) -> list[Item]:
+    """The items that a folder, a glob or a manifest stands for, in the order of their ids.
+
+    Args:
+      source: a folder, a pattern such as "songs/**/*.flac", or a .csv or .parquet file.
+      layout: how a folder is laid out; one of `LAYOUTS`.
+
+    Raises:
+      StoreError: if there is nothing of that kind.
+    """
+    if layout not in LAYOUTS:
+        raise StoreError(unknown_name("layout", layout, LAYOUTS))
+    path = Path(source)
+    if path.is_dir():
+        return checked(LAYOUTS[layout](path), f"`{source}` as {layout}")
+    if path.is_file() and path.suffix.lower() in manifest.SUFFIXES:
+        return manifest.read_manifest(path)
+    if path.is_file() and path.suffix.lower() in AUDIO_SUFFIXES:
+        return checked([Item(path.name, path)], f"`{source}`")
+    if glob.has_magic(source):
+        return manifest.from_glob(source)
+    problem = "is no audio, .csv or .parquet file" if path.is_file() else "does not exist"
+    raise StoreError(f"`{source}` {problem}. Name a folder, a glob or a manifest.")
+
+
+def from_stem_folders(root: Path) -> Iterator[Item]:
+    """An item for every folder with audio files, which are its stems; `mix` is their mixture.
+
+    So are MUSDB18-HQ, ccMixter and the songs of scripts/render_songs.py laid out.
+    """
+    folders = {path.parent for path in root.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES}
+    for folder in folders:
+        relative = folder.relative_to(root)
+        yield Item(
+            manifest.printable(relative),
+            _audio_file(folder, MIXES),
+            stems=folder,
+            group=relative.parts[0] if len(relative.parts) > 1 else None,
+        )
+
+
+def from_musdb18(root: Path) -> Iterator[Item]:
+    """MUSDB18, as .stem.mp4 files or as folders of wav files (MUSDB18-HQ); groups train and test.
+
+    Raises:
+      StoreError: if the package musdb or ffmpeg is missing.
+    """
+    try:
+        import musdb
+    except (ImportError, RuntimeError) as error:  # the latter if there is no ffmpeg
+        raise StoreError(
+            f"`{root}`: the package `musdb` cannot be loaded ({error}). Install "
+            "lime-jax[musdb] and ffmpeg, or use the layout stems for wav files."
+        ) from error
+    is_wav = not any(root.rglob(f"*{musdb_mp4.SUFFIX}"))
+    for track in musdb.DB(root=str(root), is_wav=is_wav, subsets=["train", "test"]).tracks:
+        sources: dict[str, Any] = track.sources
+        stems = {name: (Path(sources[name].path),) for name in sorted(sources)} if is_wav else None
+        yield Item(
+            f"{track.subset}/{track.name}", Path(track.path), stems=stems, group=track.subset
+        )
+
+
+def from_slakh2100(root: Path) -> Iterator[Item]:
+    """Slakh2100: a stem per instrument class, summed of its tracks; groups are its splits."""
+    import yaml
+
+    for described in root.rglob("metadata.yaml"):
+        folder = described.parent
+        try:
+            tracks = yaml.safe_load(described.read_text(encoding="utf-8"))["stems"]
+            stems: dict[str, tuple[Path, ...]] = {}
+            for number, track in sorted(tracks.items()):
+                if file := _audio_file(folder / "stems", (number,)):
+                    name = str(track["inst_class"]).lower()
+                    stems[name] = (*stems.get(name, ()), file)
+        except (yaml.YAMLError, UnicodeDecodeError, OSError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"`{described}` does not describe a track of Slakh ({error})."
+            ) from error
+        relative = folder.relative_to(root)
+        group = relative.parts[0] if len(relative.parts) > 1 else None
+        yield Item(
+            manifest.printable(relative),
+            _audio_file(folder, MIXES),
+            stems=dict(sorted(stems.items())) or folder / "stems",
+            group=group,
+        )
+
+
+def from_jamendo(root: Path) -> Iterator[Item]:
+    """The Jamendo singing voice corpus: an item per labelled passage, groups are its splits.
+
+    `audio/NAME.ogg` (in a folder of the split, or listed in `filelists/SPLIT`) with
+    `labels/NAME.lab`, lines of start, end and label. Without labels an item is a whole file.
+    """
+    splits = {
+        name.strip(): listed.stem
+        for listed in sorted((root / "filelists").glob("*"))
+        for name in listed.read_text(encoding="utf-8").splitlines()
+    }
+    for item in manifest.from_folder(root):
+        path = item.path
+        assert path is not None
+        parts = path.relative_to(root).parts
+        split = splits.get(path.name, parts[1] if len(parts) > 2 and parts[0] == "audio" else None)
+        labels = root / "labels" / f"{path.stem}.lab"
+        if not labels.is_file():
+            yield Item(item.id, path, group=split)
+            continue
+        for number, (start, end, label) in enumerate(_passages(labels)):
+            id = f"{item.id}#{number:04d}"
+            yield Item(id, path, start, end - start, label=label, group=split)
+
+
+def from_ccmixter(root: Path) -> Iterator[Item]:
+    """The ccMixter corpus: folders with mix, source-01 (accompaniment) and source-02 (vocals)."""
+    for folder in sorted(path for path in root.rglob("*") if path.is_dir()):
+        found = {name: _audio_file(folder, (stem,)) for name, stem in _CCMIXTER.items()}
+        if stems := {name: (file,) for name, file in found.items() if file is not None}:
+            mix = _audio_file(folder, MIXES)
+            yield Item(manifest.printable(folder.relative_to(root)), mix, stems=stems)
+
+
+def _audio_file(folder: Path, stems: tuple[str, ...]) -> Path | None:
+    """The audio file in a folder that is called one of `stems`, without its suffix."""
+    named = {
+        path.stem.lower(): path
+        for path in sorted(folder.glob("*"))
+        if path.suffix.lower() in AUDIO_SUFFIXES
+    }
+    return next((named[stem.lower()] for stem in stems if stem.lower() in named), None)
+
+
+def _passages(labels: Path) -> Iterator[tuple[float, float, str]]:
+    for number, line in enumerate(labels.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            start, end, label = line.split(maxsplit=2)
+            yield float(start), float(end), label.strip()
+        except ValueError as error:
+            raise StoreError(
+                f"`{labels}`, line {number} is not start, end and label: {line!r}."
+            ) from error
+
+
+LAYOUTS: dict[str, Callable[[Path], Any]] = {
+    "files": manifest.from_folder,
+    "stems": from_stem_folders,
+    "musdb18": from_musdb18,
+    "slakh2100": from_slakh2100,
+    "jamendo": from_jamendo,
+    "ccmixter": from_ccmixter,
+}

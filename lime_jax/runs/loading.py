@@ -1,0 +1,222 @@
+"""Items to waveforms of few lengths, ahead of the device and in parallel."""
+
+import collections
+import dataclasses
+import itertools
+import math
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from lime_jax.audio import io, segment
+from lime_jax.errors import AudioError
+from lime_jax.runs import musdb_mp4
+from lime_jax.runs.items import Item
+
+_STEPS_PER_OCTAVE = 8
+# Enough for the next batch while the device works on one, without filling the memory with songs.
+_AHEAD_BYTES, _MAX_AHEAD = 2**28, 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Want:
+    """What the model and the components need of a sound.
+
+    Attributes:
+      sample_rate: in Hz.
+      shortest: the fewest samples that the model can judge.
+      with_stems: whether the stems are loaded, or the mixture.
+      snippet: samples of a snippet, each of which is explained on its own; None for whole items.
+      hop: samples from the start of a snippet to the next.
+      resampler: see `lime_jax.audio.io.load`.
+      max_channels: files with more are refused.
+    """
+
+    sample_rate: int
+    shortest: int
+    with_stems: bool
+    snippet: int | None
+    hop: int
+    resampler: str
+    max_channels: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Snippet:
+    """What is explained at a time: an item, or a snippet of it.
+
+    Attributes:
+      item: where it is from.
+      index: which snippet of the item it is.
+      num_snippets: how many the item has.
+      start: in the file, in seconds.
+      num_samples: how many samples are sound; silence was added behind them.
+      waveforms: float32 `(num_stems, size)`, or `(1, size)` of the mixture.
+      names: of the stems; empty for the mixture.
+      load_seconds: what reading the item took, shared by its snippets.
+    """
+
+    item: Item
+    index: int
+    num_snippets: int
+    start: float
+    num_samples: int
+    waveforms: Float[np.ndarray, "num_sources size"]
+    names: tuple[str, ...]
+    load_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """An item that could not be explained.
+
+    Attributes:
+      item: which one.
+      stage: "load" or "explain".
+      reason: in one line.
+    """
+
+    item: Item
+    stage: str
+    reason: str
+
+
+def load(item: Item, want: Want) -> list[Snippet] | Failure:
+    """The snippets of an item, or why there are none; nothing is raised."""
+    start = time.perf_counter()
+    try:
+        waveforms, names = _stems(item, want) if want.with_stems else _mixture(item, want)
+        spans = _spans(waveforms.shape[1], want, item)
+    except Exception as error:  # one bad file, whatever a decoder makes of it, must not end a run
+        return Failure(item, "load", one_line(error))
+    seconds = (time.perf_counter() - start) / len(spans)
+    return [
+        Snippet(
+            item=item,
+            index=index,
+            num_snippets=len(spans),
+            start=item.start + first / want.sample_rate,
+            num_samples=num_samples,
+            waveforms=_padded(waveforms[:, first : first + num_samples], want),
+            names=names,
+            load_seconds=seconds,
+        )
+        for index, (first, num_samples) in enumerate(spans)
+    ]
+
+
+def ahead(items: Iterable[Item], want: Want, num_workers: int) -> Iterator[list[Snippet] | Failure]:
+    """What `load` makes of every item, in their order, loaded ahead in threads.
+
+    Decoders and resamplers leave the interpreter to others, so threads are enough; and there is
+    nothing to copy.
+    """
+    source, room = iter(items), 2 * num_workers
+    waiting: collections.deque[Future[list[Snippet] | Failure]] = collections.deque()
+    with ThreadPoolExecutor(num_workers, thread_name_prefix="load") as pool:
+        try:
+            while True:
+                for item in itertools.islice(source, max(0, room - len(waiting))):
+                    waiting.append(pool.submit(load, item, want))
+                if not waiting:
+                    return
+                loaded = waiting.popleft().result()
+                room = max(2 * num_workers, _room(loaded) or room)
+                yield loaded
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _room(loaded: list[Snippet] | Failure) -> int:
+    """How many items like this one may wait in memory; 0 if that is unknown."""
+    if isinstance(loaded, Failure):
+        return 0
+    return min(_MAX_AHEAD, _AHEAD_BYTES // sum(snippet.waveforms.nbytes for snippet in loaded))
+
+
+def padded_size(num_samples: int, sample_rate: int) -> int:
+    """The length that a sound is brought to with silence, so that there are few lengths.
+
+    Up to eight per octave: whole seconds from 8 to 16 s, half ones below, two above. It depends on
+    the sound alone, at most an eighth is added, and clips of 1, 2, 3, 4, 5, 10, 15, 20, 30 or 60
+    seconds stay as they are.
+
+    Example:
+      >>> [padded_size(n, 100) for n in (1000, 1001, 2970, 3000)]
+      [1000, 1100, 3000, 3000]
+    """
+    seconds = num_samples / sample_rate
+    step = 2.0 ** math.floor(math.log2(seconds)) / _STEPS_PER_OCTAVE
+    return max(num_samples, math.ceil(math.ceil(seconds / step - 1e-9) * step * sample_rate))
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says, without line breaks."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    is_ours = isinstance(error, (AudioError, ValueError))
+    return text if is_ours else f"{type(error).__name__}: {text}"
+
+
+def _mixture(item: Item, want: Want) -> tuple[np.ndarray, tuple[str, ...]]:
+    if musdb_mp4.holds(item):
+        return musdb_mp4.load_mixture(item, want.sample_rate)[None], ()
+    if item.path is None:
+        _, stems = io.load_stems(_given(item), want.sample_rate, **_excerpt(item, want))
+        return stems.sum(axis=0, keepdims=True), ()
+    return io.load(item.path, want.sample_rate, **_excerpt(item, want))[None], ()
+
+
+def _stems(item: Item, want: Want) -> tuple[np.ndarray, tuple[str, ...]]:
+    if item.stems is None and musdb_mp4.holds(item):
+        return musdb_mp4.load_stems(item, want.sample_rate)
+    excerpt = _excerpt(item, want)
+    names, stems = io.load_stems(_given(item), want.sample_rate, **excerpt)
+    if item.path is None:
+        return stems, names
+    mix = io.load(item.path, want.sample_rate, **excerpt)
+    return segment.with_residual(stems, names, mix)
+
+
+def _given(item: Item) -> Any:
+    if item.stems is None:
+        raise AudioError(
+            f"`{item.path}` has no stems. Give a manifest with a column `stems`, a layout with "
+            "stems, or other components."
+        )
+    return item.stems
+
+
+def _excerpt(item: Item, want: Want) -> dict[str, Any]:
+    return {
+        "start": item.start,
+        "duration": item.duration,
+        "resampler": want.resampler,
+        "max_channels": want.max_channels,
+    }
+
+
+def _spans(num_samples: int, want: Want, item: Item) -> list[tuple[int, int]]:
+    """First sample and number of samples of every snippet."""
+    least = want.snippet or want.shortest
+    if num_samples < least:
+        raise AudioError(
+            f"`{item.path or item.id}` gives {num_samples / want.sample_rate:.2f} s, but "
+            f"{'a snippet' if want.snippet else 'the model'} needs {least / want.sample_rate:.2f} "
+            "s. Leave it out, or use a longer excerpt."
+        )
+    if want.snippet is None:
+        return [(0, num_samples)]
+    firsts = range(0, num_samples - want.snippet + 1, want.hop)
+    return [(first, want.snippet) for first in firsts]
+
+
+def _padded(waveforms: np.ndarray, want: Want) -> np.ndarray:
+    if want.snippet is not None:
+        return waveforms
+    size = padded_size(waveforms.shape[1], want.sample_rate)
+    return np.pad(waveforms, ((0, 0), (0, size - waveforms.shape[1])))

@@ -1,0 +1,222 @@
+"""Lists of items as CSV and Parquet files, and from folders and globs."""
+
+import glob
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lime_jax.audio.io import AUDIO_SUFFIXES
+from lime_jax.errors import StoreError
+from lime_jax.runs import files
+from lime_jax.runs.items import Item, checked
+
+SUFFIXES = (".csv", ".parquet")
+COLUMNS = ("id", "path", "start", "duration", "stems", "label", "group")
+
+
+def from_folder(folder: str | Path) -> list[Item]:
+    """An item for every audio file in a folder and the folders in it, hidden ones left out.
+
+    Its id is the path from `folder` on.
+
+    Raises:
+      StoreError: if there are none.
+    """
+    folder = Path(folder)
+    paths = [path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES]
+    return _from_paths(paths, folder)
+
+
+def from_glob(pattern: str) -> list[Item]:
+    """An item for every file that a pattern such as "songs/**/*.flac" finds.
+
+    Its id is the path from the last folder without a wildcard on.
+
+    Raises:
+      StoreError: if there are none.
+    """
+    fixed: list[str] = []
+    for part in Path(pattern).parts:
+        if glob.has_magic(part):
+            break
+        fixed.append(part)
+    found = (Path(path) for path in glob.iglob(pattern, recursive=True))
+    return _from_paths([path for path in found if not path.is_dir()], Path(*fixed))
+
+
+def read_manifest(path: str | Path) -> list[Item]:
+    """Reads items from a CSV file with a header, or from a Parquet file.
+
+    Columns: `path` or `stems`, and if wanted `id` (else the path), `start` and `duration` in
+    seconds, `label`, `group`. `stems` is a folder with one file per stem, or JSON that lists the
+    files of every stem: `{"drums": ["kick.wav", "snare.wav"], "bass": ["bass.wav"]}`. Paths are
+    relative to the manifest. Other columns are ignored.
+
+    Raises:
+      StoreError: if it cannot be read, or a row makes no item.
+    """
+    path = Path(path)
+    rows = _rows(path)
+    return checked(
+        (_item(row, path, number) for number, row in enumerate(rows, start=1)), f"`{path}`"
+    )
+
+
+def write_manifest(path: str | Path, items: Iterable[Item]) -> None:
+    """Writes items to a .csv or .parquet file that `read_manifest` and `lime-jax run` take.
+
+    Raises:
+      StoreError: if items are unusable or the file cannot be written.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     manifest = Path(folder, "clips.csv")
+      ...     write_manifest(manifest, [Item("a", Path("/music/a.flac"), label="rock")])
+      ...     [item] = read_manifest(manifest)
+      >>> item.id, item.label
+      ('a', 'rock')
+    """
+    path = Path(path)
+    table = to_table(checked(items, "`items`"))
+    if path.suffix.lower() == ".csv":
+        from pyarrow import csv
+
+        files.write_whole(path, lambda partial: csv.write_csv(table, partial))
+    elif path.suffix.lower() == ".parquet":
+        files.write_table(path, table)
+    else:
+        raise StoreError(f"`{path}` must end in .csv or .parquet.")
+
+
+def to_table(items: Iterable[Item]) -> Any:
+    """The items as a `pyarrow.Table` with `COLUMNS`, paths absolute."""
+    import pyarrow as pa
+
+    number, text = pa.float64(), pa.string()
+    types = (text, text, number, number, text, text, text)
+    schema = pa.schema(list(zip(COLUMNS, types, strict=True)))
+    rows = [
+        {
+            "id": item.id,
+            "path": None if item.path is None else printable(item.path.absolute()),
+            "start": item.start,
+            "duration": item.duration,
+            "stems": _stems_text(item.stems),
+            "label": item.label,
+            "group": item.group,
+        }
+        for item in items
+    ]
+    return pa.Table.from_pylist(rows, schema)
+
+
+def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[Item]:
+    """The items of the rows of such a table."""
+    return [_item(row, Path(), number) for number, row in enumerate(rows, start=1)]
+
+
+def printable(path: Path) -> str:
+    """A path as text that every file format can hold; odd characters are escaped."""
+    escaped = lambda c: c.encode("ascii", "backslashreplace").decode("ascii")
+    return "".join(c if c.isprintable() else escaped(c) for c in str(path))
+
+
+def _from_paths(paths: list[Path], root: Path) -> list[Item]:
+    relative = {path: path.relative_to(root) for path in paths}
+    is_hidden = lambda path: any(part.startswith(".") for part in path.parts)
+    items = [Item(printable(name), path) for path, name in relative.items() if not is_hidden(name)]
+    return checked(items, f"`{root}`")
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    try:
+        if path.suffix.lower() == ".parquet":
+            table = files.read_table(path)
+        else:
+            # As text, so that ids such as 007 stay what they are.
+            with csv.open_csv(path) as reader:
+                names = reader.schema.names
+            options = csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                strings_can_be_null=True,
+                null_values=[""],
+            )
+            table = csv.read_csv(path, convert_options=options)
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(
+            f"`{path}` is not a manifest that can be read ({_first_line(error)}). Use CSV with a "
+            "header or Parquet."
+        ) from error
+    if not {"path", "stems"} & set(table.column_names):
+        raise StoreError(
+            f"`{path}` has neither a column `path` nor `stems`, only "
+            f"{', '.join(map(repr, table.column_names))}. Name the sound of every row."
+        )
+    for batch in table.to_batches(max_chunksize=10_000):
+        yield from batch.to_pylist()
+
+
+def _item(row: Mapping[str, Any], manifest: Path, number: int) -> Item:
+    where = f"`{manifest}`, row {number}"
+    text = lambda name: None if row.get(name) in (None, "") else str(row[name])
+    path, start, folder = text("path"), _seconds(row, "start", where), manifest.parent
+    return Item(
+        id=text("id") or path or text("stems") or "",
+        path=None if path is None else folder / path,
+        start=0.0 if start is None else start,
+        duration=_seconds(row, "duration", where),
+        stems=_stems(text("stems"), folder, where),
+        label=text("label"),
+        group=text("group"),
+    )
+
+
+def _seconds(row: Mapping[str, Any], name: str, where: str) -> float | None:
+    value = row.get(name)
+    if value in (None, ""):
+        return None
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise StoreError(f"{where}: `{name}` must be seconds, got {value!r}.")
+    return seconds
+
+
+def _stems(text: str | None, folder: Path, where: str) -> Any:
+    if text is None or not text.startswith("{"):
+        return None if text is None else folder / text
+    try:
+        listed = json.loads(text)
+        several = lambda paths: [paths] if isinstance(paths, str) else paths
+        stems = {
+            str(name): tuple(folder / path for path in several(paths))
+            for name, paths in listed.items()
+        }
+        if not stems or not all(stems.values()):
+            raise ValueError("a stem without files")
+    except (ValueError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"{where}: `stems` must be a folder or JSON such as "
+            f'{{"drums": ["kick.wav", "snare.wav"]}}, got {text[:60]!r} ({error}).'
+        ) from error
+    return stems
+
+
+def _stems_text(stems: Any) -> str | None:
+    if stems is None or isinstance(stems, Path):
+        return None if stems is None else printable(stems.absolute())
+    listed = {name: [printable(p.absolute()) for p in paths] for name, paths in stems.items()}
+    return json.dumps(listed, ensure_ascii=False)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__

@@ -1,0 +1,69 @@
+"""The stems of MUSDB18's .stem.mp4 files, which need ffmpeg."""
+
+import numpy as np
+from jaxtyping import Float
+
+from lime_jax.audio.resampling import resampled
+from lime_jax.errors import AudioError
+from lime_jax.runs.items import Item
+
+SUFFIX = ".stem.mp4"
+
+NAMES = ("drums", "bass", "other", "vocals")
+"""Of the streams behind the mixture, in their order."""
+
+
+def holds(item: Item) -> bool:
+    """Whether an item is such a file."""
+    return item.path is not None and item.path.name.endswith(SUFFIX)
+
+
+def load_stems(
+    item: Item, sample_rate: int
+) -> tuple[Float[np.ndarray, "num_stems num_samples"], tuple[str, ...]]:
+    """The mono stems and their names.
+
+    Raises:
+      AudioError: if the file cannot be read, or has other streams than MUSDB18.
+    """
+    waveforms = _mono_streams(item, sample_rate)
+    if len(waveforms) != 1 + len(NAMES):
+        raise AudioError(
+            f"`{item.path}` has {len(waveforms)} streams, not a mixture and {len(NAMES)} stems. "
+            "Use the files of MUSDB18."
+        )
+    return np.stack(waveforms[1:]), NAMES
+
+
+def load_mixture(item: Item, sample_rate: int) -> Float[np.ndarray, " num_samples"]:
+    """The mono mixture.
+
+    Raises:
+      AudioError: if the file cannot be read.
+    """
+    return _mono_streams(item, sample_rate)[0]
+
+
+def _mono_streams(item: Item, sample_rate: int) -> list[Float[np.ndarray, " num_samples"]]:
+    try:
+        import stempeg
+
+        streams, rate = stempeg.read_stems(
+            str(item.path),
+            start=item.start or None,
+            duration=item.duration,
+            always_3d=True,
+            dtype=np.float32,
+        )
+    except Exception as error:  # stempeg passes on what ffmpeg and ffprobe raise
+        reason = " ".join(str(error).split())[:200]
+        raise AudioError(
+            f"`{item.path}` cannot be decoded ({type(error).__name__}: {reason}). Install "
+            "lime-jax[musdb] and ffmpeg, or check the file."
+        ) from error
+    # (num_streams, num_samples, num_channels)
+    mono = streams.mean(axis=2).astype(np.float32)
+    at_rate = lambda wave: np.concatenate(
+        list(resampled(iter([wave]), int(rate), sample_rate, "soxr"))
+    )
+    return [at_rate(waveform) for waveform in mono]

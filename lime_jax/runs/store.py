@@ -1,0 +1,285 @@
+"""A folder that collects explanations: files that appear whole, and one configuration for all.
+
+config.json               everything that determines the numbers
+items.parquet             the data set; itself a manifest
+results.parquet/*         one row per item, snippet and output
+components.parquet/*      names and places of the components, once
+errors.parquet/*          one row per item that failed
+log/*.jsonl               what happened when
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from lime_jax.errors import StoreError
+from lime_jax.runs import files, manifest, rows
+from lime_jax.runs.config import digest
+from lime_jax.runs.items import Item
+
+FORMAT = "lime-jax store"
+SCHEMA_VERSION = 1
+CONFIG, ITEMS = "config.json", "items.parquet"
+RESULTS, COMPONENTS, ERRORS = "results.parquet", "components.parquet", "errors.parquet"
+TABLES = (RESULTS, COMPONENTS, ERRORS)
+DAMAGED = "damaged"
+
+_DIGEST_KEY = b"lime_jax.config"
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """A store that exists.
+
+    Attributes:
+      folder: where it lies.
+      config: everything that determines its numbers.
+      digest: SHA-256 of it; every file of results carries it.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    digest: str
+
+    def parts(self, table: str) -> list[Path]:
+        """The files of one of `TABLES`."""
+        return sorted((self.folder / table).glob("*.parquet"))
+
+    def items(self) -> list[Item]:
+        """The data set, in the order of the ids."""
+        return manifest.from_rows(read(self.folder / ITEMS).to_pylist())
+
+
+def create_or_join(folder: Path, config: dict[str, Any]) -> Store:
+    """Makes a store for a configuration, or opens the one that is there.
+
+    Raises:
+      StoreError: if the folder holds something else or results of another configuration, which is
+        shown.
+    """
+    _check_folder(folder)
+    try:
+        for table in (*TABLES, "log"):
+            (folder / table).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"`{folder}` cannot be written ({error.strerror}). Choose another folder."
+        ) from error
+    sha256 = digest(config)
+    for table, schema in _schemas(sha256).items():
+        # Readers of a table without any other part then still see its columns.
+        if not (empty := folder / table / "none.parquet").exists():
+            files.write_table(empty, schema.empty_table())
+    record = {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "sha256": sha256,
+        "config": config,
+        "versions": {"jax": jax.__version__, "numpy": np.__version__},
+    }
+    text = json.dumps(record, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+    try:
+        files.write_whole(
+            folder / CONFIG, lambda file: file.write(text.encode("ascii")), exclusive=True
+        )
+    except FileExistsError:
+        found = open_store(folder)
+        if found.digest != sha256:
+            raise StoreError(
+                f"`{folder}` holds results of another configuration: "
+                f"{differences(found.config, config)}. Repeat those options, or choose another "
+                "folder."
+            ) from None
+        return found
+    return Store(folder, config, sha256)
+
+
+def open_store(folder: Path) -> Store:
+    """Opens a store.
+
+    Raises:
+      StoreError: if there is none, or its configuration was changed or is from a newer lime_jax.
+    """
+    path = folder / CONFIG
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StoreError(
+            f"`{folder}` holds no store of explanations ({CONFIG}: {error.strerror}). Name a "
+            "folder that `lime-jax run` wrote."
+        ) from error
+    except ValueError as error:
+        raise StoreError(f"`{path}` is not JSON. Restore it from a copy.") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise StoreError(f"`{path}` has no `format` = {FORMAT!r}. Name a folder of `lime-jax run`.")
+    if record.get("schema_version") != SCHEMA_VERSION:
+        raise StoreError(
+            f"`{path}` has schema version {record.get('schema_version')!r}, this lime-jax reads "
+            f"{SCHEMA_VERSION}. Update lime-jax."
+        )
+    config = record.get("config")
+    if not isinstance(config, dict) or digest(config) != record.get("sha256"):
+        raise StoreError(
+            f"`{path}` was changed: its configuration does not have the SHA-256 it names. Restore "
+            "it from a copy."
+        )
+    return Store(folder, config, record["sha256"])
+
+
+def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """What differs between two configurations, as a sentence."""
+    found = []
+    for name in sorted({*stored, *asked}):
+        old, new = stored.get(name), asked.get(name)
+        if old != new:
+            flag = f"`--{name.replace('_', '-')}`" if name not in _COMPUTED else _COMPUTED[name]
+            found.append(f"{flag} is {_short(old)} there, {_short(new)} now")
+    return "; ".join(found)
+
+
+def keep_items(store: Store, items: Sequence[Item]) -> list[Item]:
+    """Stores the items beside those that are stored, and returns all of them.
+
+    The data set may grow from one run to the next, and files may vanish from it.
+
+    Raises:
+      StoreError: if an id stands for another sound than before.
+    """
+    path, known = store.folder / ITEMS, {}
+    if path.exists():
+        known = {row["id"]: row for row in read(path).to_pylist()}
+    asked = {row["id"]: row for row in manifest.to_table(items).to_pylist()}
+    for id in known.keys() & asked.keys():
+        if known[id] != asked[id]:
+            raise StoreError(
+                f"`{store.folder}` knows the id {id!r} as another sound: "
+                f"{differences(known[id], asked[id])}. Give it another id, or choose another "
+                "folder."
+            )
+    given = {item.id: item for item in items}
+    if asked.keys() - known.keys():
+        rest = manifest.from_rows([known[id] for id in known.keys() - asked.keys()])
+        everything = sorted([*rest, *items], key=lambda item: item.id)
+        files.write_table(path, manifest.to_table(everything))
+        return everything
+    return [given.get(item.id, item) for item in store.items()]
+
+
+def write_part(
+    store: Store, results: Any, failures: Any, layouts: dict[str, Any], *, ids: Iterable[str]
+) -> None:
+    """Stores the rows of some items, all of them or nothing of an item.
+
+    Args:
+      store: where.
+      results: a table with `rows.results_schema`.
+      failures: a table with `rows.errors_schema`.
+      layouts: the components of all layouts in `results`.
+      ids: of the items. The files are called after them, so that whoever computes the same items
+        again puts the same rows in their place.
+
+    Raises:
+      StoreError: if it cannot be written.
+    """
+    name = f"{hashlib.sha256(' '.join(sorted(ids)).encode()).hexdigest()[:24]}.parquet"
+    if layouts:
+        found = rows.layouts_table(layouts)
+        called = hashlib.sha256(" ".join(sorted(layouts)).encode()).hexdigest()[:24]
+        target = store.folder / COMPONENTS / f"{called}.parquet"
+        if not target.exists():
+            files.write_table(target, found)
+    if failures.num_rows:
+        files.write_table(store.folder / ERRORS / name, failures)
+    if results.num_rows:
+        schema = _schemas(store.digest)[RESULTS]
+        files.write_table(store.folder / RESULTS / name, results.cast(schema))
+
+
+def finished(store: Store) -> tuple[set[str], set[str], list[Path]]:
+    """The ids with results, the ids that failed, and files that are damaged."""
+    import pyarrow as pa
+
+    found: dict[str, set[str]] = {RESULTS: set(), ERRORS: set()}
+    damaged = []
+    for table, ids in found.items():
+        for path in store.parts(table):
+            try:
+                column = files.read_table(path, ["id"])["id"]
+            except (pa.ArrowException, OSError):
+                damaged.append(path)
+            else:
+                ids.update(column.unique().to_pylist())
+    return found[RESULTS], found[ERRORS], damaged
+
+
+def set_aside(store: Store, damaged: Iterable[Path]) -> None:
+    """Moves damaged files out of the tables, so that the same run computes their items again."""
+    for path in damaged:
+        (store.folder / DAMAGED).mkdir(exist_ok=True)
+        path.rename(store.folder / DAMAGED / f"{path.parent.name}-{path.name}")
+
+
+def digest_of_part(path: Path) -> str | None:
+    """The digest of the configuration that a file of results was computed with."""
+    from pyarrow import parquet
+
+    metadata = parquet.read_schema(path).metadata or {}
+    return metadata.get(_DIGEST_KEY, b"").decode("ascii", "replace") or None
+
+
+def read(path: Path) -> Any:
+    """A table of the store, with a message that names the file if it is damaged.
+
+    Raises:
+      StoreError: if it cannot be read.
+    """
+    import pyarrow as pa
+
+    try:
+        return files.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise StoreError(
+            f"`{path}` is damaged or missing ({reason}). Restore it from a copy."
+        ) from error
+
+
+# What was not an option, but follows from options.
+_COMPUTED = {
+    "sample_rate": "the model's sample rate",
+    "output_names": "the outputs of the model",
+    "weights": "the SHA-256 of the model's weights",
+    "lime_jax": "the version of lime-jax",
+}
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"`{folder}` is a file. Name a folder for the store.")
+    if folder.is_dir() and not (folder / CONFIG).exists():
+        ours = {ITEMS, *TABLES, "log"}
+        names = {path.name for path in folder.iterdir() if not path.name.endswith(files.PARTIAL)}
+        if strange := sorted(names - ours):
+            raise StoreError(
+                f"`{folder}` holds {strange[0]!r} and no store. Choose a new or an empty folder."
+            )
+
+
+def _schemas(sha256: str) -> dict[str, Any]:
+    """Of every table; results say which configuration they belong to."""
+    return {
+        RESULTS: rows.results_schema().with_metadata({_DIGEST_KEY: sha256.encode()}),
+        COMPONENTS: rows.layouts_schema(),
+        ERRORS: rows.errors_schema(),
+    }
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
