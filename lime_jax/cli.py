@@ -7,39 +7,25 @@ import io
 import os
 import re
 import sys
-import threading
-import warnings
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import jax
 import tyro
 
+from lime_jax import dataset, terminal
 from lime_jax.core.allocator import keep_freed_memory
+from lime_jax.dataset import VerifyConfig
 from lime_jax.errors import LimeJaxError
 from lime_jax.models.cache import cache_folder
 from lime_jax.options import DemoConfig, ExplainConfig
+from lime_jax.runs.config import RunConfig
 from lime_jax.single import Result, explain_demo, explain_file
-
-_SECONDS_BEFORE_PROGRESS = 2.0
 
 _DESCRIPTION = (
     "Why did the model say that? LIME for audio in JAX. `lime-jax --version` tells the version; "
     "with LIME_JAX_TRACEBACK=1 in the environment, errors show where they come from."
 )
-
-_OPTIONS = (
-    "fill", "num_samples", "distance", "kernel_width", "alpha", "start", "duration", "top_k",
-    "seed", "batch_size", "std_error", "confidence", "max_evaluations",
-)  # fmt: skip
-# What the library calls by the names of its arguments is a flag here.
-_FLAGS = {f"`{name}`": f"`--{name.replace('_', '-')}`" for name in _OPTIONS} | {
-    "`num_segments`": "`--segments`",
-    "`num_components`": "the number of components",
-    "`lime(num_samples=…)`": "`--num-samples N`",
-    "`exhaustive()`": "`--num-samples exhaustive`",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +71,8 @@ class ModelsConfig:
 Command = (
     Annotated[DemoConfig, tyro.conf.subcommand("demo")]
     | Annotated[ExplainConfig, tyro.conf.subcommand("explain")]
+    | Annotated[RunConfig, tyro.conf.subcommand("run")]
+    | Annotated[VerifyConfig, tyro.conf.subcommand("verify")]
     | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
 )
 
@@ -93,7 +81,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs a command.
 
     Returns:
-      0; 1 if no output could be explained; 2 after one clear line about what is wrong.
+      0; 1 if no output could be explained or a store is not whole; 2 after one clear line about
+      what is wrong; of `run` also 10 plus the number of failed items, at most 100, and 128 plus the
+      signal that stopped it.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments == ["--version"]:
@@ -102,14 +92,14 @@ def main(arguments: list[str] | None = None) -> int:
     command = _parsed(arguments)
     _make_ready()
     try:
-        with _one_line_warnings():
+        with terminal.one_line_warnings():
             return _run(command)
     except KeyboardInterrupt:
-        return _fail("interrupted.", code=130)
+        return terminal.fail("interrupted.", code=130)
     except (LimeJaxError, ValueError, OSError, MemoryError, RuntimeError) as error:
         if os.environ.get("LIME_JAX_TRACEBACK"):
             raise
-        return _fail(str(error) or type(error).__name__)
+        return terminal.fail(str(error) or type(error).__name__)
 
 
 def _make_ready() -> None:
@@ -137,19 +127,23 @@ def _parsed(arguments: list[str]) -> Any:
         lines = [line.strip("│| \n") for line in told.getvalue().splitlines()]
         text = " ".join(line for line in lines if line.strip("─-") and line[0] not in "╭╰+")
         if message := re.split("Argument helptext:|For full helptext", text)[0]:
-            _say(message)
+            terminal.say(message)
         raise
 
 
 def _run(command: Any) -> int:
     if isinstance(command, DemoConfig):
-        with _progress_bar("explaining the song") as progress:
+        with terminal.progress_bar("explaining the song") as progress:
             result = explain_demo(command, progress=progress)
         return _show(result)
     if isinstance(command, ExplainConfig):
-        with _progress_bar(f"explaining {command.audio.name}") as progress:
+        with terminal.progress_bar(f"explaining {command.audio.name}") as progress:
             result = explain_file(command, progress=progress)
         return _show(result)
+    if isinstance(command, RunConfig):
+        return dataset.run(command)
+    if isinstance(command, VerifyConfig):
+        return dataset.verify(command)
     if isinstance(command.action, ListConfig):
         _list_models()
     elif isinstance(command.action, InfoConfig):
@@ -180,7 +174,7 @@ def _show(result: Result) -> int:
         if cautions := wording.cautions(output):
             reason += f" (caution: {', '.join(cautions)})"
         if status != Status.OK:
-            reason = f"not explained: {_in_flags(status.advice)}"
+            reason = f"not explained: {terminal.in_flags(status.advice)}"
         is_explained |= status == Status.OK
         numbers = (output[key] for key in ("prediction", "local_prediction", "fidelity"))
         sure = wording.certainty(output, record["is_exact"]) if status == Status.OK else "–"
@@ -189,7 +183,7 @@ def _show(result: Result) -> int:
     console.print(table)
     console.print(f"{len(names)} components, {wording.cost(record)}", highlight=False)
     console.print(f"report: {result.page}", highlight=False, soft_wrap=True, markup=False)
-    return 0 if is_explained else _fail("no output could be explained; see above.", code=1)
+    return 0 if is_explained else terminal.fail("no output could be explained; see above.", code=1)
 
 
 def _number(value: float | None) -> str:
@@ -237,74 +231,6 @@ def _fetch(config: FetchConfig) -> None:
     with Console(stderr=True).status(f"fetching {config.name}"):
         folder = models.fetch(config.name, wheel=config.wheel)
     console.print(f"{config.name}: {folder}", highlight=False, soft_wrap=True, markup=False)
-
-
-@contextlib.contextmanager
-def _progress_bar(task: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with rate and time left after two seconds of work; without a terminal, one line."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    row = bar.add_task(task, total=None, rate="compiling")
-
-    def tell(done: int, total: int) -> None:
-        if done == 0 and not console.is_terminal:
-            _say(f"{task} with {total:,} evaluations of the model")
-        speed = bar.tasks[0].speed
-        rate = f"{speed:.0f}/s" if speed else "" if done else "compiling"
-        bar.update(row, completed=done, total=total, rate=rate)
-
-    delayed = threading.Timer(_SECONDS_BEFORE_PROGRESS, bar.start)
-    delayed.daemon = True
-    delayed.start()
-    try:
-        yield tell
-    finally:
-        delayed.cancel()
-        delayed.join()
-        if bar.live.is_started:
-            bar.stop()
-
-
-@contextlib.contextmanager
-def _one_line_warnings() -> Iterator[None]:
-    """Warnings as one line each, without the place in the code."""
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
-        yield
-
-
-def _fail(message: str, *, code: int = 2) -> int:
-    _say(message)
-    return code
-
-
-def _say(message: str) -> None:
-    sys.stderr.write(f"lime-jax: {' '.join(_in_flags(message).split())}\n")
-
-
-def _in_flags(message: str) -> str:
-    for name, flag in _FLAGS.items():
-        message = message.replace(name, flag)
-    return message
 
 
 if __name__ == "__main__":

@@ -50,8 +50,8 @@ class RunConfig(Question):
       retry_failed: forget earlier failures and try those items again.
     """
 
-    source: Annotated[str, tyro.conf.Positional]
-    output_dir: Annotated[Path, tyro.conf.Positional]
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
+    output_dir: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STORE")]
     layout: Annotated[str | None, TEXT] = None
     outputs: str = "all"
     snippet: Annotated[float | None, FLOAT] = None

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from lime_jax.errors import ModelError, StoreError
-from lime_jax.runs import layouts, locks, rows, shards, store
+from lime_jax.runs import cluster, layouts, locks, rows, shards, store
 from lime_jax.runs.batching import batches
 from lime_jax.runs.config import RunConfig, check, determining, layout_of
 from lime_jax.runs.explainer import Explainer, Rows, explainer_of
@@ -71,31 +71,37 @@ def run(
       ValueError: if an option is impossible.
     """
     check(config)
-    shard = shards.shard_of(config.shard, os.environ) if config.ray is None else Shard()
-    folder = Path(config.output_dir)
     if items is None:
-        given = layouts.items_of(config.source, layout_of(config))
-    else:
-        given = checked(items, "`items`")
-    explainer = explainer_of(config, given, model=model)
-    kept = store.create_or_join(
-        folder, determining(config, explainer.model, explainer.output_names)
-    )
-    with locks.held(folder, shard):
-        everything = store.keep_items(kept, given)
-        pending, meter, damaged = _work(kept, config, everything, shard)
-        log = Log(folder / "log" / f"{shard.index}-of-{shard.count}.jsonl")
-        log.write("start", pid=os.getpid(), shard=f"{shard.index}/{shard.count}", left=len(pending))
-        with _stopping() as stopped:
-            keep = Keep(kept, config, meter, log, report)
-            if config.ray is None:
-                explain_all(explainer, pending, keep, stopped)
-            else:
-                from lime_jax.runs import cluster
+        items = layouts.items_of(config.source, layout_of(config))
+    items = checked(items, "`items`")
+    if config.ray is None:
+        return _run(config, items, model, report, None)
+    with cluster.connected(config.ray) as ray:
+        return _run(config, items, model, report, ray)
 
-                cluster.explain_all(config, kept, pending, keep, stopped, model=model)
+
+def _run(
+    config: RunConfig, items: Sequence[Item], model: Any, report: Report | None, ray: Any
+) -> Outcome:
+    shard = Shard() if ray else shards.shard_of(config.shard, os.environ)
+    explainer = explainer_of(config, items, model=model)
+    asked = determining(config, explainer.model, explainer.output_names)
+    kept = store.create_or_join(Path(config.output_dir).absolute(), asked)
+    with locks.held(kept.folder, shard):
+        everything = store.keep_items(kept, items)
+        num_engines = cluster.num_engines(ray, config) if ray else 1
+        pending, meter, damaged = _work(kept, config, everything, shard, num_engines)
+        log = Log(kept.folder / "log" / f"{shard.index}-of-{shard.count}.jsonl")
+        log.write("start", pid=os.getpid(), shard=f"{shard.index}/{shard.count}", left=len(pending))
+        keep = Keep(kept, config, meter, log, report)
+        with _stopping() as stopped:
+            if ray:
+                cluster.explain_all(ray, config, kept, pending, keep, stopped, model=model)
+            else:
+                explain_all(explainer, pending, keep, stopped)
         progress = meter.progress()
         log.write("stop" if stopped else "end", **dataclasses.asdict(progress))
+    folder = Path(config.output_dir)
     return Outcome(folder, progress, shard, stopped[0] if stopped else None, tuple(damaged))
 
 
@@ -112,7 +118,7 @@ class Keep:
         self._failures: list[Failure] = []
         self._layouts: dict[str, Any] = {}
         self._ids: set[str] = set()
-        self._failed_ids: set[str] = set()
+        self._failed: dict[str, str] = {}
         self._last = time.monotonic()
 
     def add(self, found: Rows) -> None:
@@ -121,14 +127,14 @@ class Keep:
         for number, snippet in enumerate(found.snippets):
             id, size = snippet.item.id, found.num_outputs
             self._open[id].append(found.table.slice(number * size, size))
-            if len(self._open[id]) == snippet.num_snippets and id not in self._failed_ids:
+            if len(self._open[id]) == snippet.num_snippets and id not in self._failed:
                 self._tables.extend(self._open.pop(id))
                 self._ids.add(id)
                 self._meter.done += 1
         for failure in found.failures:
             self.fail(failure)
         self._meter.add(
-            items=sum(1 / snippet.num_snippets for snippet in found.snippets),
+            items=float(sum(1 / s.num_snippets for s in found.snippets)),
             evaluations=found.num_evaluations,
             busy=found.seconds,
         )
@@ -140,12 +146,25 @@ class Keep:
 
     def fail(self, failure: Failure) -> None:
         """Takes an item that failed; one bad snippet fails all of it."""
-        if failure.item.id not in self._failed_ids:
-            self._failed_ids.add(failure.item.id)
+        if failure.item.id not in self._failed:
+            self._failed[failure.item.id] = failure.reason
             self._open.pop(failure.item.id, None)
             self._failures.append(failure)
             self._meter.failed += 1
             self._log.write("failure", id=failure.item.id, reason=failure.reason)
+
+    def note(self, told: Any) -> None:
+        """Takes what an engine elsewhere has explained and stored."""
+        self._meter.done += told.num_done
+        self._meter.failed += len(told.failures)
+        self._meter.add(items=float(told.num_done), evaluations=told.num_evaluations, busy=told.seconds)
+        self._log.write("part", **dataclasses.asdict(self._meter.progress()))
+        self.tell()
+
+    @property
+    def reasons(self) -> list[tuple[str, str]]:
+        """Ids of all items that failed here, and why."""
+        return list(self._failed.items())
 
     def tell(self) -> None:
         """Reports the progress."""
@@ -206,7 +225,7 @@ def _until(stopped: Sequence[Any], items: Sequence[Item]) -> Iterator[Item]:
 
 
 def _work(
-    kept: Store, config: RunConfig, items: Sequence[Item], shard: Shard
+    kept: Store, config: RunConfig, items: Sequence[Item], shard: Shard, num_engines: int
 ) -> tuple[list[Item], Meter, list[Path]]:
     """What is left to do for a shard, what is done, and damaged files, now out of the way."""
     own = [item for item in items if shard.has(item.id)]
@@ -216,7 +235,7 @@ def _work(
     store.set_aside(kept, damaged)
     pending = [item for item in own if item.id not in done and item.id not in failed]
     num_done = sum(item.id in done for item in own)
-    meter = Meter(len(own), num_done, len(own) - num_done - len(pending))
+    meter = Meter(len(own), num_done, len(own) - num_done - len(pending), num_engines)
     return pending, meter, damaged
 
 

@@ -37,16 +37,24 @@ class Progress:
 
 
 class Meter:
-    """Counts what a run does. The first batch starts its clock: it compiled the programs."""
+    """Counts what a run does.
 
-    def __init__(self, total: int, done: int, failed: int) -> None:
+    The first batch of every engine does not count for its rates: it compiled the programs.
+    """
+
+    def __init__(self, total: int, done: int, failed: int, num_engines: int = 1) -> None:
         self.total, self.done, self.failed = total, done, failed
+        self._num_engines, self._num_batches = num_engines, 0
         self._start: float | None = None
         self._items, self._evaluations, self._busy = 0.0, 0, 0.0
+        self.num_evaluations, self.seconds = 0, 0.0
 
     def add(self, *, items: float, evaluations: int, busy: float) -> None:
         """Notes a batch: items (a snippet is a part of one), evaluations and device seconds."""
-        if self._start is None:
+        self.num_evaluations += evaluations
+        self.seconds += busy
+        self._num_batches += 1
+        if self._num_batches <= self._num_engines:
             self._start = time.perf_counter()
             return
         self._items += items
@@ -66,7 +74,7 @@ class Meter:
             failed=self.failed,
             items_per_s=rate,
             evaluations_per_s=per_s(self._evaluations),
-            busy_share=per_s(self._busy),
+            busy_share=per_s(self._busy / self._num_engines),
             seconds_left=left / rate if rate > 0 else (0.0 if left == 0 else nan),
         )
 

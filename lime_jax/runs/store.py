@@ -153,7 +153,10 @@ def keep_items(store: Store, items: Sequence[Item]) -> list[Item]:
     """
     path, known = store.folder / ITEMS, {}
     if path.exists():
-        known = {row["id"]: row for row in read(path).to_pylist()}
+        try:
+            known = {row["id"]: row for row in read(path).to_pylist()}
+        except StoreError:
+            set_aside(store, [path])
     asked = {row["id"]: row for row in manifest.to_table(items).to_pylist()}
     for id in known.keys() & asked.keys():
         if known[id] != asked[id]:
@@ -216,6 +219,12 @@ def finished(store: Store) -> tuple[set[str], set[str], list[Path]]:
             else:
                 ids.update(column.unique().to_pylist())
     return found[RESULTS], found[ERRORS], damaged
+
+
+def errors(store: Store, limit: int) -> list[dict[str, Any]]:
+    """The first failures, in the order of the ids."""
+    found = [row for path in store.parts(ERRORS) for row in read(path).to_pylist()]
+    return sorted(found, key=lambda row: row["id"])[:limit]
 
 
 def set_aside(store: Store, damaged: Iterable[Path]) -> None:
