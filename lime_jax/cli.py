@@ -15,7 +15,7 @@ import tyro
 
 from lime_jax import dataset, terminal
 from lime_jax.core.allocator import keep_freed_memory
-from lime_jax.dataset import VerifyConfig
+from lime_jax.dataset import AggregateConfig, ReportConfig, VerifyConfig
 from lime_jax.errors import LimeJaxError
 from lime_jax.models.cache import cache_folder
 from lime_jax.options import DemoConfig, ExplainConfig
@@ -73,6 +73,8 @@ Command = (
     | Annotated[ExplainConfig, tyro.conf.subcommand("explain")]
     | Annotated[RunConfig, tyro.conf.subcommand("run")]
     | Annotated[VerifyConfig, tyro.conf.subcommand("verify")]
+    | Annotated[AggregateConfig, tyro.conf.subcommand("aggregate")]
+    | Annotated[ReportConfig, tyro.conf.subcommand("report")]
     | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
 )
 
@@ -144,6 +146,10 @@ def _run(command: Any) -> int:
         return dataset.run(command)
     if isinstance(command, VerifyConfig):
         return dataset.verify(command)
+    if isinstance(command, AggregateConfig):
+        return dataset.aggregate(command)
+    if isinstance(command, ReportConfig):
+        return dataset.write_report(command)
     if isinstance(command.action, ListConfig):
         _list_models()
     elif isinstance(command.action, InfoConfig):

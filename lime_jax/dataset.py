@@ -9,16 +9,18 @@ from typing import Annotated, Any
 
 import tyro
 
-from lime_jax import terminal
+from lime_jax import options, report, terminal
 from lime_jax.runs import loop, store
 from lime_jax.runs.config import RunConfig
 from lime_jax.runs.loop import Outcome
 from lime_jax.runs.progress import Progress
+from lime_jax.runs.store import Store
 
 STORE = tyro.conf.arg(metavar="STORE")
 FAILED, MOST_FAILED = 10, 100
 _SECONDS_BETWEEN_LINES = 30.0
 _NUM_REASONS = 3
+_NUM_PRINTED = 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +34,44 @@ class VerifyConfig:
 
     store: Annotated[Path, tyro.conf.Positional, STORE]
     repair: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class AggregateConfig:
+    """Sums up a store: what the model listens to, per output, group and component.
+
+    Attributes:
+      store: a folder that `lime-jax run` wrote.
+      output_dir: where the tables go, as Parquet and CSV; STORE-summary if not given.
+      compare: further stores of the same data set, with other seeds, fills or numbers of samples,
+        for U_n and N_ce.
+      num_picked: how many representative explanations of every output.
+    """
+
+    store: Annotated[Path, tyro.conf.Positional, STORE]
+    output_dir: Annotated[Path | None, options.PATH] = None
+    compare: tuple[Path, ...] = ()
+    num_picked: int = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportConfig:
+    """Writes a page about a store, with pictures and sounds, and the numbers of `aggregate`.
+
+    Attributes:
+      store: a folder that `lime-jax run` wrote.
+      output_dir: where the report goes; STORE-report if not given.
+      compare: further stores of the same data set, with other seeds, fills or numbers of samples,
+        for U_n and N_ce.
+      num_picked: how many representative clips every output gets.
+      num_outputs: how many outputs get a section: those with the highest mean predictions.
+    """
+
+    store: Annotated[Path, tyro.conf.Positional, STORE]
+    output_dir: Annotated[Path | None, options.PATH] = None
+    compare: tuple[Path, ...] = ()
+    num_picked: int = 5
+    num_outputs: int = 10
 
 
 def run(config: RunConfig) -> int:
@@ -96,6 +136,38 @@ def verify(config: VerifyConfig) -> int:
     return terminal.fail(f"{config.store} is not whole: {parts}", code=1)
 
 
+def aggregate(config: AggregateConfig) -> int:
+    """Sums up, writes the tables and prints the strongest component of every output."""
+    from lime_jax.report import summary as reports
+    from lime_jax.runs import aggregate as aggregation
+
+    folder = config.output_dir or _beside(config.store, "summary")
+    report.check_folder(folder)
+    found, others = _opened(config)
+    summed = aggregation.aggregate(found, compare=others, num_picked=config.num_picked)
+    reports.write_tables(folder, found, summed)
+    _print_components(summed.components.to_pylist())
+    terminal.say(f"tables: {folder}")
+    return 0
+
+
+def write_report(config: ReportConfig) -> int:
+    """Writes the page."""
+    from lime_jax.report import summary as reports
+
+    folder = config.output_dir or _beside(config.store, "report")
+    found, others = _opened(config)
+    path = reports.write_report(
+        folder,
+        found,
+        compare=others,
+        num_outputs=config.num_outputs,
+        num_picked=config.num_picked,
+    )
+    terminal.say(f"report: {path}")
+    return 0
+
+
 def summary(progress: Progress) -> str:
     """Where a run stands, in a line."""
     counts = (
@@ -113,6 +185,33 @@ def speed(progress: Progress) -> str:
         f"{progress.items_per_s:.3g} items/s, {progress.evaluations_per_s:,.0f} masks/s, device "
         f"busy {progress.busy_share:.0%}"
     )
+
+
+def _beside(folder: Path, ending: str) -> Path:
+    return folder.with_name(f"{folder.resolve().name}-{ending}")
+
+
+def _opened(config: AggregateConfig | ReportConfig) -> tuple[Store, list[Store]]:
+    if config.num_picked < 1:
+        raise ValueError(f"`--num-picked` must be at least 1, got {config.num_picked}.")
+    return store.open_store(config.store), [store.open_store(path) for path in config.compare]
+
+
+def _print_components(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("output", "component", "mean weight", "std", "same sign", "top for", box=None)
+    of_all = [row for row in rows if row["group"] is None]
+    for row in of_all[:_NUM_PRINTED]:
+        names = (escape(row["output"]), escape(row["component"]))
+        shares = (f"{row[key]:.0%}" for key in ("sign_consistency", "top_positive_share"))
+        table.add_row(*names, f"{row['mean']:+.3f}", f"{row['std'] or 0:.3f}", *shares)
+    console = Console()
+    console.print(table)
+    if len(of_all) > _NUM_PRINTED:
+        console.print(f"{len(of_all) - _NUM_PRINTED} further rows in the tables")
 
 
 def _say_reasons(outcome: Outcome) -> None:

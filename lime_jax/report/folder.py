@@ -1,5 +1,6 @@
 """A folder of files that appears whole or not at all."""
 
+import json
 import os
 import secrets
 import shutil
@@ -8,6 +9,9 @@ from pathlib import Path
 
 from lime_jax.errors import LimeJaxError
 from lime_jax.report import record
+
+SUMMARY = "summary.json"
+"""What a summary of a data set lists its files in."""
 
 
 def check_folder(folder: str | Path) -> Path:
@@ -62,18 +66,27 @@ def write_folder(folder: str | Path, files: Mapping[str, bytes]) -> Path:
 
 
 def _check_replaceable(path: Path, names: list[str]) -> None:
-    """Raises unless everything in `path` is listed by the `explanation.json` there."""
-    if record.FILE_NAME not in names:
+    """Raises unless everything in `path` is listed by the record of a report there."""
+    if not set(names) & {record.FILE_NAME, SUMMARY}:
         raise LimeJaxError(
             f"`{path}` is not empty and holds no earlier report. Choose a new or an empty folder."
         )
-    known = record.read(path).get("files", [])
+    known = _known_files(path) if SUMMARY in names else record.read(path).get("files", [])
     for name in names:
         if name not in known or not (path / name).is_file():
             raise LimeJaxError(
                 f"`{path}` holds {name!r}, which no report wrote. Move it away or choose another "
                 "folder."
             )
+
+
+def _known_files(path: Path) -> list[str]:
+    try:
+        return list(json.loads((path / SUMMARY).read_text(encoding="utf-8"))["files"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise LimeJaxError(
+            f"`{path / SUMMARY}` is none of ours. Choose a new or an empty folder."
+        ) from error
 
 
 def _put_in_place(partial: Path, path: Path) -> None:

@@ -31,9 +31,9 @@ def page(
       players: what every output offers to hear.
       sounds: base64 of mp3 by mask; choices without one are left out.
     """
-    script, style = _asset("player.js"), _asset("style.css")
+    script, style = asset("player.js"), asset("style.css")
     ids = {mask: i for i, mask in enumerate(sounds)}
-    return _template().render(
+    return template("report.html.jinja").render(
         record=record,
         title=record["title"] or "Why did the model say that?",
         facts=_facts(record),
@@ -51,12 +51,13 @@ def page(
         },
         script=script,
         style=style,
-        policy=_policy(script, style),
+        policy=policy(script, style),
         num_rows=_NUM_ROWS,
     )
 
 
-def _template() -> Any:
+def template(name: str) -> Any:
+    """A template that escapes what others wrote and refuses what nobody gave."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -68,14 +69,15 @@ def _template() -> Any:
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
     environment.filters["number"] = wording.number
-    return environment.get_template("report.html.jinja")
+    return environment.get_template(name)
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A style or a script that becomes part of the page."""
     return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def _policy(script: str, style: str) -> str:
+def policy(script: str, style: str) -> str:
     """A content security policy that admits this script and this style and no connection."""
     return (
         f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)}; "

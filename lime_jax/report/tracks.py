@@ -16,7 +16,7 @@ from lime_jax.audio.segment import SegmentedAudio
 MAX_TRACKS = 40
 MAX_SAMPLES = 20_000_000  # of all tracks together: 80 MB when a browser has decoded them
 
-_MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _NUM_PARTS = 12  # components with a player of their own, per output
 
 Mask = tuple[bool, ...]
@@ -94,7 +94,7 @@ def encoded(waveforms: Sequence[np.ndarray], sample_rate: int) -> list[str]:
 
     The encoder delays all tracks alike, so they stay in step even where the delay is not cut away.
     """
-    form = "mp3" if sample_rate in _MP3_RATES else "flac"
+    form = "mp3" if sample_rate in MP3_RATES else "flac"
     return [
         base64.b64encode(io.encode(waveform, sample_rate, form)).decode("ascii")
         for waveform in waveforms

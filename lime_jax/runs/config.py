@@ -108,10 +108,22 @@ def determining(config: RunConfig, model: Any, output_names: tuple[str, ...]) ->
         "segments": _plain(options.num_segments(config)),
         "hop": config.hop or config.snippet,
         "sample_rate": int(model.sample_rate),
+        "resampler": getattr(model, "resampler", "soxr"),
         "output_names": list(output_names),
         "weights": weights_digest(model),
         "lime_jax": importlib.metadata.version("lime-jax"),
     }
+
+
+def question_of(determining: dict[str, Any]) -> Question:
+    """The question that the configuration of a store asks."""
+    names = {field.name for field in dataclasses.fields(Question)}
+    given = {name: value for name, value in determining.items() if name in names}
+    segments = given["segments"]
+    if segments is not None:
+        numbers = segments if isinstance(segments, list) else [segments]
+        given["segments"] = "x".join(map(str, numbers))
+    return Question(**given)
 
 
 def digest(determining: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and Parquet with checksums."""
 
 import contextlib
+import io
 import os
 import secrets
 from collections.abc import Callable
@@ -53,12 +54,14 @@ def write_table(path: Path, table: Any, *, exclusive: bool = False) -> None:
     Raises:
       StoreError: if it cannot be written; nothing is left behind.
     """
-    from pyarrow import parquet
+    write_whole(path, lambda file: _write_parquet(table, file), exclusive=exclusive)
 
-    write = lambda file: parquet.write_table(
-        table, file, compression="zstd", write_page_checksum=True
-    )
-    write_whole(path, write, exclusive=exclusive)
+
+def encoded_table(table: Any) -> bytes:
+    """A `pyarrow.Table` as the bytes of a Parquet file with a checksum on every page."""
+    buffer = io.BytesIO()
+    _write_parquet(table, buffer)
+    return buffer.getvalue()
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> Any:
@@ -71,6 +74,12 @@ def read_table(path: Path, columns: list[str] | None = None) -> Any:
 
     with parquet.ParquetFile(path, page_checksum_verification=True) as file:
         return file.read(columns)
+
+
+def _write_parquet(table: Any, file: Any) -> None:
+    from pyarrow import parquet
+
+    parquet.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 
 def _sync(folder: Path) -> None:

@@ -157,7 +157,9 @@ class Keep:
         """Takes what an engine elsewhere has explained and stored."""
         self._meter.done += told.num_done
         self._meter.failed += len(told.failures)
-        self._meter.add(items=float(told.num_done), evaluations=told.num_evaluations, busy=told.seconds)
+        self._meter.add(
+            items=float(told.num_done), evaluations=told.num_evaluations, busy=told.seconds
+        )
         self._log.write("part", **dataclasses.asdict(self._meter.progress()))
         self.tell()
 

@@ -262,6 +262,7 @@ def read(path: Path) -> Any:
 # What was not an option, but follows from options.
 _COMPUTED = {
     "sample_rate": "the model's sample rate",
+    "resampler": "the model's resampler",
     "output_names": "the outputs of the model",
     "weights": "the SHA-256 of the model's weights",
     "lime_jax": "the version of lime-jax",

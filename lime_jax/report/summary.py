@@ -1,0 +1,240 @@
+"""The report about a store: one page, its pictures, and the numbers as Parquet and CSV."""
+
+import base64
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lime_jax.errors import LimeJaxError
+from lime_jax.report import page, summary_plots, tracks, wording
+from lime_jax.report.folder import SUMMARY, check_folder, write_folder
+from lime_jax.runs import aggregate, listening, pick
+from lime_jax.runs.aggregate import Summary
+from lime_jax.runs.store import Store
+
+FORMAT = "lime-jax summary"
+PAGE = "report.html"
+
+_NUM_DRAWN = 1000
+_MOST_ROWS = 2000  # of a table in the page; the files have all
+_MOST_SECONDS = 30  # of a clip in the page
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """A representative explanation with its sound, base64 of mp3.
+
+    Attributes:
+      id: of the item.
+      where: which part of it.
+      prediction: of the model.
+      fidelity: of the surrogate.
+      reason: the top components and their weights.
+      original: the sound that was explained.
+      highlight: the top components alone; empty if no weight is positive.
+      problem: why there is no sound; empty if there is.
+    """
+
+    id: str
+    where: str
+    prediction: float
+    fidelity: float
+    reason: str
+    original: str
+    highlight: str
+    problem: str
+
+
+def write_tables(folder: str | Path, found: Store, summary: Summary) -> Path:
+    """Writes the numbers of a summary as Parquet and CSV.
+
+    Returns:
+      The folder.
+
+    Raises:
+      LimeJaxError: if the folder cannot be written or holds something else.
+    """
+    return write_folder(folder, _with_record(found, aggregate.encoded(summary)))
+
+
+def write_report(
+    folder: str | Path,
+    found: Store,
+    *,
+    compare: Sequence[Store] = (),
+    num_outputs: int = 10,
+    num_picked: int = 5,
+) -> Path:
+    """Writes `report.html`, which needs no other file, its pictures and the numbers.
+
+    Args:
+      folder: created with its parents; replaced if it is empty or holds an earlier report.
+      found: the store.
+      compare: see `lime_jax.runs.aggregate.aggregate`.
+      num_outputs: how many outputs get a section: those with the highest mean predictions.
+      num_picked: how many representative clips each of them gets.
+
+    Returns:
+      The path of `report.html`.
+
+    Raises:
+      LimeJaxError: if a store is damaged or empty, or the folder cannot be written.
+    """
+    check_folder(folder)
+    summary = aggregate.aggregate(found, compare=compare, num_picked=num_picked)
+    shown = _shown_outputs(summary, num_outputs)
+    sections, pictures = [], {}
+    clips = _clips(found, summary, shown)
+    with aggregate.connected(found) as connection:
+        for index in shown:
+            row = shown[index]
+            drawn = pick.sample(connection, index, _NUM_DRAWN)
+            picture = _output_picture(row, drawn)
+            pictures[f"{index}-weights.png"] = picture
+            sections.append({"output": row, "picture": _base64(picture), "clips": clips[index]})
+    further = _further_pictures(summary)
+    pictures |= {name: picture for name, _, picture in further}
+    html = _page(found, summary, sections, further)
+    files = {PAGE: html.encode("utf-8", "replace"), **aggregate.encoded(summary), **pictures}
+    return write_folder(folder, _with_record(found, files)) / PAGE
+
+
+def _with_record(found: Store, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    record = {
+        "format": FORMAT,
+        "schema_version": 1,
+        "store": str(found.folder),
+        "config_sha256": found.digest,
+        "config": found.config,
+        "files": [SUMMARY, *files],
+    }
+    text = json.dumps(record, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+    return {SUMMARY: text.encode("ascii"), **files}
+
+
+def _shown_outputs(summary: Summary, number: int) -> dict[int, dict[str, Any]]:
+    """Rows about faithfulness over all groups, by index of the output."""
+    rows = [row for row in summary.faithfulness.to_pylist() if row["group"] is None]
+    highest = sorted(rows, key=lambda row: (-row["mean_prediction"], row["output_index"]))
+    return {row["output_index"]: row for row in highest[:number]}
+
+
+def _output_picture(row: Mapping[str, Any], drawn: pick.Sample) -> bytes:
+    column = lambda name: drawn.rows[name].to_numpy().astype(float)
+    return summary_plots.output_picture(
+        row["output"],
+        drawn.names,
+        drawn.weights,
+        column("prediction"),
+        column("local_prediction"),
+        np.nan_to_num(column("fidelity")),
+        row,
+    )
+
+
+def _further_pictures(summary: Summary) -> list[tuple[str, str, bytes]]:
+    """File name, heading and picture of what is about all outputs together."""
+    cells = summary.cells.to_pylist()
+    found = [("cells.png", "Most important components", summary_plots.cells_picture(cells))]
+    stability: dict[str, dict[str, list[float]]] = {"u_n": {}, "n_ce": {}}
+    for row in summary.stability.to_pylist():
+        for name, by_output in stability.items():
+            by_output.setdefault(row["output"], []).append(row[name])
+    if stability["u_n"]:
+        number = summary.stability["num_stores"][0].as_py()
+        title = f"Different components in the top lists of {number} stores"
+        picture = summary_plots.violins_picture(stability["u_n"], title, "Uₙ")
+        found.append(("u-n.png", "Stability", picture))
+        title = "Components that top lists have in common with those of the first store"
+        picture = summary_plots.violins_picture(stability["n_ce"], title, "mean N_ce")
+        found.append(("n-ce.png", "Agreement", picture))
+    return found
+
+
+def _clips(found: Store, summary: Summary, shown: Mapping[int, Any]) -> dict[int, list[Clip]]:
+    items = {item.id: item for item in found.items()}
+    names = _component_names(found)
+    clips: dict[int, list[Clip]] = {index: [] for index in shown}
+    for row in summary.representatives.to_pylist():
+        if row["output_index"] in clips:
+            clips[row["output_index"]].append(_clip(found, items[row["id"]], row, names))
+    return clips
+
+
+def _component_names(found: Store) -> dict[str, list[str]]:
+    with aggregate.connected(found) as connection:
+        rows = connection.execute(
+            "SELECT layout, list(name ORDER BY index) FROM "
+            "(SELECT DISTINCT layout, index, name FROM components) GROUP BY layout"
+        ).fetchall()
+    return dict(rows)
+
+
+def _clip(found: Store, item: Any, row: Mapping[str, Any], names: Mapping[str, Any]) -> Clip:
+    top, weights = row["top_components"], wording.signed(row["coefficients"])
+    told = [f"{names[row['layout']][i]} {weights[i]}" for i in top]
+    sounds, problem = ["", ""], ""
+    try:
+        audio = listening.sound(found, item, row["snippet"])
+    except LimeJaxError as error:
+        problem = str(error)
+    else:
+        number = len(audio.pieces)
+        masks = [(True,) * number, *([tracks.mask_of(top, number)] if top else [])]
+        most = _MOST_SECONDS * audio.sample_rate
+        heard = [waveform[:most] for waveform in tracks.rendered(audio, masks)]
+        for place, encoded in enumerate(tracks.encoded(heard, audio.sample_rate)):
+            sounds[place] = encoded
+    end = row["start"] + row["duration"]
+    return Clip(
+        id=row["id"],
+        where=f"{row['start']:.4g}–{end:.4g} s",
+        prediction=row["prediction"],
+        fidelity=row["fidelity"],
+        reason=", ".join(told) or "nothing speaks for it",
+        original=sounds[0],
+        highlight=sounds[1],
+        problem=problem,
+    )
+
+
+def _page(
+    found: Store,
+    summary: Summary,
+    sections: Sequence[Mapping[str, Any]],
+    further: Sequence[tuple[str, str, bytes]],
+) -> str:
+    script = page.asset("summary.js")
+    style = page.asset("style.css") + page.asset("summary.css")
+    everything = [row for row in summary.outputs.to_pylist() if row["group"] is None]
+    rows = summary.components.to_pylist()
+    facts = [
+        f"{found.config['model']}",
+        f"{sum(row['num_explanations'] for row in everything):,} explanations",
+        f"{len({row['output'] for row in everything})} outputs",
+        f"components: {found.config['components']}",
+    ]
+    return page.template("summary.html.jinja").render(
+        title=f"What does {found.config['model']} listen to?",
+        facts=facts,
+        outputs=[row for row in summary.faithfulness.to_pylist() if row["group"] is None],
+        unexplained=[row for row in everything if row["status"] != "OK"],
+        sections=sections,
+        further=[(heading, _base64(picture)) for _, heading, picture in further],
+        rows=rows[:_MOST_ROWS],
+        num_rows=len(rows),
+        has_groups=any(row["group"] is not None for row in rows),
+        settings=json.dumps(found.config, indent=1),
+        script=script,
+        style=style,
+        policy=page.policy(script, style),
+        mime="audio/mpeg" if found.config["sample_rate"] in tracks.MP3_RATES else "audio/flac",
+    )
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

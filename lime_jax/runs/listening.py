@@ -1,0 +1,39 @@
+"""The sound behind a row of results, taken apart as it was explained."""
+
+import jax
+
+from lime_jax import options
+from lime_jax.audio.segment import SegmentedAudio
+from lime_jax.errors import AudioError
+from lime_jax.runs import cutting
+from lime_jax.runs.config import question_of
+from lime_jax.runs.items import Item
+from lime_jax.runs.loading import Failure, Want, load
+from lime_jax.runs.store import Store
+
+
+def sound(found: Store, item: Item, snippet: int) -> SegmentedAudio:
+    """Reads an item again and cuts a snippet of it; random fills are drawn anew.
+
+    Raises:
+      AudioError: if it can no longer be read.
+    """
+    config = found.config
+    question, rate = question_of(config), config["sample_rate"]
+    size = lambda seconds: None if seconds is None else round(seconds * rate)
+    want = Want(
+        sample_rate=rate,
+        shortest=1,
+        with_stems=options.has_stems(question),
+        snippet=size(config["snippet"]),
+        hop=size(config["hop"]) or 0,
+        resampler=config["resampler"],
+        max_channels=config["max_channels"],
+    )
+    loaded = load(item, want)
+    if isinstance(loaded, Failure):
+        raise AudioError(loaded.reason)
+    chosen, key = loaded[snippet], jax.random.key(question.seed)
+    return cutting.one(
+        question, chosen.waveforms, chosen.num_samples, key, names=chosen.names, sample_rate=rate
+    )
