@@ -25,6 +25,8 @@ NAMES = (
     "locality",
     "coverage",
     "memory",
+    "million_rows",
+    "whole_run",
     "designs",
     "scaling",
     "allocator",

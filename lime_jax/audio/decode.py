@@ -180,12 +180,15 @@ def _mono_blocks(source: Source, first: int, count: int) -> Iterator[Waveform]:
         if not usable.all():
             first_broken = first_broken if num_broken else first + done + int(usable.argmin())
             num_broken += int((~usable).sum())
+        done += len(block)
+        if block.shape[1] == 1:
+            yield np.where(usable, block[:, 0], np.float32(0.0))
+            continue
         channels = np.where(usable, block.T, 0.0).astype(np.float64)
         mean = channels.mean(axis=0)
         energy += float(np.square(channels).mean(axis=0).sum())
         energy_of_mean += float(np.square(mean).sum())
         yield mean.astype(np.float32)
-        done += len(block)
     if num_broken:
         broken = "1 sample that is" if num_broken == 1 else f"{num_broken} samples that are"
         raise AudioError(

@@ -172,14 +172,49 @@ def run_in_steps(
     num_items, num_components = components.num_items, components.num_components
     size = _group_size(method, keys, num_items, num_components, batch_size)
     items = _padded((components, keys), -num_items % size)
-    groups = (_group(items, jnp.int32(start), size=size) for start in range(0, num_items, size))
-    explained = [
-        _run_group_in_steps(predictor, some, method, some_keys, batch_size, progress)
-        for some, some_keys in groups
-    ]
+    starts = range(0, num_items, size)
+    if progress is None and _takes_one_step(method, keys, size, num_components, batch_size):
+        one_call = functools.partial(_run_group_at_once, size=size, batch_size=batch_size)
+        explained = [one_call(predictor, method, items, jnp.int32(start)) for start in starts]
+    else:
+        groups = (_group(items, jnp.int32(start), size=size) for start in starts)
+        first, _ = _group(items, jnp.int32(0), size=size)
+        num_outputs = _num_outputs(predictor, method, first, keys, batch_size)
+        explained = [
+            _run_group_in_steps(
+                predictor, some, method, some_keys, batch_size, num_outputs, progress
+            )
+            for some, some_keys in groups
+        ]
     if len(explained) == 1:
         return item_of(explained[0], slice(num_items))
     return jax.tree.map(lambda *x: jnp.concatenate(x)[:num_items], *explained)
+
+
+def _takes_one_step(
+    method: Method, keys: MaybeKey, size: int, num_components: int, batch_size: int
+) -> bool:
+    """Whether a batch has room for all masks of a group; then one call does all of it."""
+    if isinstance(method.sampler, Auto):
+        return False
+    num_masks, dealt = tuning.size_of(method, item_of(keys, 0), num_components)
+    return len(engine.plan(num_masks, dealt, batch_size, size).steps) == 1
+
+
+@functools.partial(jax.jit, static_argnames=("size", "batch_size"))
+def _run_group_at_once(
+    predictor: Predictor, method: Method, items: Any, start: Any, *, size: int, batch_size: int
+) -> Explanation:
+    components, keys = _group(items, start, size=size)
+    return engine.run(predictor, components, method, keys, batch_size)
+
+
+def _num_outputs(
+    predictor: Predictor, method: Method, group: Components, keys: MaybeKey, batch_size: int
+) -> int:
+    num_masks, dealt = tuning.size_of(method, item_of(keys, 0), group.num_components)
+    split = engine.plan(num_masks, dealt, batch_size, group.num_items)
+    return engine.num_outputs(predictor, group, split)
 
 
 def _run_group_in_steps(
@@ -188,10 +223,16 @@ def _run_group_in_steps(
     method: Method,
     keys: MaybeKey,
     batch_size: int,
+    num_outputs: int,
     progress: Progress | None,
 ) -> Explanation:
     accumulate = functools.partial(
-        _accumulate_in_steps, predictor, components, method, batch_size=batch_size
+        _accumulate_in_steps,
+        predictor,
+        components,
+        method,
+        batch_size=batch_size,
+        num_outputs=num_outputs,
     )
     return _explained(accumulate, components, method, keys, progress)
 
@@ -243,13 +284,13 @@ def _accumulate_in_steps(
     neighbourhoods: Neighbourhood,
     *,
     batch_size: int,
+    num_outputs: int,
     progress: Progress | None,
 ) -> Statistics:
     num_items = components.num_items
     total = neighbourhoods.num_masks
     split = engine.plan(total, engine.rounds(neighbourhoods), batch_size, num_items)
-    num_outputs = engine.num_outputs(predictor, components, split)
-    blocks = engine.no_blocks(neighbourhoods, num_items, num_outputs)
+    blocks = _no_blocks(neighbourhoods, num_items, num_outputs)
     for start, num_rows in split.steps:
         blocks = _step(
             predictor, components, method, neighbourhoods, blocks, jnp.int32(start),
@@ -318,7 +359,7 @@ def _accumulate_on_host(
     blocks = None
     for stop, masks, counts, outputs in evaluate_on_host(model, components, neighbourhoods, split):
         if blocks is None:
-            blocks = engine.no_blocks(neighbourhoods, num_items, outputs.shape[2])
+            blocks = _no_blocks(neighbourhoods, num_items, outputs.shape[2])
         blocks = _fold(method.kernel, blocks, masks, counts, jnp.asarray(outputs))
         if progress is not None:
             progress(min(stop, total), total)
@@ -342,6 +383,7 @@ def _padded(tree: Any, times: int) -> Any:
 
 _step = jax.jit(engine.step, static_argnames=("num_rows", "batch_size", "stop"))
 _fold = jax.jit(engine.fold)
+_no_blocks = jax.jit(engine.no_blocks, static_argnums=(1, 2))
 _finish = jax.jit(fitting.finish)
 _draw = jax.jit(engine.draw, static_argnums=(2, 3))
 _draw_round = jax.jit(adaptive.draw, static_argnums=3)

@@ -41,7 +41,7 @@ def output_picture(
       faithfulness: the row of that table about this output.
     """
     figure = look.figure(6.6)
-    above, below = figure.subfigures(2, 1, height_ratios=(1.15, 1))
+    above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(1.15, 1), squeeze=False))
     _parallel_coordinates(above, names, weights, prediction)
     left, right = below.subplots(1, 2, width_ratios=(1, 1.1))
     _scatter(left, prediction, local_prediction, faithfulness)
@@ -85,6 +85,8 @@ def violins_picture(stability: Mapping[str, Sequence[float]], title: str, values
       title: of the picture.
       values: what the axis says.
     """
+    from matplotlib.ticker import MaxNLocator
+
     figure = look.figure(3.2)
     axes = figure.subplots()
     names = list(stability)
@@ -93,14 +95,15 @@ def violins_picture(stability: Mapping[str, Sequence[float]], title: str, values
         [np.asarray(stability[name], float) for name in names],
         positions=range(len(names)), showmedians=True, showextrema=True,
     )  # fmt: skip
-    for body in drawn["bodies"]:
+    bodies: Any = drawn["bodies"]
+    for body in bodies:
         body.set_facecolor(look.FOR)
     for part in ("cmedians", "cbars", "cmins", "cmaxes"):
         drawn[part].set_color(look.INK)
     if len(names) > 6:
         axes.tick_params(axis="x", rotation=40)
     axes.set_ylabel(values)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     look.dress(axes)
     return _png(figure, title)
 
@@ -124,7 +127,7 @@ def _parallel_coordinates(
     axes.add_collection(drawn)
     axes.plot(places, values.mean(axis=0), color=look.INK, linewidth=2.2, marker="o", label="mean")
     axes.axhline(0, color=look.FAINT, linewidth=0.8)
-    labels = [look.short(names[i], 14) for i in shown]
+    labels = [look.short(names[i], 14) for i in shown.tolist()]
     axes.set_xticks(places, labels, rotation=40 if len(shown) > 8 else 0)
     axes.set_xlim(-0.2, len(shown) - 0.8)
     axes.set_ylabel("weight")
@@ -148,7 +151,7 @@ def _scatter(
 
 
 def _histogram(axes: "Axes", fidelity: np.ndarray, faithfulness: Mapping[str, Any]) -> None:
-    axes.hist(np.clip(fidelity, 0, 1), bins=np.linspace(0, 1, 21), color=look.AGAINST)
+    axes.hist(np.clip(fidelity, 0, 1), bins=np.linspace(0, 1, 21).tolist(), color=look.AGAINST)
     axes.set_xlabel("fidelity (weighted R²)")
     axes.set_ylabel("explanations")
     told = f"median {ratio(faithfulness['median_fidelity'])}"

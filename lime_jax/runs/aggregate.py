@@ -258,14 +258,14 @@ def _csv(table: Any) -> bytes:
 def _for_spreadsheets(table: Any) -> Any:
     """Text that a spreadsheet would take for a formula gets an apostrophe in front."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
+    safe = lambda text: f"'{text}" if text and text[0] in "=+-@\t\r" else text
     for number, field in enumerate(table.schema):
         column = table.column(number)
         if pa.types.is_dictionary(field.type):
             column = column.cast(pa.string())
         if pa.types.is_string(column.type):
-            column = pc.replace_substring_regex(column, r"^([=+\-@\t\r])", r"'\1")
+            column = pa.array([safe(text) for text in column.to_pylist()], pa.string())
         elif pa.types.is_list(column.type):
             column = pa.array([None if v is None else str(v) for v in column.to_pylist()])
         table = table.set_column(number, field.name, column)

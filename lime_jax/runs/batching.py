@@ -17,6 +17,7 @@ def batches(
       num_items: how many snippets like this one go together.
     """
     waiting: dict[tuple, list[Snippet]] = {}
+    sizes: dict[tuple, int] = {}
     held = 0
     for one in loaded:
         if isinstance(one, Failure):
@@ -24,12 +25,19 @@ def batches(
             continue
         for snippet in one:
             key = (snippet.waveforms.shape, snippet.names)
-            group = waiting.setdefault(key, [])
-            group.append(snippet)
+            if key not in sizes:
+                sizes[key] = num_items(snippet)
+            waiting.setdefault(key, []).append(snippet)
             held += snippet.waveforms.nbytes
-            if len(group) == num_items(snippet) or held > _HELD_BYTES:
-                full = max(waiting, key=lambda key: sum(s.waveforms.nbytes for s in waiting[key]))
-                full = key if len(group) == num_items(snippet) else full
-                held -= sum(s.waveforms.nbytes for s in waiting[full])
-                yield waiting.pop(full)
+            if len(waiting[key]) == sizes[key]:
+                held -= _num_bytes(waiting[key])
+                yield waiting.pop(key)
+            elif held > _HELD_BYTES:
+                largest = max(waiting, key=lambda key: _num_bytes(waiting[key]))
+                held -= _num_bytes(waiting[largest])
+                yield waiting.pop(largest)
     yield from waiting.values()
+
+
+def _num_bytes(snippets: list[Snippet]) -> int:
+    return sum(snippet.waveforms.nbytes for snippet in snippets)

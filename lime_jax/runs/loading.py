@@ -218,5 +218,5 @@ def _spans(num_samples: int, want: Want, item: Item) -> list[tuple[int, int]]:
 def _padded(waveforms: np.ndarray, want: Want) -> np.ndarray:
     if want.snippet is not None:
         return waveforms
-    size = padded_size(waveforms.shape[1], want.sample_rate)
-    return np.pad(waveforms, ((0, 0), (0, size - waveforms.shape[1])))
+    missing = padded_size(waveforms.shape[1], want.sample_rate) - waveforms.shape[1]
+    return np.pad(waveforms, ((0, 0), (0, missing))) if missing else waveforms

@@ -53,7 +53,6 @@ def _mono_streams(item: Item, sample_rate: int) -> list[Float[np.ndarray, " num_
             start=item.start or None,
             duration=item.duration,
             always_3d=True,
-            dtype=np.float32,
         )
     except Exception as error:  # stempeg passes on what ffmpeg and ffprobe raise
         reason = " ".join(str(error).split())[:200]

@@ -1,0 +1,109 @@
+"""Explaining a data set from its files keeps most of the rate of the bare network.
+
+`lime-jax run` over songs of ten seconds with five stems each, all 32 masks, through the instrument
+tagger: decoding, recomposition, surrogates and storing included. Beside it the bare jitted network
+on inputs that are in memory already, measured before and after.
+
+Songs are rendered by scripts/render_songs.py where FluidSynth is installed, which takes ten
+minutes; LIME_JAX_SONGS names a folder of rendered ones. Otherwise they are noise, which costs the
+same.
+"""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import lime_jax as lj
+
+STEMS = ("bass", "drums", "guitar", "piano", "strings")
+SECONDS, RATE, BATCH = 10, 16_000, 32
+SCRIPT = Path(__file__).parents[1] / "scripts" / "render_songs.py"
+
+
+def run(*, quick: bool) -> dict[str, Any]:
+    """Runs over the songs, with the bare network before and after."""
+    from lime_jax import runs
+    from lime_jax.runs.verify import verify
+
+    with tempfile.TemporaryDirectory() as folder:
+        songs, made_of = make_songs(Path(folder, "songs"), 64 if quick else 1000)
+        loading = _loading(songs)
+        before = _bare()
+        config = runs.RunConfig(
+            source=str(songs), output_dir=Path(folder, "store"), components="stems"
+        )
+        start = time.perf_counter()
+        progress = runs.run(config).progress
+        seconds = time.perf_counter() - start
+        bare = statistics.mean([before, _bare()])
+        verdict = verify(Path(folder, "store"))
+    return {
+        "songs": made_of,
+        "num_items": progress.done,
+        "num_failed": progress.failed,
+        "is_whole": verdict.is_whole,
+        "whole_s": seconds,
+        "items_per_s": progress.items_per_s,
+        "masks_per_s": progress.evaluations_per_s,
+        "busy_share": progress.busy_share,
+        "bare_per_s": bare,
+        "run_over_bare": progress.evaluations_per_s / bare,
+        "outside_the_model": 1 - progress.evaluations_per_s / bare,
+        "loading_items_per_s": loading,
+    }
+
+
+def make_songs(folder: Path, number: int) -> tuple[Path, str]:
+    """A folder of songs, and what they are."""
+    if given := os.environ.get("LIME_JAX_SONGS"):
+        return Path(given), "rendered"
+    if shutil.which("fluidsynth") and number > 100:
+        options = ["--num-songs", str(number), "--duration", str(SECONDS), "--composer", "all"]
+        command = [sys.executable, str(SCRIPT), "--folder", str(folder), *options]
+        subprocess.run(command, check=True, capture_output=True)
+        return folder, "rendered"
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    for index in range(number):
+        (folder / f"{index:05}").mkdir(parents=True)
+        for stem in STEMS:
+            noise = 0.05 * rng.standard_normal(SECONDS * RATE)
+            soundfile.write(folder / f"{index:05}" / f"{stem}.flac", noise, RATE)
+    return folder, "noise"
+
+
+def _bare() -> float:
+    """Inputs per second of the jitted network alone."""
+    tagger = lj.examples.tagger()
+    network = jax.jit(lambda waveforms: tagger(waveforms))
+    inputs = 0.1 * jax.random.normal(jax.random.key(0), (BATCH, SECONDS * RATE))
+    judge = lambda: jax.block_until_ready([network(inputs) for _ in range(16)])
+    judge()
+    times = []
+    for _ in range(9):
+        start = time.perf_counter()
+        judge()
+        times.append(time.perf_counter() - start)
+    return 16 * BATCH / statistics.median(times)
+
+
+def _loading(songs: Path) -> float:
+    """Items per second that the loaders give with nothing else to do."""
+    from lime_jax.runs import items_of
+    from lime_jax.runs.loading import Want, ahead
+
+    items = items_of(str(songs), "stems")[:200]
+    want = Want(RATE, 1, True, None, 0, "soxr", 2)
+    start = time.perf_counter()
+    number = sum(1 for _ in ahead(items, want, os.cpu_count() or 1))
+    return number / (time.perf_counter() - start)
