@@ -36,7 +36,7 @@ from lime_jax.core.through import through
 from lime_jax.core.uncertainty import confidence_interval, difference, top_k_confidence
 
 if TYPE_CHECKING:
-    from lime_jax import audio, examples, models, report
+    from lime_jax import audio, examples, models, report, runs
 
 __all__ = [
     "Components",
@@ -73,6 +73,7 @@ __all__ = [
     "predict_neighbourhood",
     "recompose",
     "report",
+    "runs",
     "shapley",
     "slime",
     "through",
@@ -81,7 +82,7 @@ __all__ = [
 ]
 
 # What needs more than jax and numpy is imported when it is first asked for.
-_LAZY = ("audio", "examples", "models", "report")
+_LAZY = ("audio", "examples", "models", "report", "runs")
 
 
 def __getattr__(name: str) -> Any:

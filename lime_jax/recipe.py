@@ -83,7 +83,7 @@ def too_short(what: str, num_samples: int, model: Any, name: str) -> str:
 
 def wanted_outputs(text: str, names: Sequence[str], prediction: np.ndarray) -> tuple[int, ...]:
     """The indices that `all`, `top:N` or a list of names stands for."""
-    if text == "all" and "all" not in names:
+    if text == "all":
         return tuple(range(len(names)))
     if text.startswith("top:"):
         # NaN counts as lowest, so that a broken output is not the first one shown.

@@ -71,7 +71,9 @@ def explain_all(
     # Several for every engine, so that none waits long for the last one.
     size = max(1, min(config.part_items, -(-len(items) // (_CHUNKS * number))))
     chunks = collections.deque(_chunks(items, size))
-    make = lambda: _engine_class(ray).remote(config, kept.folder, model)
+    # A batch is then no larger than what an engine is given.
+    fitting = dataclasses.replace(config, part_items=size)
+    make = lambda: _engine_class(ray).remote(fitting, kept.folder, model)
     idle = collections.deque(make() for _ in range(number if chunks else 0))
     busy: dict[Any, tuple[Any, Chunk]] = {}
     num_deaths, num_done = 0, 0

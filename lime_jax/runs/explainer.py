@@ -22,8 +22,9 @@ from lime_jax.core.host import HostModel
 from lime_jax.core.items import item_of
 from lime_jax.core.methods import Method, most_evaluations
 from lime_jax.errors import LimeJaxError, ModelError
+from lime_jax.options import Question
 from lime_jax.runs import cutting, rows
-from lime_jax.runs.config import RunConfig
+from lime_jax.runs.config import RunConfig, weights_digest
 from lime_jax.runs.items import Item
 from lime_jax.runs.loading import Failure, Snippet, Want, load, one_line
 
@@ -87,7 +88,7 @@ class Explainer:
         devices = 1 if self.mesh is None else self.mesh.size
         # Superpixels differ in number from item to item, so nothing can be stacked.
         most = 1 if self.config.components == "superpixels" else _MAX_ITEMS
-        number = max(1, min(most, by_masks, by_bytes))
+        number = max(1, min(most, by_masks, by_bytes, self.config.part_items))
         return -(-number // devices) * devices
 
     def explain(self, batch: Sequence[Snippet]) -> Rows:
@@ -146,14 +147,17 @@ class Explainer:
         keys = self._keys(batch)
         waveforms = np.stack([snippet.waveforms for snippet in batch])
         used = np.array([snippet.num_samples for snippet in batch], np.int32)
+        # All that decides about components, so that programs are shared.
+        chosen = {name: getattr(self.config, name) for name in ("components", "segments", "fill")}
+        parts = Question(**chosen)
         rest = {"names": batch[0].names, "sample_rate": self.want.sample_rate}
         if self.config.components == "superpixels":
             pieces = zip(waveforms, used, _fill_keys(keys), strict=True)
-            audios = [cutting.one(self.config, *piece, **rest) for piece in pieces]
+            audios = [cutting.one(parts, *piece, **rest) for piece in pieces]
             components = cutting.stacked([audio.components for audio in audios])
         else:
-            audios = [_layout(self.config, waveforms.shape[1:], **rest)] * len(batch)
-            components = cutting.cut(self.config, waveforms, used, _fill_keys(keys), **rest)
+            audios = [_layout(parts, waveforms.shape[1:], **rest)] * len(batch)
+            components = cutting.cut(parts, waveforms, used, _fill_keys(keys), **rest)
         explanations = explain_batch(
             hearing(self.predict, audios[0]),
             components,
@@ -214,7 +218,7 @@ def explainer_of(config: RunConfig, items: Iterable[Item], *, model: Any = None)
     mesh = None
     if len(devices) > 1 and not isinstance(model, HostModel):
         mesh = Mesh(np.array(devices), ("devices",))
-    predict = _with_fixed_weights(models.named(model, config.model))
+    predict = _with_fixed_weights(model, config.model)
     return Explainer(config, model, predict, names, method, want, mesh)
 
 
@@ -234,13 +238,24 @@ def merged(every: Sequence[Rows]) -> Rows:
 
 
 class _Fixed:
-    """A model whose weights are constants of the program; no pytree, so it has no leaves."""
+    """A model whose weights are constants of the program; no pytree, so it has no leaves.
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
+    Two are equal, and share programs, if they are the same object with the same weights.
+    """
+
+    def __init__(self, model: Any, origin: Any) -> None:
+        self.model, self.origin, self.weights = model, origin, weights_digest(origin)
 
     def __call__(self, waveforms: Any) -> Any:
         return self.model(waveforms)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Fixed):
+            return NotImplemented
+        return self.origin is other.origin and self.weights == other.weights
+
+    def __hash__(self) -> int:
+        return hash((id(self.origin), self.weights))
 
     @property
     def locality(self) -> Any:
@@ -248,10 +263,12 @@ class _Fixed:
         return getattr(self.model, "locality", None)
 
 
-def _with_fixed_weights(model: Any) -> Any:
+def _with_fixed_weights(model: Any, name: str) -> Any:
     """A run never changes the weights, and XLA lays out constants once: 5 to 25 % on CPUs."""
+    named = models.named(model, name)
     size = sum(getattr(leaf, "nbytes", 0) for leaf in jax.tree.leaves(model))
-    return model if isinstance(model, HostModel) or size > _MOST_CONSTANTS else _Fixed(model)
+    is_fixed = not isinstance(model, HostModel) and size <= _MOST_CONSTANTS
+    return _Fixed(named, model) if is_fixed else named
 
 
 def _nothing(failures: Sequence[Failure]) -> Rows:
@@ -289,11 +306,11 @@ def _name(layout: Any) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _layout(
-    config: RunConfig, shape: tuple[int, ...], *, names: tuple[str, ...], sample_rate: int
+    question: Question, shape: tuple[int, ...], *, names: tuple[str, ...], sample_rate: int
 ) -> SegmentedAudio:
     """Where the components of sounds of this shape lie."""
     silence, key = np.zeros(shape, np.float32), jax.random.key(0)
-    return cutting.one(config, silence, None, key, names=names, sample_rate=sample_rate)
+    return cutting.one(question, silence, None, key, names=names, sample_rate=sample_rate)
 
 
 @jax.jit

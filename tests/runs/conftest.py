@@ -16,7 +16,7 @@ class Loudness:
     """How loud the low, the middle and all of the sound are."""
 
     sample_rate = 8_000
-    output_names = ("low", "middle", "all")
+    output_names = ("low", "middle", "total")
     patch_num_samples = 2_000
 
     def __call__(self, waveforms):
@@ -57,13 +57,14 @@ def model_folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def model(model_folder, monkeypatch):
+@pytest.fixture(scope="session")
+def model(model_folder):
     """The model itself."""
-    monkeypatch.syspath_prepend(str(model_folder))
     from lime_jax import models
 
-    return models.resolve("loudness:make")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(model_folder))
+        return models.resolve("loudness:make")
 
 
 @pytest.fixture

@@ -1,0 +1,416 @@
+"""Runs: the numbers of `explain`, once for every item, whatever happens meanwhile."""
+
+import hashlib
+import json
+import os
+import shutil
+
+import jax
+import numpy as np
+import pytest
+import soundfile
+
+import lime_jax as lj
+from lime_jax import runs
+from lime_jax.audio import io, segment
+from lime_jax.audio.render import hearing
+from lime_jax.errors import LimeJaxError, ModelError, StoreError
+from lime_jax.runs import store
+from lime_jax.runs.items import Item
+from lime_jax.runs.verify import verify
+from tests.runs.conftest import RATE, STEMS, assert_same, frame, log, write_song
+
+KINDS = {
+    "stems": (),
+    "stems-time": ("3",),
+    "time": ("4",),
+    "frequency": ("3",),
+    "grid": ("2x2",),
+    "superpixels": ("4",),
+}
+
+
+def key_of(id, snippet=0, seed=0):
+    name = int.from_bytes(hashlib.sha256(id.encode()).digest()[:4], "big")
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), name), snippet)
+
+
+def cut(kind, segments, songs, id, seconds=None):
+    """The components of a song, as `lime-jax explain` would make them."""
+    names, stems = io.load_stems(songs / id, RATE)
+    if seconds is not None:
+        stems = np.pad(stems, ((0, 0), (0, round(seconds * RATE) - stems.shape[1])))
+    numbers = [int(part) for text in segments for part in text.split("x")]
+    if kind == "stems":
+        return segment.by_stems(stems, names, RATE)
+    if kind == "stems-time":
+        return segment.by_stems_and_time(stems, names, RATE, numbers[0])
+    make = getattr(segment, f"by_{kind}")
+    return make(stems.sum(axis=0), RATE, tuple(numbers) if kind == "grid" else numbers[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_are_those_of_explain(run, songs, model, tmp_path, kind):
+    segments = KINDS[kind]
+    items = runs.items_of(str(songs), "stems")[:3]
+    options = {"segments": segments[0]} if segments else {}
+    run(items=items, components=kind, num_samples=100, top_k=2, **options)
+    rows = frame(tmp_path / "store")
+    assert list(rows["id"]) == [item.id for item in items for _ in range(3)]
+    components = lj.runs.open_store(tmp_path / "store").folder / "components.parquet"
+    for item in items:
+        audio = cut(kind, segments, songs, item.id)
+        expected = lj.explain(
+            hearing(model, audio), audio.components, lj.lime(100), key=key_of(item.id)
+        )
+        for output in range(3):
+            row = rows[(rows["id"] == item.id) & (rows["output_index"] == output)].iloc[0]
+            assert row["output"] == model.output_names[output] and row["status"] == "OK"
+            for name in ("coefficients", "std_error", "fidelity", "prediction", "intercept"):
+                wanted = np.asarray(getattr(expected, name))[output]
+                np.testing.assert_allclose(row[name], wanted, rtol=2e-3, atol=2e-4)
+            top, _ = lj.top_k(expected, output, 2)
+            assert list(row["top_components"]) == top.tolist()
+    import pandas as pd
+
+    named = pd.read_parquet(components).sort_values("index")
+    assert list(named[named["layout"] == row["layout"]]["name"]) == [p.name for p in audio.pieces]
+
+
+def test_other_lengths_are_filled_with_silence_that_no_segment_but_the_last_has(
+    model, tmp_path, run
+):
+    write_song(tmp_path / "songs" / "odd", 1, seconds=1.03)
+    run(source=str(tmp_path / "songs"), components="time", segments="4", layout="stems")
+    [row] = frame(tmp_path / "store").query("output == 'total'").itertuples()
+    assert row.duration == pytest.approx(1.03)
+    _, stems = io.load_stems(tmp_path / "songs" / "odd", RATE)
+    mix, num_samples = stems.sum(axis=0), stems.shape[1]
+    padded = np.pad(mix, (0, round(1.125 * RATE) - num_samples))
+    labels = np.minimum(np.arange(len(padded)) // (num_samples // 4), 3).astype(np.int32)
+    components = lj.from_labels(padded, labels, 4)
+    expected = lj.explain(model, components, lj.lime(1000), key=key_of("odd"))
+    np.testing.assert_allclose(row.coefficients, expected.coefficients[2], rtol=1e-3, atol=1e-4)
+
+
+def test_lengths_share_programs(run, model, tmp_path):
+    for seed, seconds in enumerate(np.linspace(1.001, 1.249, 8)):
+        write_song(tmp_path / "songs" / f"{seed}", seed, seconds)
+    traced = []
+
+    class Counting(type(model)):
+        def __call__(self, waveforms):
+            traced.append(waveforms.shape[1])
+            return super().__call__(waveforms)
+
+    run(source=str(tmp_path / "songs"), use=Counting(), num_samples=50)
+    assert set(traced) == {round(1.125 * RATE), round(1.25 * RATE)}
+
+
+def test_order_batches_resume_and_processes_change_nothing(run, songs, tmp_path):
+    items = runs.items_of(str(songs), "stems")
+    run("whole")
+    run("reversed", items=items[::-1], batch_size=3, num_workers=1, part_items=2)
+    run("resumed", items=items[4:7])
+    run("resumed")
+    for index in range(3):
+        run("shards", shard=f"{index}/3")
+    for other in ("reversed", "resumed", "shards"):
+        assert_same(tmp_path / "whole", tmp_path / other)
+        assert verify(tmp_path / other).is_whole
+    assert not (frame(tmp_path / "whole")["coefficients"].map(np.ptp) == 0).any()
+    run("another seed", seed=1)
+    one, other = frame(tmp_path / "whole"), frame(tmp_path / "another seed")
+    assert np.abs(np.stack(one["coefficients"]) - np.stack(other["coefficients"])).max() > 1e-4
+
+
+def test_what_is_done_is_not_done_again(run, tmp_path):
+    first = run()
+    assert first.progress.done == 12 and first.progress.left == 0
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "store").rglob("*.parquet")}
+    again = run()
+    assert again.progress.done == 12 and log(tmp_path / "store")[-2]["left"] == 0
+    assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "store").rglob("*.parquet")}
+
+
+def test_snippets(run, songs, model, tmp_path):
+    run("snippets", snippet=0.5, hop=0.25, components="stems", num_samples=100)
+    rows = frame(tmp_path / "snippets")
+    assert len(rows) == 12 * 3 * 3 and set(rows["num_snippets"]) == {3}
+    assert list(rows[rows["id"] == "s00"]["start"].unique()) == [0.0, 0.25, 0.5]
+    assert set(rows["duration"]) == {0.5}
+    _, stems = io.load_stems(songs / "s03", RATE)
+    part = lj.from_stems(stems[:, RATE // 4 : RATE // 4 + RATE // 2])
+    expected = lj.explain(model, part, lj.lime(100), key=key_of("s03", 1))
+    [row] = rows.query("id == 's03' and snippet == 1 and output_index == 0").itertuples()
+    np.testing.assert_allclose(row.coefficients, expected.coefficients[0], rtol=1e-3, atol=1e-4)
+
+
+def test_outputs_that_were_asked_for(run, tmp_path):
+    run("top", outputs="top:1")
+    rows = frame(tmp_path / "top")
+    assert len(rows) == 12 and set(rows["output"]) == {"total"}
+    run("named", outputs="middle,low")
+    assert set(frame(tmp_path / "named")["output"]) == {"low", "middle"}
+    assert verify(tmp_path / "named").is_whole and verify(tmp_path / "top").is_whole
+
+
+def test_another_configuration_is_refused_with_the_difference(run):
+    run(num_samples=50)
+    with pytest.raises(StoreError, match="`--num-samples` is 50 there, 60 now"):
+        run(num_samples=60)
+    with pytest.raises(StoreError, match="`--components` is stems there, time now"):
+        run(num_samples=50, components="time", layout="stems")
+
+
+def test_other_weights_are_another_configuration(run, model):
+    class Weighted(type(model)):
+        def __init__(self, weight):
+            self.weight = weight
+
+        def __call__(self, waveforms):
+            return super().__call__(waveforms) * self.weight
+
+    jax.tree_util.register_pytree_node(
+        Weighted, lambda m: ((m.weight,), None), lambda _, leaves: Weighted(*leaves)
+    )
+    run(use=Weighted(jax.numpy.float32(1.0)))
+    run(use=Weighted(jax.numpy.float32(1.0)))
+    with pytest.raises(StoreError, match="SHA-256 of the model's weights"):
+        run(use=Weighted(jax.numpy.float32(2.0)))
+
+
+def test_a_data_set_may_grow_and_shrink_but_ids_keep_their_sound(run, songs, tmp_path):
+    items = runs.items_of(str(songs), "stems")
+    assert run(items=items[:5]).progress.total == 5
+    assert run(items=items[3:8]).progress.total == 8
+    assert verify(tmp_path / "store").num_explained == 8
+    moved = Item("s00", stems=songs / "s01")
+    with pytest.raises(StoreError, match="knows the id 's00' as another sound"):
+        run(items=[moved])
+
+
+def bad_files(folder):
+    """Files that are not what they say, and what the reason must tell."""
+    folder.mkdir()
+    tone = 0.1 * np.sin(np.arange(RATE) / 5).astype(np.float32)
+    write = lambda name, data, **options: soundfile.write(folder / name, data, RATE, **options)
+    (folder / "empty.wav").touch()
+    (folder / "text.wav").write_text("not sound at all, but text " * 40)
+    write("whole.wav", tone)
+    whole = (folder / "whole.wav").read_bytes()
+    (folder / "truncated.wav").write_bytes(whole[: len(whole) // 2])
+    (folder / "rate.wav").write_bytes(whole[:24] + (1).to_bytes(4, "little") + whole[28:])
+    write("nan.wav", np.where(np.arange(RATE) == 7, np.nan, tone), subtype="FLOAT")
+    write("nothing.wav", tone[:0])
+    write("eight.wav", np.tile(tone[:, None], 8))
+    write("short.wav", tone[:100])
+    (folder / "whole.wav").unlink()
+    return {
+        "missing.wav": "does not exist",
+        "empty.wav": "is empty",
+        "text.wav": "is not audio",
+        "truncated.wav": "is truncated",
+        "rate.wav": "sample rate of 1 Hz",
+        "nan.wav": "NaN",
+        "nothing.wav": "holds no samples",
+        "eight.wav": "8 channels",
+        "short.wav": "needs 0.25 s",
+    }
+
+
+def test_five_per_cent_of_bad_files(run, tmp_path):
+    rng = np.random.default_rng(0)
+    bad = bad_files(tmp_path / "audio")
+    good = [f"good-{number:03}.wav" for number in range(171)]
+    for name in good:
+        soundfile.write(tmp_path / "audio" / name, 0.1 * rng.standard_normal(RATE), RATE)
+    items = [Item(name, tmp_path / "audio" / name) for name in (*bad, *good)]
+    runs.write_manifest(tmp_path / "clips.csv", items)
+    outcome = run(source=str(tmp_path / "clips.csv"), components="time", segments="2")
+    assert (outcome.progress.done, outcome.progress.failed) == (171, 9)
+    import pandas as pd
+
+    errors = pd.read_parquet(tmp_path / "store" / "errors.parquet").set_index("id")
+    assert set(errors.index) == set(bad)
+    for name, reason in bad.items():
+        assert reason in errors.loc[name, "reason"], errors.loc[name, "reason"]
+    assert set(errors["stage"]) == {"load"}
+    assert set(frame(tmp_path / "store")["id"]) == set(good)
+    verdict = verify(tmp_path / "store")
+    assert verdict.is_whole and verdict.num_explained + verdict.num_failed == len(items)
+
+
+def test_failures_can_be_tried_again(run, songs, tmp_path):
+    shutil.copytree(songs, tmp_path / "songs")
+    gone = (tmp_path / "songs" / "s04" / "bass.wav").rename(tmp_path / "bass.wav")
+    hidden = (tmp_path / "songs" / "s04" / "drums.wav").rename(tmp_path / "drums.wav")
+    (tmp_path / "songs" / "s04" / "voice.wav").write_text("no")
+    options = {"source": str(tmp_path / "songs")}
+    assert run(**options).progress.failed == 1
+    assert run(**options).progress.failed == 1
+    with pytest.raises(StoreError, match="does not go with"):
+        run(**options, retry_failed=True, shard="0/2")
+    shutil.copy(songs / "s04" / "voice.wav", tmp_path / "songs" / "s04" / "voice.wav")
+    shutil.move(gone, tmp_path / "songs" / "s04" / "bass.wav")
+    shutil.move(hidden, tmp_path / "songs" / "s04" / "drums.wav")
+    outcome = run(**options, retry_failed=True)
+    assert (outcome.progress.done, outcome.progress.failed) == (12, 0)
+    assert verify(tmp_path / "store").is_whole
+
+
+def test_one_bad_snippet_fails_its_item_only(run, songs, model, tmp_path):
+    calls = []
+
+    def judge(waveforms):
+        calls.append(len(waveforms))
+        if any(abs(w[0] - first) < 1e-7 for w in waveforms):
+            raise RuntimeError("the fifth sound is too much")
+        return np.asarray(model(waveforms))
+
+    _, stems = io.load_stems(songs / "s05", RATE)
+    first = stems.sum(axis=0)[RATE // 2]
+    host = lj.host_model(judge, sample_rate=RATE, output_names=model.output_names)
+    outcome = run(use=host, snippet=0.5, components="stems", num_samples=8)
+    assert (outcome.progress.done, outcome.progress.failed) == (11, 1)
+    [row] = store.errors(lj.runs.open_store(tmp_path / "store"), 3)
+    assert row["id"] == "s05" and "too much" in row["reason"] and row["stage"] == "explain"
+    assert "s05" not in set(frame(tmp_path / "store")["id"])
+    assert verify(tmp_path / "store").is_whole
+
+
+def test_a_model_that_always_fails_ends_the_run(run, model, tmp_path):
+    def judge(waveforms):
+        raise RuntimeError("no weights")
+
+    host = lj.host_model(judge, sample_rate=RATE, output_names=model.output_names)
+    with pytest.raises(ModelError, match=r"all of the first 12 sounds failed.*no weights"):
+        run(use=host)
+    assert not verify(tmp_path / "store").num_failed
+
+
+def test_a_damaged_part_is_set_aside_and_computed_again(run, tmp_path):
+    run("whole")
+    run(part_items=4)
+    parts = [p for p in (tmp_path / "store" / "results.parquet").iterdir() if p.stem != "none"]
+    parts[0].write_bytes(parts[0].read_bytes()[:-20])
+    verdict = verify(tmp_path / "store")
+    assert verdict.damaged == (parts[0],) and not verdict.is_whole
+    outcome = run()
+    assert outcome.set_aside == (parts[0],) and outcome.progress.done == 12
+    assert list((tmp_path / "store" / "damaged").iterdir())
+    assert verify(tmp_path / "store").is_whole
+    assert_same(tmp_path / "store", tmp_path / "whole")
+
+
+def test_a_flipped_bit_is_found(run, tmp_path):
+    run()
+    [part] = [p for p in (tmp_path / "store" / "results.parquet").iterdir() if p.stem != "none"]
+    content = bytearray(part.read_bytes())
+    content[len(content) // 4] ^= 1
+    part.write_bytes(content)
+    assert verify(tmp_path / "store").damaged == (part,)
+
+
+def test_a_vanished_part_is_computed_again(run, tmp_path):
+    run("whole")
+    run(part_items=4)
+    parts = [p for p in (tmp_path / "store" / "results.parquet").iterdir() if p.stem != "none"]
+    parts[1].unlink()
+    assert verify(tmp_path / "store").num_missing in (4, 5)
+    run()
+    assert verify(tmp_path / "store").is_whole
+    assert_same(tmp_path / "store", tmp_path / "whole")
+
+
+def test_a_full_disk_loses_nothing_that_was_stored(run, tmp_path, monkeypatch):
+    replace, number = os.replace, 0
+
+    def fill_up(source, target):
+        nonlocal number
+        number += "results.parquet" in str(target) and "none" not in str(target)
+        if number == 3:
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fill_up)
+    with pytest.raises(StoreError, match=r"cannot be written \(No space left.*run the same"):
+        run(part_items=2)
+    monkeypatch.setattr(os, "replace", replace)
+    assert not list((tmp_path / "store").rglob("*.partial"))
+    stored = verify(tmp_path / "store").num_explained
+    assert 2 <= stored < 12
+    assert run().progress.done == 12 and verify(tmp_path / "store").is_whole
+
+
+def test_readers_need_no_code_of_ours(run, tmp_path):
+    import duckdb
+    import pandas as pd
+    import polars as pl
+
+    run()
+    folder = tmp_path / "store"
+    by_pandas = pd.read_parquet(folder / "results.parquet")
+    by_polars = pl.read_parquet(folder / "results.parquet" / "*.parquet")
+    query = f"FROM read_parquet('{folder}/results.parquet/*.parquet')"
+    by_duckdb = duckdb.sql(query)
+    assert len(by_pandas) == len(by_polars) == len(by_duckdb) == 36
+    weights = by_polars.filter(pl.col("id") == "s07", pl.col("output") == "low")["coefficients"]
+    [(other,)] = duckdb.sql(
+        f"SELECT coefficients {query} WHERE id = 's07' AND output = 'low'"
+    ).fetchall()
+    assert weights.to_list() == [other] and len(other) == len(STEMS)
+    assert len(pd.read_parquet(folder / "errors.parquet")) == 0
+    assert len(pl.read_parquet(folder / "errors.parquet" / "*.parquet")) == 0
+    assert runs.read_manifest(folder / "items.parquet")[3].id == "s03"
+
+
+def test_progress_and_log(run, tmp_path):
+    told = []
+    run(report=told.append, part_items=3, num_samples=600, components="stems-time", segments="3")
+    assert told[-1].done == 12 and told[-1].seconds_left == 0
+    assert [p.done for p in told] == sorted(p.done for p in told)
+    last = told[-1]
+    assert last.items_per_s > 0 and last.evaluations_per_s == pytest.approx(
+        512 * last.items_per_s, rel=0.2
+    )
+    assert 0 < last.busy_share <= 1
+    events = log(tmp_path / "store")
+    assert [e["event"] for e in events][:: len(events) - 1] == ["start", "end"]
+    assert sum(e["items"] for e in events if e["event"] == "part") == 12
+    assert json.dumps(events)
+
+
+def test_settings_are_checked_before_anything_is_read(run):
+    for options, message in {
+        ("hop", 1.0): "goes with `--snippet`",
+        ("part_items", 0): "`--part-items` must be at least 1",
+        ("part_seconds", 0.0): "`--part-seconds` must be positive",
+        ("max_channels", 0): "`--max-channels` must be at least 1",
+        ("shard", "3/2"): "index below the number of shards",
+        ("snippet", 0.1): "`--snippet` must be at least 0.250 s",
+        ("outputs", "lwo"): "did you mean 'low'",
+    }.items():
+        name, value = options
+        with pytest.raises((ValueError, LimeJaxError), match=message):
+            run(**{name: value})
+
+
+def test_a_folder_of_something_else_is_left_alone(run, tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "thesis.tex").write_text("years of work")
+    with pytest.raises(StoreError, match=r"holds 'thesis.tex' and no store"):
+        run()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="is a file"):
+        run("file")
+
+
+def test_names_that_are_never_paths(run, songs, tmp_path):
+    ids = ("../../escape", "<img src=x onerror=alert(1)>", "ü" * 300, "=1+1")
+    items = [Item(id, stems=songs / "s00") for id in ids]
+    run(items=items)
+    assert set(frame(tmp_path / "store")["id"]) == set(ids)
+    assert not (tmp_path.parent / "escape").exists()
+    with pytest.raises(StoreError, match="printable"):
+        run("other", items=[Item("a\nb", stems=songs / "s00")])
