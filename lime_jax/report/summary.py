@@ -140,17 +140,14 @@ def _further_pictures(summary: Summary) -> list[tuple[str, str, bytes]]:
     """File name, heading and picture of what is about all outputs together."""
     cells = summary.cells.to_pylist()
     found = [("cells.png", "Most important components", summary_plots.cells_picture(cells))]
-    stability: dict[str, dict[str, list[float]]] = {"u_n": {}, "n_ce": {}}
-    for row in summary.stability.to_pylist():
-        for name, by_output in stability.items():
-            by_output.setdefault(row["output"], []).append(row[name])
-    if stability["u_n"]:
+    if summary.stability.num_rows:
         number = summary.stability["num_stores"][0].as_py()
         title = f"Different components in the top lists of {number} stores"
-        picture = summary_plots.violins_picture(stability["u_n"], title, "Uₙ")
+        picture = summary_plots.violins_picture(_by_output(summary.stability, "u_n"), title, "Uₙ")
         found.append(("u-n.png", "Stability", picture))
         title = "Components that top lists have in common with those of the first store"
-        picture = summary_plots.violins_picture(stability["n_ce"], title, "mean N_ce")
+        numbers = _by_output(summary.stability, "n_ce")
+        picture = summary_plots.violins_picture(numbers, title, "mean N_ce")
         found.append(("n-ce.png", "Agreement", picture))
     return found
 

@@ -77,7 +77,7 @@ def cells_picture(cells: Sequence[Mapping[str, Any]]) -> bytes:
     return _png(figure, title + (" by label (rows)" if labels != [None] else ""))
 
 
-def violins_picture(stability: Mapping[str, Sequence[float]], title: str, values: str) -> bytes:
+def violins_picture(stability: Mapping[str, np.ndarray], title: str, values: str) -> bytes:
     """How a number is distributed over the explanations of every output; PNG.
 
     Args:
@@ -92,7 +92,7 @@ def violins_picture(stability: Mapping[str, Sequence[float]], title: str, values
     names = list(stability)
     axes.set_xticks(range(len(names)), [look.short(name, 16) for name in names])
     drawn = axes.violinplot(
-        [np.asarray(stability[name], float) for name in names],
+        [stability[name] for name in names],
         positions=range(len(names)), showmedians=True, showextrema=True,
     )  # fmt: skip
     bodies: Any = drawn["bodies"]

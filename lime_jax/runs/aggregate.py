@@ -174,7 +174,8 @@ _FAITHFULNESS = f"""
 
 _FIDELITIES = f"""
     SELECT output, output_index, "group",
-        greatest(0, least({NUM_BINS - 1}, floor(fidelity * {NUM_BINS}))) / {NUM_BINS} AS low,
+        greatest(0, least({NUM_BINS - 1}, floor(CAST(fidelity AS DOUBLE) * {NUM_BINS})))
+            / {NUM_BINS} AS low,
         count(*) AS num_explanations
     FROM explained WHERE isfinite(fidelity) GROUP BY ALL
     ORDER BY output_index, "group" NULLS FIRST, low"""

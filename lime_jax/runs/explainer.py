@@ -19,7 +19,6 @@ from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.core.explain import explain_batch
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.host import HostModel
-from lime_jax.core.items import item_of
 from lime_jax.core.methods import Method, most_evaluations
 from lime_jax.errors import LimeJaxError, ModelError
 from lime_jax.options import Question
@@ -103,7 +102,7 @@ class Explainer:
                 return _nothing([Failure(batch[0].item, "explain", one_line(error))])
             return merged([self.explain([snippet]) for snippet in batch])
         seconds = time.perf_counter() - start
-        return self._rows(batch, item_of(explanations, slice(len(batch))), audios, seconds)
+        return self._rows(batch, explanations, audios, seconds)
 
     def _rows(
         self,
@@ -115,7 +114,8 @@ class Explainer:
         layouts = [cutting.extents(audio) for audio in audios[: len(batch)]]
         names = [_name(layout) for layout in layouts]
         wanted = functools.partial(recipe.wanted_outputs, self.config.outputs, self.output_names)
-        prediction = np.asarray(explanations.prediction)
+        # In NumPy: slices of any length compile nothing there.
+        prediction = np.asarray(explanations.prediction)[: len(batch)]
         outputs = np.array([wanted(each) for each in prediction], np.int64)
         table = rows.results_table(
             batch,
@@ -133,7 +133,7 @@ class Explainer:
             num_outputs=outputs.shape[1],
             layouts=dict(zip(names, layouts, strict=True)),
             failures=(),
-            num_evaluations=int(np.asarray(explanations.num_evaluations).sum()),
+            num_evaluations=int(np.asarray(explanations.num_evaluations)[: len(batch)].sum()),
             seconds=seconds,
         )
 

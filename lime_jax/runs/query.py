@@ -27,6 +27,10 @@ def connected(found: Store) -> Iterator[Any]:
     """
     import duckdb
 
+    if not (found.folder / store.ITEMS).exists():
+        raise StoreError(
+            f"`{found.folder}` holds no results yet. Run `lime-jax run` to the end first."
+        )
     with duckdb.connect(config={"memory_limit": _MEMORY}) as connection:
         try:
             for name, table in _VIEWS.items():

@@ -86,7 +86,7 @@ def results_table(
 
     Args:
       snippets: what was explained.
-      explanations: of these snippets, with a leading axis over items.
+      explanations: of at least these snippets, with a leading axis over items.
       outputs: indices of the outputs to store, `(num_items, num_stored)`.
       output_names: of the model.
       layouts: what `components.parquet` calls the components of every snippet.
@@ -97,10 +97,11 @@ def results_table(
     import pyarrow as pa
 
     num_items, num_stored = outputs.shape
-    chosen = lambda values: np.take_along_axis(np.asarray(values), outputs, axis=1)
-    wide = lambda values: np.take_along_axis(
-        np.asarray(values), outputs[..., None], axis=1
-    ).reshape(num_items * num_stored, -1)
+    first = lambda values: np.asarray(values)[:num_items]
+    chosen = lambda values: np.take_along_axis(first(values), outputs, axis=1)
+    wide = lambda values: np.take_along_axis(first(values), outputs[..., None], axis=1).reshape(
+        num_items * num_stored, -1
+    )
     repeat = lambda values: np.repeat(np.asarray(values), num_stored)
     status = chosen(explanations.status).ravel()
     coefficients = wide(explanations.coefficients)
@@ -125,7 +126,7 @@ def results_table(
         "std_error": _lists(wide(explanations.std_error)),
         "top_components": _top_components(coefficients, status, top_k),
         "layout": named(repeat([ids.index(layout) for layout in layouts]), ids),
-        "num_evaluations": repeat(explanations.num_evaluations),
+        "num_evaluations": repeat(first(explanations.num_evaluations)),
         "explain_seconds": np.full(num_items * num_stored, explain_seconds),
         "load_seconds": repeat([s.load_seconds for s in snippets]),
     }
