@@ -1,6 +1,7 @@
 """Runs the benchmarks and writes one JSON file each.
 
-Needs jax, numpy and flax alone; peers that are not installed are left out and named.
+Needs jax, numpy and flax alone; what needs more, and peers that are not installed, are left out and
+named.
 
   python -m benchmarks --out results/            all of them, as published
   python -m benchmarks --quick                   two minutes on two cores
@@ -27,6 +28,7 @@ NAMES = (
     "memory",
     "million_rows",
     "whole_run",
+    "kills",
     "designs",
     "scaling",
     "allocator",
@@ -71,7 +73,11 @@ def run_one(name: str, folder: Path, *, quick: bool) -> None:
     claim = (module.__doc__ or "").splitlines()[0]
     print(f"{name}: {claim}", flush=True)
     start = time.perf_counter()
-    numbers = module.run(quick=quick)
+    try:
+        numbers = module.run(quick=quick)
+    except ModuleNotFoundError as error:
+        print(f"  left out: the package {error.name} is not installed", flush=True)
+        return
     seconds = round(time.perf_counter() - start, 1)
     result = {
         "name": name,

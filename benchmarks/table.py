@@ -243,6 +243,18 @@ def _million_rows(numbers: dict[str, Any]) -> Iterator[Row]:
     )
 
 
+def _kills(numbers: dict[str, Any]) -> Iterator[Row]:
+    yield "items", "killed", "rows", "rows twice", "whole", "largest difference"
+    yield (
+        f"{numbers['num_items']:,}",
+        f"{numbers['num_kills_before_the_end']} ×",
+        f"{numbers['num_rows']:,}",
+        str(numbers["num_rows_twice"]),
+        "yes" if numbers["is_whole"] else "NO",
+        f"{numbers['largest_difference']:.1e}",
+    )
+
+
 def _ceilings(numbers: dict[str, Any]) -> Iterator[Row]:
     yield "float32 products, TFLOP/s", "fastest products, TFLOP/s", "copy, GB/s"
     names = ("float32_tflops", "fastest_tflops", "copy_gb_per_s")
@@ -256,6 +268,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "dataset": _dataset,
     "whole_run": _whole_run,
     "million_rows": _million_rows,
+    "kills": _kills,
     "locality": exactness_table.locality,
     "coverage": exactness_table.coverage,
     "front_end": _front_end,

@@ -71,15 +71,20 @@ def make_songs(folder: Path, number: int) -> tuple[Path, str]:
         command = [sys.executable, str(SCRIPT), "--folder", str(folder), *options]
         subprocess.run(command, check=True, capture_output=True)
         return folder, "rendered"
+    return make_noise(folder, number, SECONDS), "noise"
+
+
+def make_noise(folder: Path, number: int, seconds: int) -> Path:
+    """A folder of songs that are five stems of noise."""
     import soundfile
 
     rng = np.random.default_rng(0)
     for index in range(number):
         (folder / f"{index:05}").mkdir(parents=True)
         for stem in STEMS:
-            noise = 0.05 * rng.standard_normal(SECONDS * RATE)
+            noise = 0.05 * rng.standard_normal(seconds * RATE)
             soundfile.write(folder / f"{index:05}" / f"{stem}.flac", noise, RATE)
-    return folder, "noise"
+    return folder
 
 
 def _bare() -> float:

@@ -152,6 +152,12 @@ def _further_pictures(summary: Summary) -> list[tuple[str, str, bytes]]:
     return found
 
 
+def _by_output(stability: Any, column: str) -> dict[str, np.ndarray]:
+    outputs = np.array(stability["output"].to_pylist())
+    values = stability[column].to_numpy().astype(float)
+    return {str(name): values[outputs == name] for name in np.unique(outputs)}
+
+
 def _clips(found: Store, summary: Summary, shown: Mapping[int, Any]) -> dict[int, list[Clip]]:
     items = {item.id: item for item in found.items()}
     names = _component_names(found)

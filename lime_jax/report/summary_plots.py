@@ -127,7 +127,7 @@ def _parallel_coordinates(
     axes.add_collection(drawn)
     axes.plot(places, values.mean(axis=0), color=look.INK, linewidth=2.2, marker="o", label="mean")
     axes.axhline(0, color=look.FAINT, linewidth=0.8)
-    labels = [look.short(names[i], 14) for i in shown.tolist()]
+    labels = [look.short(names[int(i)], 14) for i in shown]
     axes.set_xticks(places, labels, rotation=40 if len(shown) > 8 else 0)
     axes.set_xlim(-0.2, len(shown) - 0.8)
     axes.set_ylabel("weight")
