@@ -57,22 +57,20 @@ def cells_picture(cells: Sequence[Mapping[str, Any]]) -> bytes:
     Args:
       cells: rows of the table of that name.
     """
-    labels = _most_frequent(cells, "label")
-    predicted = _most_frequent(cells, "predicted")
-    names = sorted({str(cell["component"] or "none") for cell in cells})
-    figure = look.figure(0.9 + (0.55 + 0.22 * len(names)) * len(labels))
+    named = [{**cell, "component": cell["component"] or "none"} for cell in cells]
+    labels, predicted = (_most_frequent(named, column) for column in ("label", "predicted"))
+    names = _most_frequent(named, "component", _MOST_NAMES)
+    figure = look.figure(1.1 + (0.75 + 0.22 * len(names)) * len(labels))
     axes = figure.subplots(len(labels), len(predicted), sharex=True, sharey=True, squeeze=False)
     for row, label in enumerate(labels):
         for column, output in enumerate(predicted):
-            panel = axes[row][column]
-            _cell(
-                panel, [c for c in cells if (c["label"], c["predicted"]) == (label, output)], names
-            )
-            if row == 0:
-                panel.set_title(look.short(output, 16), fontsize=look.SMALL, **look.plain_text())
+            is_here = lambda cell, here=(label, output): (cell["label"], cell["predicted"]) == here
+            _cell(axes[row][column], list(filter(is_here, named)), names)
         if label is not None:
             axes[row][0].set_ylabel(look.short(label, 16), **look.plain_text())
-    axes[-1][0].set_xlabel("share of explanations")
+    for column, output in enumerate(predicted):
+        name = look.short(output, 14)
+        axes[0][column].set_title(name, fontsize=look.TEXT, **look.plain_text())
     title = "Most important component for the predicted output (columns)"
     return _png(figure, title + (" by label (rows)" if labels != [None] else ""))
 
@@ -160,22 +158,24 @@ def _histogram(axes: "Axes", fidelity: np.ndarray, faithfulness: Mapping[str, An
 
 
 def _cell(axes: "Axes", cells: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
-    shares = {str(cell["component"] or "none"): cell["share"] for cell in cells}
+    shares = {cell["component"]: cell["share"] for cell in cells}
     places = np.arange(len(names))
     axes.barh(places, [shares.get(name, 0.0) for name in names], color=look.AGAINST)
     axes.set_yticks(places, [look.short(name, 12) for name in names])
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, 1)
-    number = sum(cell["num_explanations"] for cell in cells)
-    axes.set_title(f"n = {number}", loc="right", fontsize=look.SMALL, color=look.FAINT)
     look.dress(axes)
+    number = sum(cell["num_explanations"] for cell in cells)
+    axes.set_xlabel(f"share of {number:,}", fontsize=look.SMALL)
 
 
-def _most_frequent(cells: Sequence[Mapping[str, Any]], column: str) -> list[Any]:
+def _most_frequent(
+    cells: Sequence[Mapping[str, Any]], column: str, number: int = _MOST_CELLS
+) -> list[Any]:
     counts: dict[Any, int] = {}
     for cell in cells:
         counts[cell[column]] = counts.get(cell[column], 0) + cell["num_explanations"]
-    most = sorted(counts, key=lambda value: (-counts[value], str(value)))[:_MOST_CELLS]
+    most = sorted(counts, key=lambda value: (-counts[value], str(value)))[:number]
     return sorted(most, key=str)
 
 

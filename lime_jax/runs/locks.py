@@ -3,11 +3,13 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from lime_jax.errors import StoreError
 from lime_jax.runs.shards import Shard
 
 _FOLDER = "locks"
+_SECONDS_AT_THE_DOOR = 60
 
 
 @contextlib.contextmanager
@@ -23,7 +25,7 @@ def held(folder: Path, shard: Shard) -> Iterator[None]:
     own = _path(folder, shard)
     lock = filelock.FileLock(own, timeout=0)
     try:
-        with filelock.FileLock(folder / _FOLDER / "door", timeout=60):
+        with door(folder):
             lock.acquire()
             for other in (folder / _FOLDER).glob("*-of-*"):
                 if other.name.partition("-of-")[2] != str(shard.count):
@@ -42,6 +44,13 @@ def held(folder: Path, shard: Shard) -> Iterator[None]:
         yield
     finally:
         lock.release(force=True)
+
+
+def door(folder: Path) -> Any:
+    """A lock that every run holds for a moment, when it comes in."""
+    import filelock
+
+    return filelock.FileLock(folder / _FOLDER / "door", timeout=_SECONDS_AT_THE_DOOR)
 
 
 def _path(folder: Path, shard: Shard) -> Path:

@@ -88,7 +88,8 @@ def _run(
     asked = determining(config, explainer.model, explainer.output_names)
     kept = store.create_or_join(Path(config.output_dir).absolute(), asked)
     with locks.held(kept.folder, shard):
-        everything = store.keep_items(kept, items)
+        with locks.door(kept.folder):
+            everything = store.keep_items(kept, items)
         num_engines = cluster.num_engines(ray, config) if ray else 1
         pending, meter, damaged = _work(kept, config, everything, shard, num_engines)
         log = Log(kept.folder / "log" / f"{shard.index}-of-{shard.count}.jsonl")
@@ -126,8 +127,10 @@ class Keep:
         self._layouts.update(found.layouts)
         for number, snippet in enumerate(found.snippets):
             id, size = snippet.item.id, found.num_outputs
+            if id in self._failed:
+                continue
             self._open[id].append(found.table.slice(number * size, size))
-            if len(self._open[id]) == snippet.num_snippets and id not in self._failed:
+            if len(self._open[id]) == snippet.num_snippets:
                 self._tables.extend(self._open.pop(id))
                 self._ids.add(id)
                 self._meter.done += 1
@@ -199,7 +202,7 @@ def explain_all(
     Raises:
       ModelError: if the model fails on everything.
     """
-    num_workers = explainer.config.num_workers or os.cpu_count() or 1
+    num_workers = explainer.config.num_workers or _num_processors()
     loaded = ahead(_until(stopped, items), explainer.want, num_workers)
     num_good, num_bad = 0, 0
     for batch in batches(loaded, explainer.num_items):
@@ -217,6 +220,13 @@ def explain_all(
             break
     keep.flush()
     keep.tell()
+
+
+def _num_processors() -> int:
+    """Those that this process may use, where the system says so."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _until(stopped: Sequence[Any], items: Sequence[Item]) -> Iterator[Item]:
