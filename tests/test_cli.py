@@ -183,7 +183,7 @@ BAD = {
         ["explain", "song.wav", "--num-samples", "abc"],
         "--num-samples: must be a whole number, auto or exhaustive, got 'abc'.",
     ),
-    "an unknown command": (["explian", "song.wav"], "demo, explain, models"),
+    "an unknown command": (["explian", "song.wav"], "demo, explain, run, verify"),
     "more names than outputs": (
         ["explain", "song.wav", "--model", "my_model:miscounted"],
         "3 entries, but the model returns 2 outputs",

@@ -49,12 +49,15 @@ def test_steps_explain_like_a_single_program(heavy, method, batch_size, num_item
 def test_a_hundred_heavy_clips_compile_one_program(heavy):
     heavy(heavy=True)
     network = lambda inputs: jnp.tanh(inputs)
-    before = programs._step._cache_size()
+    in_steps, at_once = programs._step._cache_size(), programs._run_group_at_once._cache_size()
     for seed in range(100):
         key = jax.random.key(seed)
         stems = lj.from_stems(jax.random.normal(key, (6, 4)))
         lj.explain(network, stems, lj.lime(200), key=key)
-    assert programs._step._cache_size() - before == 1
+        if seed < 3:
+            lj.explain(network, stems, lj.lime(200), key=key, batch_size=40)
+    assert programs._run_group_at_once._cache_size() - at_once == 1
+    assert programs._step._cache_size() - in_steps == 2, "steps and a shorter last one"
 
 
 def test_the_work_of_a_step_is_counted():

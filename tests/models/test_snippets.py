@@ -42,6 +42,7 @@ def test_patches_are_what_the_whole_front_end_makes(tagger, num_samples):
     lj.check_locality(tagger, waveforms)
 
 
+@pytest.mark.slow
 def test_a_song_is_explained_from_patches(tagger):
     """Ten times over three patches; two neighbours share a time, where the patches' edges lie."""
     waveform = noise(150_000)[0]
@@ -60,6 +61,7 @@ def test_the_shipped_tagger_declares_nothing_as_its_patches_overlap():
 
 
 class TestSnippets:
+    @pytest.mark.slow
     def test_a_snippet_knows_nothing_of_its_neighbours(self, tagger):
         snippets = lj.models.Snippets(tagger, 48_000)
         waveforms = noise(3 * 48_000 + 77)

@@ -49,7 +49,12 @@ def cut(kind, segments, songs, id, seconds=None):
     return make(stems.sum(axis=0), RATE, tuple(numbers) if kind == "grid" else numbers[0])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+SLOW = ("frequency", "grid", "superpixels")
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=pytest.mark.slow if k in SLOW else ()) for k in KINDS]
+)
 def test_numbers_are_those_of_explain(run, songs, model, tmp_path, kind):
     segments = KINDS[kind]
     items = runs.items_of(str(songs), "stems")[:3]
@@ -259,6 +264,7 @@ def test_failures_can_be_tried_again(run, songs, tmp_path):
     assert verify(tmp_path / "store").is_whole
 
 
+@pytest.mark.slow
 def test_one_bad_snippet_fails_its_item_only(run, songs, model, tmp_path):
     calls = []
 
