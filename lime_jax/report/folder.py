@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lime_jax.errors import LimeJaxError
 from lime_jax.report import record
+from lime_jax.runs.files import sync
 
 SUMMARY = "summary.json"
 """What a summary of a data set lists its files in."""
@@ -55,8 +56,8 @@ def write_folder(folder: str | Path, files: Mapping[str, bytes]) -> Path:
         partial.mkdir(parents=True)
         for name, content in files.items():
             (partial / name).write_bytes(content)
-            _sync(partial / name)
-        _sync(partial)
+            sync(partial / name)
+        sync(partial)
         _put_in_place(partial, path)
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -101,15 +102,7 @@ def _put_in_place(partial: Path, path: Path) -> None:
             earlier.rename(path)
             raise
         shutil.rmtree(earlier, ignore_errors=True)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)
 
 
 def _unwritable(path: Path, error: OSError) -> LimeJaxError:

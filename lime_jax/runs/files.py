@@ -35,7 +35,7 @@ def write_whole(path: Path, write: Callable[[Any], None], *, exclusive: bool = F
             os.link(partial, path)
         else:
             os.replace(partial, path)
-        _sync(path.parent)
+        sync(path.parent)
     except FileExistsError:
         raise
     except OSError as error:
@@ -76,15 +76,16 @@ def read_table(path: Path, columns: list[str] | None = None) -> Any:
         return file.read(columns)
 
 
-def _write_parquet(table: Any, file: Any) -> None:
-    from pyarrow import parquet
-
-    parquet.write_table(table, file, compression="zstd", write_page_checksum=True)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Waits until a file or a folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _write_parquet(table: Any, file: Any) -> None:
+    from pyarrow import parquet
+
+    parquet.write_table(table, file, compression="zstd", write_page_checksum=True)
