@@ -69,6 +69,9 @@ def engines():
     return found
 
 
+# What Ray leaves open itself.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.slow
 def test_one_engine_is_killed_half_way(tmp_path, model_folder, monkeypatch):
     pytest.importorskip("ray")
