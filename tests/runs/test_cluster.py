@@ -1,5 +1,6 @@
 """A run over Ray equals a run without, also when an engine is killed."""
 
+import gc
 import os
 import signal
 import threading
@@ -99,6 +100,7 @@ def test_one_engine_is_killed_half_way(tmp_path, model_folder, monkeypatch):
     watcher = threading.Thread(target=kill_one, daemon=True)
     watcher.start()
     outcome = runs.run(config("ray", ray="local", num_engines=2, part_items=2, num_workers=1))
+    gc.collect()
     watcher.join(timeout=10)
     assert killed
     assert outcome.progress.done == 24 and verify(tmp_path / "ray").is_whole
