@@ -41,7 +41,8 @@ def run(*, quick: bool) -> dict[str, Any]:
             frame.sort_values(["id", "output_index"], ignore_index=True) for frame in frames
         )
         assert list(left["id"]) == list(right["id"])
-        difference = np.abs(np.stack(left["coefficients"]) - np.stack(right["coefficients"]))
+        weights = [np.stack(frame["coefficients"].tolist()) for frame in (left, right)]
+        difference = np.abs(weights[0] - weights[1])
         lines = (killed / "log" / "0-of-1.jsonl").read_text(encoding="utf-8").splitlines()
     return {
         "num_items": verdicts[0].num_items,

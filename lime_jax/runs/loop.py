@@ -240,6 +240,7 @@ def _work(
     kept: Store, config: RunConfig, items: Sequence[Item], shard: Shard, num_engines: int
 ) -> tuple[list[Item], Meter, list[Path]]:
     """What is left to do for a shard, what is done, and damaged files, now out of the way."""
+    store.sweep(kept)
     own = [item for item in items if shard.has(item.id)]
     if config.retry_failed:
         _forget_failures(kept, shard)

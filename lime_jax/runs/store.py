@@ -8,9 +8,11 @@ errors.parquet/*          one row per item that failed
 log/*.jsonl               what happened when
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ TABLES = (RESULTS, COMPONENTS, ERRORS)
 DAMAGED = "damaged"
 
 _DIGEST_KEY = b"lime_jax.config"
+_SECONDS_OF_WRITING = 3600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,6 +235,15 @@ def set_aside(store: Store, damaged: Iterable[Path]) -> None:
     for path in damaged:
         (store.folder / DAMAGED).mkdir(exist_ok=True)
         path.rename(store.folder / DAMAGED / f"{path.parent.name}-{path.name}")
+
+
+def sweep(store: Store) -> None:
+    """Removes what killed runs left half written, once it is too old to be another run's work."""
+    for folder in (store.folder, *(store.folder / table for table in TABLES)):
+        for path in folder.glob(f".*{files.PARTIAL}"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _SECONDS_OF_WRITING:
+                    path.unlink()
 
 
 def digest_of_part(path: Path) -> str | None:

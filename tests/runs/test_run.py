@@ -349,6 +349,17 @@ def test_a_full_disk_loses_nothing_that_was_stored(run, tmp_path, monkeypatch):
     assert run().progress.done == 12 and verify(tmp_path / "store").is_whole
 
 
+def test_what_killed_runs_left_half_written_is_swept_away(run, tmp_path):
+    run()
+    names = [tmp_path / "store" / "results.parquet" / f".{n}.parquet.0.partial" for n in "ab"]
+    for path in names:
+        path.write_text("half")
+    os.utime(names[0], (0, 0))
+    assert verify(tmp_path / "store").is_whole
+    run()
+    assert [path.exists() for path in names] == [False, True], "the other may be at work"
+
+
 def test_readers_need_no_code_of_ours(run, tmp_path):
     import duckdb
     import pandas as pd
