@@ -77,7 +77,7 @@ def load(
     """
     with decode.opened(Path(path), max_channels) as source:
         waveform = decode.excerpt(source, sample_rate, start, duration, resampler)
-    if _is_silent(waveform):
+    if is_silent(waveform):
         raise AudioError(
             f"`{path}` is silent from {start:g} s to {start + len(waveform) / sample_rate:g} s, so "
             "there is nothing to explain. Choose another excerpt with `start` and `duration`."
@@ -132,7 +132,7 @@ def load_stems(
             read[path] = decode.excerpt(source, sample_rate, start, duration, resampler)
     lengths = {path.name: len(waveform) for path, waveform in read.items()}
     _check_same(where, "lengths", lengths, "samples", tolerance=STEM_TOLERANCE)
-    if all(_is_silent(waveform) for waveform in read.values()):
+    if all(is_silent(waveform) for waveform in read.values()):
         raise AudioError(
             f"`{where}` holds only silent stems, so there is nothing to explain. Choose another "
             "excerpt with `start` and `duration`."
@@ -213,6 +213,11 @@ def encode(
     return target.getvalue()
 
 
+def is_silent(waveform: Waveform) -> bool:
+    """Whether there is nothing to hear; a constant is as silent as zero."""
+    return float(np.ptp(waveform)) < _SILENCE
+
+
 def _stem_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise AudioError(f"`{folder}` is not a folder. Name a folder with one audio file per stem.")
@@ -255,8 +260,3 @@ def _within_full_scale(samples: Waveform) -> Waveform:
             f"shape {samples.shape}. Mix to mono and remove NaN first."
         )
     return samples / max(1.0, float(np.abs(samples).max()))
-
-
-def _is_silent(waveform: Waveform) -> bool:
-    """A constant is as silent as zero."""
-    return float(np.ptp(waveform)) < _SILENCE

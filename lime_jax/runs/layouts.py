@@ -45,8 +45,7 @@ def from_stem_folders(root: Path) -> Iterator[Item]:
 
     So are MUSDB18-HQ, ccMixter and the songs of scripts/render_songs.py laid out.
     """
-    folders = {path.parent for path in root.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES}
-    for folder in folders:
+    for folder in {path.parent for path in manifest.sound_files(root)}:
         relative = folder.relative_to(root)
         yield Item(
             manifest.printable(relative),
@@ -91,7 +90,7 @@ def from_slakh2100(root: Path) -> Iterator[Item]:
                 if file := _audio_file(folder / "stems", (number,)):
                     name = str(track["inst_class"]).lower()
                     stems[name] = (*stems.get(name, ()), file)
-        except (yaml.YAMLError, UnicodeDecodeError, OSError, KeyError, TypeError) as error:
+        except (yaml.YAMLError, ValueError, OSError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(
                 f"`{described}` does not describe a track of Slakh ({error})."
             ) from error
@@ -113,8 +112,8 @@ def from_jamendo(root: Path) -> Iterator[Item]:
     """
     splits = {
         name.strip(): listed.stem
-        for listed in sorted((root / "filelists").glob("*"))
-        for name in listed.read_text(encoding="utf-8").splitlines()
+        for listed in sorted((root / "filelists").glob("[!.]*"))
+        for name in _lines(listed)
     }
     for item in manifest.from_folder(root):
         path = item.path
@@ -150,16 +149,26 @@ def _audio_file(folder: Path, stems: tuple[str, ...]) -> Path | None:
 
 
 def _passages(labels: Path) -> Iterator[tuple[float, float, str]]:
-    for number, line in enumerate(labels.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_lines(labels), start=1):
         if not line.strip():
             continue
         try:
             start, end, label = line.split(maxsplit=2)
-            yield float(start), float(end), label.strip()
+            passage = float(start), float(end), label.strip()
+            if not 0 <= passage[0] < passage[1]:
+                raise ValueError("no length")
         except ValueError as error:
             raise StoreError(
                 f"`{labels}`, line {number} is not start, end and label: {line!r}."
             ) from error
+        yield passage
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"`{path}` is not text that can be read ({error}).") from error
 
 
 LAYOUTS: dict[str, Callable[[Path], Any]] = {

@@ -25,8 +25,17 @@ def from_folder(folder: str | Path) -> list[Item]:
       StoreError: if there are none.
     """
     folder = Path(folder)
-    paths = [path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES]
-    return _from_paths(paths, folder)
+    return _from_paths(sound_files(folder), folder)
+
+
+def sound_files(folder: Path) -> list[Path]:
+    """All audio files in a folder and the folders in it, hidden ones left out."""
+    is_hidden = lambda path: any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in AUDIO_SUFFIXES and not is_hidden(path) and not path.is_dir()
+    ]
 
 
 def from_glob(pattern: str) -> list[Item]:
@@ -58,10 +67,12 @@ def read_manifest(path: str | Path) -> list[Item]:
       StoreError: if it cannot be read, or a row makes no item.
     """
     path = Path(path)
-    rows = _rows(path)
-    return checked(
-        (_item(row, path, number) for number, row in enumerate(rows, start=1)), f"`{path}`"
-    )
+    try:
+        rows = list(_rows(path))
+    except UnicodeDecodeError as error:
+        raise StoreError(f"`{path}` holds text that is not UTF-8. Write it again.") from error
+    items = (_item(row, path, number) for number, row in enumerate(rows, start=1))
+    return checked(items, f"`{path}`")
 
 
 def write_manifest(path: str | Path, items: Iterable[Item]) -> None:
@@ -102,7 +113,7 @@ def to_table(items: Iterable[Item]) -> Any:
     rows = [
         {
             "id": item.id,
-            "path": None if item.path is None else printable(item.path.absolute()),
+            "path": None if item.path is None else as_text(item.path.absolute()),
             "start": item.start,
             "duration": item.duration,
             "stems": _stems_text(item.stems),
@@ -120,16 +131,19 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[Item]:
 
 
 def printable(path: Path) -> str:
-    """A path as text that every file format can hold; odd characters are escaped."""
-    escaped = lambda c: c.encode("ascii", "backslashreplace").decode("ascii")
+    """A path as an id: what cannot be printed is escaped."""
+    escaped = lambda c: c.encode("unicode_escape").decode("ascii")
     return "".join(c if c.isprintable() else escaped(c) for c in str(path))
+
+
+def as_text(path: Path) -> str:
+    """A path as every file format can hold it: only bytes that are no text are escaped."""
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _from_paths(paths: list[Path], root: Path) -> list[Item]:
     relative = {path: path.relative_to(root) for path in paths}
-    is_hidden = lambda path: any(part.startswith(".") for part in path.parts)
-    items = [Item(printable(name), path) for path, name in relative.items() if not is_hidden(name)]
-    return checked(items, f"`{root}`")
+    return checked([Item(printable(name), path) for path, name in relative.items()], f"`{root}`")
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -141,14 +155,16 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             table = files.read_table(path)
         else:
             # As text, so that ids such as 007 stay what they are.
-            with csv.open_csv(path) as reader:
+            with csv.open_csv(
+                path, parse_options=csv.ParseOptions(newlines_in_values=True)
+            ) as reader:
                 names = reader.schema.names
             options = csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
                 strings_can_be_null=True,
                 null_values=[""],
             )
-            table = csv.read_csv(path, convert_options=options)
+            table = csv.read_csv(path, parse_options=parse, convert_options=options)
     except (pa.ArrowException, OSError) as error:
         raise StoreError(
             f"`{path}` is not a manifest that can be read ({_first_line(error)}). Use CSV with a "
@@ -196,13 +212,10 @@ def _stems(text: str | None, folder: Path, where: str) -> Any:
         return None if text is None else folder / text
     try:
         listed = json.loads(text)
-        several = lambda paths: [paths] if isinstance(paths, str) else paths
-        stems = {
-            str(name): tuple(folder / path for path in several(paths))
-            for name, paths in listed.items()
-        }
-        if not stems or not all(stems.values()):
+        several = {n: [p] if isinstance(p, str) else p for n, p in listed.items()}
+        if not several or not all(isinstance(p, list) and p for p in several.values()):
             raise ValueError("a stem without files")
+        stems = {name: tuple(folder / path for path in paths) for name, paths in several.items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise StoreError(
             f"{where}: `stems` must be a folder or JSON such as "
@@ -213,8 +226,8 @@ def _stems(text: str | None, folder: Path, where: str) -> Any:
 
 def _stems_text(stems: Any) -> str | None:
     if stems is None or isinstance(stems, Path):
-        return None if stems is None else printable(stems.absolute())
-    listed = {name: [printable(p.absolute()) for p in paths] for name, paths in stems.items()}
+        return None if stems is None else as_text(stems.absolute())
+    listed = {name: [as_text(p.absolute()) for p in paths] for name, paths in stems.items()}
     return json.dumps(listed, ensure_ascii=False)
 
 

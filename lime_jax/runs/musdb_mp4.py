@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
+from lime_jax.audio import io
 from lime_jax.audio.resampling import resampled
 from lime_jax.errors import AudioError
 from lime_jax.runs.items import Item
@@ -65,4 +66,13 @@ def _mono_streams(item: Item, sample_rate: int) -> list[Float[np.ndarray, " num_
     at_rate = lambda wave: np.concatenate(
         list(resampled(iter([wave]), int(rate), sample_rate, "soxr"))
     )
-    return [at_rate(waveform) for waveform in mono]
+    waveforms = [at_rate(waveform) for waveform in mono]
+    wanted = round((item.duration or 0) * sample_rate)
+    if len(waveforms[0]) < wanted - io.STEM_TOLERANCE:
+        raise AudioError(
+            f"`{item.path}` ends {(wanted - len(waveforms[0])) / sample_rate:.2f} s before the "
+            "excerpt asked for. Choose `start` and `duration` within the file."
+        )
+    if all(io.is_silent(waveform) for waveform in waveforms):
+        raise AudioError(f"`{item.path}` is silent there, so there is nothing to explain.")
+    return waveforms

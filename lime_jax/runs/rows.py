@@ -144,12 +144,12 @@ def errors_table(failures: Sequence[Failure]) -> Any:
     """A `pyarrow.Table` of failures."""
     import pyarrow as pa
 
-    from lime_jax.runs.manifest import printable
+    from lime_jax.runs.manifest import as_text
 
     rows = [
         {
             "id": failure.item.id,
-            "path": None if failure.item.path is None else printable(failure.item.path),
+            "path": None if failure.item.path is None else as_text(failure.item.path),
             "stage": failure.stage,
             "reason": failure.reason.encode("utf-8", "backslashreplace").decode("utf-8"),
         }
