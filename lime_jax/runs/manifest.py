@@ -155,9 +155,8 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             table = files.read_table(path)
         else:
             # As text, so that ids such as 007 stay what they are.
-            with csv.open_csv(
-                path, parse_options=csv.ParseOptions(newlines_in_values=True)
-            ) as reader:
+            parse = csv.ParseOptions(newlines_in_values=True)
+            with csv.open_csv(path, parse_options=parse) as reader:
                 names = reader.schema.names
             options = csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),

@@ -25,7 +25,7 @@ WANT = Want(
     max_channels=2,
 )
 # Tones of their own frequency and level, so that the spectrum tells a stem from all others.
-LEVELS = {200: 0.1, 400: 0.2, 800: 0.05, 1600: 0.15}
+LEVELS = {0: 0.1, 200: 0.1, 400: 0.2, 800: 0.05, 1600: 0.15}
 
 needs_ffmpeg = pytest.mark.skipif(
     shutil.which("ffmpeg") is None, reason="the package musdb cannot be imported without ffmpeg"
