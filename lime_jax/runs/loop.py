@@ -192,6 +192,8 @@ class Keep:
         store.write_part(self._store, results.combine_chunks(), failures, found, ids=ids)
         self._log.write("part", items=len(ids), **dataclasses.asdict(self._meter.progress()))
         self._tables, self._failures, self._ids = [], [], set()
+        # What is stored need not be kept; superpixels have a layout of their own for every item.
+        self._layouts = {name: self._layouts[name] for name in self._layouts.keys() - found.keys()}
 
 
 def explain_all(
