@@ -119,18 +119,18 @@ def load_stems(
     """
     if isinstance(stems, Mapping):
         files = {name: [Path(path) for path in paths] for name, paths in stems.items()}
-        where = os.path.commonpath([path.parent for paths in files.values() for path in paths])
+        where = os.path.commonpath([p.parent.absolute() for paths in files.values() for p in paths])
     else:
         files = {path.stem: [path] for path in _stem_files(Path(stems))}
         where = os.fspath(stems)
     paths = [path for together in files.values() for path in together]
-    rates = {path.name: _sample_rate(path) for path in paths}
+    rates = {path: _sample_rate(path) for path in paths}
     _check_same(where, "sample rates", rates, "Hz", tolerance=0)
     read = {}
     for path in paths:
         with decode.opened(path, max_channels) as source:
             read[path] = decode.excerpt(source, sample_rate, start, duration, resampler)
-    lengths = {path.name: len(waveform) for path, waveform in read.items()}
+    lengths = {path: len(waveform) for path, waveform in read.items()}
     _check_same(where, "lengths", lengths, "samples", tolerance=STEM_TOLERANCE)
     if all(is_silent(waveform) for waveform in read.values()):
         raise AudioError(
@@ -243,10 +243,10 @@ def _sample_rate(path: Path) -> int:
 
 
 def _check_same(
-    folder: str | os.PathLike[str], what: str, values: dict[str, int], unit: str, *, tolerance: int
+    folder: str | os.PathLike[str], what: str, values: dict[Path, int], unit: str, *, tolerance: int
 ) -> None:
     if max(values.values()) - min(values.values()) > tolerance:
-        listed = ", ".join(f"{name} {value}" for name, value in values.items())
+        listed = ", ".join(f"{path.name} {value}" for path, value in values.items())
         raise AudioError(
             f"`{folder}` holds stems of different {what}: {listed} {unit}. Export all of them from "
             "the same session."

@@ -125,17 +125,16 @@ def ahead(items: Iterable[Item], want: Want, num_workers: int) -> Iterator[list[
                 if not waiting:
                     return
                 loaded = waiting.popleft().result()
-                room = max(2 * num_workers, _room(loaded) or room)
+                if not isinstance(loaded, Failure):
+                    room = max(2 * num_workers, _room(loaded))
                 yield loaded
         finally:
             for future in waiting:
                 future.cancel()
 
 
-def _room(loaded: list[Snippet] | Failure) -> int:
-    """How many items like this one may wait in memory; 0 if that is unknown."""
-    if isinstance(loaded, Failure):
-        return 0
+def _room(loaded: list[Snippet]) -> int:
+    """How many items like this one may wait in memory."""
     return min(_MAX_AHEAD, _AHEAD_BYTES // sum(snippet.waveforms.nbytes for snippet in loaded))
 
 

@@ -52,7 +52,10 @@ def from_glob(pattern: str) -> list[Item]:
             break
         fixed.append(part)
     found = (Path(path) for path in glob.iglob(pattern, recursive=True))
-    return _from_paths([path for path in found if not path.is_dir()], Path(*fixed))
+    paths = [path for path in found if not path.is_dir()]
+    if not paths:
+        raise StoreError(f"`{pattern}` finds no file. Name a folder, glob or manifest with audio.")
+    return _from_paths(paths, Path(*fixed))
 
 
 def read_manifest(path: str | Path) -> list[Item]:

@@ -474,11 +474,12 @@ class TestMp4:
             assert np.argmax(np.abs(np.fft.rfft(waveform[:sample_rate]))) == hz
 
     def test_excerpts(self, mp4):
-        excerpt = Item("x", mp4.path, start=0.25, duration=0.5)
+        # Not a whole number of periods from the start, so that a wrong offset shows.
+        first = RATE // 4 + 20
+        excerpt = Item("x", mp4.path, start=first / RATE, duration=0.5)
         [snippet] = load(excerpt, WANT)
-        assert (snippet.start, snippet.num_samples) == (0.25, RATE // 2)
+        assert (snippet.start, snippet.num_samples) == (first / RATE, RATE // 2)
         [whole] = load(mp4, WANT)
-        first = RATE // 4
         part = whole.waveforms[:, first : first + RATE // 2]
         difference = np.square(snippet.waveforms[:, : RATE // 2] - part).sum()
         assert difference < 0.02 * np.square(part).sum()
