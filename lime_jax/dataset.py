@@ -188,10 +188,13 @@ def speed(progress: Progress) -> str:
 
 
 def _beside(folder: Path, ending: str) -> Path:
-    return folder.with_name(f"{folder.resolve().name}-{ending}")
+    folder = folder.resolve()
+    return folder.with_name(f"{folder.name}-{ending}")
 
 
 def _opened(config: AggregateConfig | ReportConfig) -> tuple[Store, list[Store]]:
+    if isinstance(config, ReportConfig) and config.num_outputs < 1:
+        raise ValueError(f"`--num-outputs` must be at least 1, got {config.num_outputs}.")
     if config.num_picked < 1:
         raise ValueError(f"`--num-picked` must be at least 1, got {config.num_picked}.")
     return store.open_store(config.store), [store.open_store(path) for path in config.compare]

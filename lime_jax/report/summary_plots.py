@@ -88,7 +88,7 @@ def violins_picture(stability: Mapping[str, np.ndarray], title: str, values: str
     figure = look.figure(3.2)
     axes = figure.subplots()
     names = list(stability)
-    axes.set_xticks(range(len(names)), [look.short(name, 16) for name in names])
+    axes.set_xticks(range(len(names)), [_tick(name, 16) for name in names])
     drawn = axes.violinplot(
         [stability[name] for name in names],
         positions=range(len(names)), showmedians=True, showextrema=True,
@@ -125,7 +125,7 @@ def _parallel_coordinates(
     axes.add_collection(drawn)
     axes.plot(places, values.mean(axis=0), color=look.INK, linewidth=2.2, marker="o", label="mean")
     axes.axhline(0, color=look.FAINT, linewidth=0.8)
-    labels = [look.short(names[int(i)], 14) for i in shown]
+    labels = [_tick(names[int(i)], 14) for i in shown]
     axes.set_xticks(places, labels, rotation=40 if len(shown) > 8 else 0)
     axes.set_xlim(-0.2, len(shown) - 0.8)
     axes.set_ylabel("weight")
@@ -157,11 +157,16 @@ def _histogram(axes: "Axes", fidelity: np.ndarray, faithfulness: Mapping[str, An
     look.dress(axes)
 
 
+def _tick(name: str, length: int) -> str:
+    """A name whose dollar signs are not read as mathematics."""
+    return look.short(name, length).replace("$", r"\$")
+
+
 def _cell(axes: "Axes", cells: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
     shares = {cell["component"]: cell["share"] for cell in cells}
     places = np.arange(len(names))
     axes.barh(places, [shares.get(name, 0.0) for name in names], color=look.AGAINST)
-    axes.set_yticks(places, [look.short(name, 12) for name in names])
+    axes.set_yticks(places, [_tick(name, 12) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, 1)
     look.dress(axes)

@@ -101,6 +101,12 @@ def connected(found: Store) -> Iterator[Any]:
         )
         for view in (_EXPLAINED, _WEIGHTS):
             connection.execute(view)
+        [(number,)] = connection.execute("SELECT count(*) FROM explained").fetchall()
+        if not number:
+            raise StoreError(
+                f"`{found.folder}` holds no explanation with the status OK. Look at `status` in "
+                "its results."
+            )
         yield connection
 
 
@@ -187,11 +193,13 @@ _ITEMS = f"""
 
 # The predicted output of a sound is the one of highest prediction.
 _CELLS = """
-    WITH predicted AS (
-        SELECT id, layout, top_positive, output AS predicted
-        FROM explained WHERE "group" IS NULL
+    WITH highest AS (
+        SELECT id, snippet, output_index FROM judged WHERE "group" IS NULL
         QUALIFY row_number() OVER (
             PARTITION BY id, snippet ORDER BY prediction DESC, output_index) = 1
+    ), predicted AS (
+        SELECT id, layout, top_positive, output AS predicted
+        FROM explained JOIN highest USING (id, snippet, output_index) WHERE "group" IS NULL
     ), counted AS (
         SELECT label, predicted, described.name AS component, count(*) AS num_explanations
         FROM predicted JOIN items USING (id)

@@ -86,7 +86,11 @@ def explain_all(
             engine, chunk = busy.pop(reference)
             try:
                 told = ray.get(reference)
-            except ray.exceptions.RayActorError as error:
+            except ray.exceptions.RayTaskError as error:
+                raise _as_ours(error) from error
+            except ray.exceptions.RayError as error:  # it died, was killed for memory or is lost
+                with contextlib.suppress(ray.exceptions.RayError):
+                    ray.kill(engine)
                 num_deaths += 1
                 if not num_done and num_deaths >= _HOPELESS:
                     raise StoreError(
@@ -94,8 +98,6 @@ def explain_all(
                     ) from error
                 _hand_out_again(kept, chunk, chunks, keep)
                 idle.append(make())
-            except ray.exceptions.RayTaskError as error:
-                raise _as_ours(error) from error
             else:
                 num_done += told.num_done
                 keep.note(told)
@@ -137,7 +139,8 @@ class Engine:
         meter = Meter(len(items), 0, 0)
         log = Log(self._folder / "log" / "engines.jsonl")
         keep = loop.Keep(store.open_store(self._folder), self._config, meter, log, None)
-        loop.explain_all(self._explainer, items, keep)
+        # One chunk of bad items says nothing about the model.
+        loop.explain_all(self._explainer, items, keep, hopeless=len(items) + 1)
         return Told(meter.done, tuple(keep.reasons), meter.num_evaluations, meter.seconds)
 
 
@@ -189,7 +192,7 @@ def connected(address: str) -> Iterator[Any]:
     try:
         _knock(address)
         ray.init(
-            address=None if address == "local" else address,
+            address=address,
             log_to_driver=False,
             include_dashboard=False if address == "local" else None,
             logging_level=logging.ERROR,
@@ -215,7 +218,8 @@ def _knock(address: str) -> None:
 def num_engines(ray: Any, config: RunConfig) -> int:
     """One per GPU; without GPUs one per node, whose processors it uses all."""
     if config.num_engines is not None:
-        return config.num_engines
+        # More than fit would wait for ever.
+        return min(config.num_engines, max(1, int(ray.cluster_resources().get("CPU", 1))))
     gpus = int(ray.cluster_resources().get("GPU", 0))
     return gpus or sum(node["Alive"] for node in ray.nodes())
 

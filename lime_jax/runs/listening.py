@@ -33,6 +33,8 @@ def sound(found: Store, item: Item, snippet: int) -> SegmentedAudio:
     loaded = load(item, want)
     if isinstance(loaded, Failure):
         raise AudioError(loaded.reason)
+    if snippet >= len(loaded):
+        raise AudioError(f"`{item.path or item.id}` is shorter than when it was explained.")
     chosen, key = loaded[snippet], jax.random.key(question.seed)
     return cutting.one(
         question, chosen.waveforms, chosen.num_samples, key, names=chosen.names, sample_rate=rate

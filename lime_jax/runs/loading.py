@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from lime_jax.audio import io, segment
 from lime_jax.errors import AudioError
 from lime_jax.runs import musdb_mp4
 from lime_jax.runs.items import Item
+from lime_jax.runs.manifest import printable
 
 _STEPS_PER_OCTAVE = 8
 # Enough for the next batch while the device works on one, without filling the memory with songs.
@@ -174,7 +176,8 @@ def _stems(item: Item, want: Want) -> tuple[np.ndarray, tuple[str, ...]]:
     if item.stems is None and musdb_mp4.holds(item):
         return musdb_mp4.load_stems(item, want.sample_rate)
     excerpt = _excerpt(item, want)
-    names, stems = io.load_stems(_given(item), want.sample_rate, **excerpt)
+    found, stems = io.load_stems(_given(item), want.sample_rate, **excerpt)
+    names = tuple(printable(Path(name)) for name in found)
     if item.path is None:
         return stems, names
     mix = io.load(item.path, want.sample_rate, **excerpt)

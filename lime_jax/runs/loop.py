@@ -26,7 +26,7 @@ from lime_jax.runs.store import Store
 Report = Callable[[Progress], None]
 
 # A model that fails on so many sounds and has explained none fails on all.
-_HOPELESS = 16
+HOPELESS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,11 +141,7 @@ class Keep:
             evaluations=found.num_evaluations,
             busy=found.seconds,
         )
-        self.tell()
-        if len(self._ids) + len(self._failures) >= self._config.part_items or (
-            time.monotonic() - self._last > self._config.part_seconds
-        ):
-            self.flush()
+        self._flush_if_due()
 
     def fail(self, failure: Failure) -> None:
         """Takes an item that failed; one bad snippet fails all of it."""
@@ -155,6 +151,7 @@ class Keep:
             self._failures.append(failure)
             self._meter.failed += 1
             self._log.write("failure", id=failure.item.id, reason=failure.reason)
+            self._flush_if_due()
 
     def note(self, told: Any) -> None:
         """Takes what an engine elsewhere has explained and stored."""
@@ -167,6 +164,11 @@ class Keep:
         self.tell()
 
     @property
+    def num_done(self) -> int:
+        """Items explained, earlier runs included."""
+        return self._meter.done
+
+    @property
     def reasons(self) -> list[tuple[str, str]]:
         """Ids of all items that failed here, and why."""
         return list(self._failed.items())
@@ -175,6 +177,13 @@ class Keep:
         """Reports the progress."""
         if self._report is not None:
             self._report(self._meter.progress())
+
+    def _flush_if_due(self) -> None:
+        self.tell()
+        num_items = len(self._ids) + len(self._failures)
+        is_old = time.monotonic() - self._last > self._config.part_seconds
+        if num_items >= self._config.part_items or is_old:
+            self.flush()
 
     def flush(self) -> None:
         """Stores the items that are complete."""
@@ -197,7 +206,12 @@ class Keep:
 
 
 def explain_all(
-    explainer: Explainer, items: Sequence[Item], keep: Keep, stopped: Sequence[Any] = ()
+    explainer: Explainer,
+    items: Sequence[Item],
+    keep: Keep,
+    stopped: Sequence[Any] = (),
+    *,
+    hopeless: int = HOPELESS,
 ) -> None:
     """Loads, explains and stores items, until all are done or `stopped` is not empty.
 
@@ -206,18 +220,18 @@ def explain_all(
     """
     num_workers = explainer.config.num_workers or _num_processors()
     loaded = ahead(_until(stopped, items), explainer.want, num_workers)
-    num_good, num_bad = 0, 0
+    bad: set[str] = set()
     for batch in batches(loaded, explainer.num_items):
         if isinstance(batch, Failure):
             keep.fail(batch)
             continue
         found = explainer.explain(batch)
-        num_good, num_bad = num_good + len(found.snippets), num_bad + len(found.failures)
-        if not num_good and num_bad >= min(_HOPELESS, len(items)):
-            raise ModelError(
-                f"all of the first {num_bad} sounds failed: {found.failures[0].reason}"
-            )
         keep.add(found)
+        bad |= {failure.item.id for failure in found.failures}
+        if len(bad) >= hopeless and not keep.num_done:
+            raise ModelError(
+                f"all of the first {len(bad)} sounds failed: {found.failures[0].reason}"
+            )
         if stopped:
             break
     keep.flush()

@@ -10,6 +10,7 @@ log/*.jsonl               what happened when
 
 import contextlib
 import dataclasses
+import glob
 import hashlib
 import json
 import time
@@ -34,6 +35,8 @@ DAMAGED = "damaged"
 
 _DIGEST_KEY = b"lime_jax.config"
 _SECONDS_OF_WRITING = 3600.0
+# Labels and groups may be corrected; these may not.
+_OF_THE_SOUND = ("path", "start", "duration", "stems")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +70,8 @@ def create_or_join(folder: Path, config: dict[str, Any]) -> Store:
         shown.
     """
     _check_folder(folder)
+    if glob.has_magic(str(folder)):
+        raise StoreError(f"`{folder}` must do without *, ? and [, which readers take for patterns.")
     try:
         for table in (*TABLES, "log"):
             (folder / table).mkdir(parents=True, exist_ok=True)
@@ -75,7 +80,7 @@ def create_or_join(folder: Path, config: dict[str, Any]) -> Store:
             f"`{folder}` cannot be written ({error.strerror}). Choose another folder."
         ) from error
     sha256 = digest(config)
-    for table, schema in _schemas(sha256).items():
+    for table, schema in _schemas("").items():
         # Readers of a table without any other part then still see its columns.
         if not (empty := folder / table / "none.parquet").exists():
             files.write_table(empty, schema.empty_table())
@@ -162,14 +167,15 @@ def keep_items(store: Store, items: Sequence[Item]) -> list[Item]:
             set_aside(store, [path])
     asked = {row["id"]: row for row in manifest.to_table(items).to_pylist()}
     for id in known.keys() & asked.keys():
-        if known[id] != asked[id]:
+        if any(known[id][name] != asked[id][name] for name in _OF_THE_SOUND):
             raise StoreError(
                 f"`{store.folder}` knows the id {id!r} as another sound: "
-                f"{differences(known[id], asked[id])}. Give it another id, or choose another "
+                f"{_columns(known[id])} there, {_columns(asked[id])} now. Give it another id, or "
+                "choose another "
                 "folder."
             )
     given = {item.id: item for item in items}
-    if asked.keys() - known.keys():
+    if any(known.get(id) != row for id, row in asked.items()):
         rest = manifest.from_rows([known[id] for id in known.keys() - asked.keys()])
         everything = sorted([*rest, *items], key=lambda item: item.id)
         files.write_table(path, manifest.to_table(everything))
@@ -193,13 +199,11 @@ def write_part(
     Raises:
       StoreError: if it cannot be written.
     """
-    name = f"{hashlib.sha256(' '.join(sorted(ids)).encode()).hexdigest()[:24]}.parquet"
-    if layouts:
-        found = rows.layouts_table(layouts)
-        called = hashlib.sha256(" ".join(sorted(layouts)).encode()).hexdigest()[:24]
-        target = store.folder / COMPONENTS / f"{called}.parquet"
+    name = f"{hashlib.sha256(json.dumps(sorted(ids)).encode()).hexdigest()[:24]}.parquet"
+    for layout, found in layouts.items():
+        target = store.folder / COMPONENTS / f"{layout}.parquet"
         if not target.exists():
-            files.write_table(target, found)
+            files.write_table(target, rows.layouts_table({layout: found}))
     if failures.num_rows:
         files.write_table(store.folder / ERRORS / name, failures)
     if results.num_rows:
@@ -291,6 +295,10 @@ def _check_folder(folder: Path) -> None:
             raise StoreError(
                 f"`{folder}` holds {strange[0]!r} and no store. Choose a new or an empty folder."
             )
+
+
+def _columns(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_short(row[name])}" for name in _OF_THE_SOUND if row[name])
 
 
 def _schemas(sha256: str) -> dict[str, Any]:

@@ -120,5 +120,6 @@ def _problems(connection: Any, found: Store) -> Iterator[str]:
             shown = ", ".join(map(repr, ids[:3])) + (" …" if len(ids) > 3 else "")
             yield sentence.format("1 item" if len(ids) == 1 else f"{len(ids)} items", shown)
     for path in found.parts(store.RESULTS):
-        if (other := store.digest_of_part(path)) != found.digest:
+        other = store.digest_of_part(path)
+        if path.stem != "none" and other != found.digest:
             yield f"`{path}` belongs to another configuration ({other})."

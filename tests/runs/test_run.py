@@ -285,14 +285,15 @@ def test_one_bad_snippet_fails_its_item_only(run, songs, model, tmp_path):
     assert verify(tmp_path / "store").is_whole
 
 
-def test_a_model_that_always_fails_ends_the_run(run, model, tmp_path):
+def test_a_model_that_always_fails_ends_the_run(run, songs, model):
     def judge(waveforms):
         raise RuntimeError("no weights")
 
     host = lj.host_model(judge, sample_rate=RATE, output_names=model.output_names)
-    with pytest.raises(ModelError, match=r"all of the first 12 sounds failed.*no weights"):
-        run(use=host)
-    assert not verify(tmp_path / "store").num_failed
+    items = [Item(f"{n:02}", stems=songs / f"s{n % 12:02}") for n in range(40)]
+    with pytest.raises(ModelError, match=r"all of the first \d+ sounds failed.*no weights"):
+        run(use=host, items=items, part_items=16)
+    assert run(use=host, items=items[:3], store="few").progress.failed == 3
 
 
 def test_a_damaged_part_is_set_aside_and_computed_again(run, tmp_path):
