@@ -432,3 +432,68 @@ def test_names_that_are_never_paths(run, songs, tmp_path):
     assert not (tmp_path.parent / "escape").exists()
     with pytest.raises(StoreError, match="printable"):
         run("other", items=[Item("a\nb", stems=songs / "s00")])
+
+
+def test_one_bad_item_alone_is_a_failure_again_and_again(run, songs, model, tmp_path):
+    def judge(waveforms):
+        raise RuntimeError("poison")
+
+    items = runs.items_of(str(songs), "stems")[:1]
+    host = lj.host_model(judge, sample_rate=RATE, output_names=model.output_names)
+    for _ in range(2):
+        outcome = run(use=host, items=items, retry_failed=True)
+        assert (outcome.progress.done, outcome.progress.failed) == (0, 1)
+    assert verify(tmp_path / "store").is_whole
+
+
+def test_failures_alone_are_stored_in_parts(run, tmp_path):
+    items = [Item(f"{n:02}", stems=tmp_path / "nowhere") for n in range(9)]
+    told = []
+    run(items=items, part_items=3, report=told.append)
+    parts = [p for p in (tmp_path / "store" / "errors.parquet").iterdir() if p.stem != "none"]
+    assert len(parts) == 3 and told[2].failed == 3
+
+
+def test_labels_may_be_corrected(run, songs, tmp_path):
+    run(items=[Item("a", stems=songs / "s00")])
+    run(items=[Item("a", stems=songs / "s00", label="rock", group="x")])
+    [item] = runs.open_store(tmp_path / "store").items()
+    assert (item.label, item.group) == ("rock", "x")
+
+
+def test_parts_of_other_items_have_other_names(tmp_path):
+    kept = store.create_or_join(tmp_path / "store", {"a": 1})
+    from lime_jax.runs import rows
+    from lime_jax.runs.loading import Failure
+
+    empty = rows.results_schema().empty_table()
+    for ids in (["a", "b c"], ["a b", "c"]):
+        failures = rows.errors_table([Failure(Item(id), "load", "no") for id in ids])
+        store.write_part(kept, empty, failures, {}, ids=ids)
+    assert store.finished(kept)[1] == {"a", "b c", "a b", "c"}
+
+
+def test_stems_of_any_name(run, songs, tmp_path):
+    folder = tmp_path / "songs" / "odd"
+    shutil.copytree(songs / "s00", folder)
+    os.rename(folder / "bass.wav", os.fsencode(folder) + b"/ba\xff.wav")
+    (folder / "drums.wav").rename(folder / "$x_{$.wav")
+    outcome = run(source=str(tmp_path / "songs"))
+    assert outcome.progress.done == 1
+    from lime_jax.report import summary
+
+    page = summary.write_report(tmp_path / "report", runs.open_store(tmp_path / "store"))
+    assert "$x_{$" in page.read_text() and r"ba\udcff" in page.read_text()
+
+
+def test_stores_with_pattern_characters_are_refused(run):
+    with pytest.raises(StoreError, match="take for patterns"):
+        run("st[1]")
+
+
+def test_components_are_stored_once(run, tmp_path):
+    import pandas as pd
+
+    run(part_items=2)
+    components = pd.read_parquet(tmp_path / "store" / "components.parquet")
+    assert len(components) == len(STEMS) and components["layout"].nunique() == 1
