@@ -29,7 +29,9 @@ def fail(message: str, *, code: int = 2) -> int:
 
 def say(message: str) -> None:
     """Writes one line to stderr."""
-    sys.stderr.write(f"lime-jax: {' '.join(in_flags(message).split())}\n")
+    line = " ".join(in_flags(message).split())
+    # Names of files may hold codes that terminals obey.
+    sys.stderr.write(f"lime-jax: {''.join(c if c.isprintable() else '?' for c in line)}\n")
 
 
 def in_flags(message: str) -> str:

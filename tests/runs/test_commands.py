@@ -171,3 +171,10 @@ def test_hostile_names_stay_text(call, tmp_path, small):
     html = (tmp_path / "report" / "report.html").read_text()
     assert "<img src=x" not in html and "&lt;img src=x" in html
     assert "'=1+1" in (tmp_path / "report" / "representatives.csv").read_text()
+
+
+def test_terminals_are_not_told_what_to_do(call, tmp_path):
+    (tmp_path / "songs").mkdir()
+    (tmp_path / "songs" / "\x1b]0;pwned\x07bad.wav").write_text("no audio")
+    code, _, told = call("run", tmp_path / "songs", tmp_path / "store", *MODEL)
+    assert code == 11 and "pwned" in told and "\x1b" not in told and "\x07" not in told
