@@ -232,7 +232,7 @@ def _engine_class(ray: Any) -> Any:
     if compiled := jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
         environment["JAX_COMPILATION_CACHE_DIR"] = str(compiled)
     actor = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(Engine)
-    return actor.options(runtime_env={"env_vars": environment})
+    return actor.options(runtime_env={"env_vars": environment}, scheduling_strategy="SPREAD")
 
 
 def _as_ours(error: Any) -> BaseException:
