@@ -36,7 +36,7 @@ from lime_jax.core.through import through
 from lime_jax.core.uncertainty import confidence_interval, difference, top_k_confidence
 
 if TYPE_CHECKING:
-    from lime_jax import audio, examples, models, report, runs
+    from lime_jax import audio, examples, models, report, runs, separation
 
 __all__ = [
     "Components",
@@ -74,6 +74,7 @@ __all__ = [
     "recompose",
     "report",
     "runs",
+    "separation",
     "shapley",
     "slime",
     "through",
@@ -82,7 +83,7 @@ __all__ = [
 ]
 
 # What needs more than jax and numpy is imported when it is first asked for.
-_LAZY = ("audio", "examples", "models", "report", "runs")
+_LAZY = ("audio", "examples", "models", "report", "runs", "separation")
 
 
 def __getattr__(name: str) -> Any:

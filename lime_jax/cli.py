@@ -13,12 +13,12 @@ from typing import Annotated, Any
 import jax
 import tyro
 
-from lime_jax import dataset, terminal
+from lime_jax import dataset, separating, terminal
 from lime_jax.core.allocator import keep_freed_memory
 from lime_jax.dataset import AggregateConfig, ReportConfig, VerifyConfig
 from lime_jax.errors import LimeJaxError
 from lime_jax.models.cache import cache_folder
-from lime_jax.options import DemoConfig, ExplainConfig
+from lime_jax.options import PATH, DemoConfig, ExplainConfig, SeparateConfig
 from lime_jax.runs.config import RunConfig
 from lime_jax.single import Result, explain_demo, explain_file
 
@@ -30,12 +30,12 @@ _DESCRIPTION = (
 
 @dataclasses.dataclass(frozen=True)
 class ListConfig:
-    """Lists the models that come by name."""
+    """Lists the models and separators that come by name."""
 
 
 @dataclasses.dataclass(frozen=True)
 class InfoConfig:
-    """Tells what is known of a model.
+    """Tells what is known of a model or separator.
 
     Attributes:
       name: from `lime-jax models list`.
@@ -49,17 +49,20 @@ class FetchConfig:
     """Downloads the weights of models and converts them once.
 
     Attributes:
-      name: musicnn.
-      wheel: a copy of the published wheel, for machines without a package index.
+      name: musicnn; or spleeter:2stems, spleeter:4stems or spleeter:5stems.
+      wheel: a copy of musicnn's published wheel, for machines without a package index.
+      archive: a copy of spleeter's published archive, such as 5stems.tar.gz, for machines without
+        a network.
     """
 
     name: Annotated[str, tyro.conf.Positional] = "musicnn"
-    wheel: Path | None = None
+    wheel: Annotated[Path | None, PATH] = None
+    archive: Annotated[Path | None, PATH] = None
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelsConfig:
-    """Models that come by name: list them, read about one, fetch weights."""
+    """Models and separators that come by name: list them, read about one, fetch weights."""
 
     action: (
         Annotated[ListConfig, tyro.conf.subcommand("list")]
@@ -71,6 +74,7 @@ class ModelsConfig:
 Command = (
     Annotated[DemoConfig, tyro.conf.subcommand("demo")]
     | Annotated[ExplainConfig, tyro.conf.subcommand("explain")]
+    | Annotated[SeparateConfig, tyro.conf.subcommand("separate")]
     | Annotated[RunConfig, tyro.conf.subcommand("run")]
     | Annotated[VerifyConfig, tyro.conf.subcommand("verify")]
     | Annotated[AggregateConfig, tyro.conf.subcommand("aggregate")]
@@ -140,8 +144,10 @@ def _run(command: Any) -> int:
         return _show(result)
     if isinstance(command, ExplainConfig):
         with terminal.progress_bar(f"explaining {command.audio.name}") as progress:
-            result = explain_file(command, progress=progress)
+            result = explain_file(command, progress=progress, tell=terminal.say)
         return _show(result)
+    if isinstance(command, SeparateConfig):
+        return separating.separate(command)
     if isinstance(command, RunConfig):
         return dataset.run(command)
     if isinstance(command, VerifyConfig):
@@ -200,7 +206,7 @@ def _list_models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from lime_jax import models
+    from lime_jax import models, separation
 
     table = Table("name", "outputs", "rate", "weights", "description", box=None)
     for card in models.available():
@@ -209,15 +215,24 @@ def _list_models() -> None:
         )
         rate, outputs = f"{card.sample_rate} Hz", str(len(card.output_names))
         table.add_row(card.name, outputs, rate, here, card.description)
-    Console().print(table)
+    separators = Table("separator", "stems", "weights", "description", box=None)
+    for card in separation.available():
+        is_here = separation.is_fetched(card.name)
+        here = "here" if is_here else f"lime-jax models fetch {card.collection}"
+        separators.add_row(card.name, ", ".join(card.stems), here, card.description)
+    console = Console()
+    console.print(table)
+    console.print()
+    console.print(separators)
 
 
 def _describe_model(name: str) -> None:
     from rich.console import Console
 
-    from lime_jax import models
+    from lime_jax import models, separation
 
-    card = dataclasses.asdict(models.card(name))
+    is_separator = name.startswith(separation.FAMILY)
+    card = dataclasses.asdict(separation.card(name) if is_separator else models.card(name))
     console = Console()
     units = {"sample_rate": " Hz", "patch_seconds": " s"}
     for field, value in card.items():
@@ -231,11 +246,19 @@ def _describe_model(name: str) -> None:
 def _fetch(config: FetchConfig) -> None:
     from rich.console import Console
 
-    from lime_jax import models
+    from lime_jax import models, separation
 
     console = Console()
+    is_separator = config.name.startswith(separation.FAMILY)
+    if config.wheel is not None and is_separator:
+        raise ValueError("`--wheel` goes with musicnn. Use `--archive FILE` for spleeter.")
+    if config.archive is not None and not is_separator:
+        raise ValueError("`--archive` goes with spleeter. Use `--wheel FILE` for musicnn.")
     with Console(stderr=True).status(f"fetching {config.name}"):
-        folder = models.fetch(config.name, wheel=config.wheel)
+        if is_separator:
+            folder = separation.fetch(config.name, archive=config.archive)
+        else:
+            folder = models.fetch(config.name, wheel=config.wheel)
     console.print(f"{config.name}: {folder}", highlight=False, soft_wrap=True, markup=False)
 
 

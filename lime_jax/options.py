@@ -9,7 +9,7 @@ import tyro
 from lime_jax.audio import filling
 
 Kind = Literal["time", "frequency", "grid", "superpixels", "stems", "stems-time"]
-Fill = Literal["zero", "minimum", "mean", "noise", "shuffle"]
+Fill = Literal["zero", "minimum", "maximum", "mean", "uniform", "noise", "shuffle"]
 Distance = Literal["cosine", "l2", "hamming"]
 
 
@@ -45,7 +45,32 @@ _SEGMENTS = {"time": "10", "frequency": "8", "grid": "6x4", "superpixels": "40",
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Question:
+class Separation:
+    """Where stems come from that are not there yet.
+
+    Attributes:
+      separator: takes the sound apart for stems and stems-time: spleeter:2stems, spleeter:4stems or
+        spleeter:5stems, with -16kHz behind it for the wider variant.
+      separator_weights: folder with a TensorFlow checkpoint of that network, such as
+        pretrained_models/5stems; what `lime-jax models fetch` got if not given.
+      separator_command: any other separator, as one quoted command line in which {audio} stands for
+        a WAV file and {output_dir} for the folder that it writes one audio file per stem to; run
+        without a shell.
+      crossfade: seconds by which the separator's chunks overlap and fade into each other.
+      residual: what the stems lack of the sound is a further stem, if it is louder than -60 dB.
+      keep_stems: in the cache, so that the same sound is separated once.
+    """
+
+    separator: Annotated[str | None, TEXT] = None
+    separator_weights: Annotated[Path | None, PATH] = None
+    separator_command: Annotated[str | None, TEXT] = None
+    crossfade: float = 0.0
+    residual: bool = True
+    keep_stems: bool = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Question(Separation):
     """What every command that explains can be asked.
 
     Attributes:
@@ -54,7 +79,7 @@ class Question:
       segments: how many times, bands or superpixels; time x frequency for grid. If not given: 10
         times, 8 bands, 6x4, 40 superpixels, or 5 times per stem.
       fill: what stands where a component is off: any for frequency, grid and superpixels, any but
-        minimum for time; stems are silent, which is zero.
+        minimum and maximum for time; stems are silent, which is zero.
       num_samples: masks drawn, or exhaustive for all of them. If there are no more different masks
         than samples (2**components), each is evaluated once. auto is exact where that is cheap,
         and otherwise takes better masks than LIME's and as few as will do.
@@ -95,7 +120,8 @@ class ExplainConfig(Question):
 
     Attributes:
       audio: the file to explain: WAV, FLAC, Ogg Vorbis, Opus or MP3.
-      stems: folder with one audio file per stem; for stems and stems-time.
+      stems: folder with one audio file per stem, for stems and stems-time; or a track of Slakh2100
+        or MUSDB18.
       outputs: top:N for the N highest predictions, or names separated by commas.
       start: where the excerpt starts, in seconds.
       duration: of the excerpt, in seconds; to the end if not given.
@@ -111,6 +137,23 @@ class ExplainConfig(Question):
     duration: Annotated[float | None, FLOAT] = None
     snippet: Annotated[float | None, FLOAT] = None
     output_dir: Annotated[Path | None, PATH] = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SeparateConfig(Separation):
+    """Separates an audio file into stems: a WAV file (32-bit float) for each.
+
+    Attributes:
+      audio: the file to separate: WAV, FLAC, Ogg Vorbis, Opus or MP3, mono or stereo.
+      output_dir: where the stems go; stems-of-FILE if not given.
+      start: where the excerpt starts, in seconds.
+      duration: of the excerpt, in seconds; to the end if not given.
+    """
+
+    audio: Annotated[Path, tyro.conf.Positional]
+    output_dir: Annotated[Path | None, PATH] = None
+    start: float = 0.0
+    duration: Annotated[float | None, FLOAT] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,11 +177,14 @@ def check(config: ExplainConfig) -> None:
     """
     check_question(config)
     check_snippet(config.snippet)
-    if has_stems(config) and config.stems is None:
+    is_separated = separator_given(config) is not None
+    if has_stems(config) and config.stems is None and not is_separated:
         raise ValueError(
             f"`--components {config.components}` needs `--stems FOLDER`, with one audio file per "
-            "stem."
+            "stem, or a `--separator` such as spleeter:5stems."
         )
+    if config.stems is not None and is_separated:
+        raise ValueError("`--stems` does not go with a separator: the stems are there already.")
     if not has_stems(config) and config.stems is not None:
         raise ValueError(
             f"`--stems` goes with `--components stems` or `stems-time`, got {config.components}."
@@ -152,6 +198,12 @@ def check_question(question: Question) -> None:
       ValueError: naming the option.
     """
     check_top_k(question.top_k)
+    check_separation(question)
+    if separator_given(question) is not None and not has_stems(question):
+        raise ValueError(
+            "a separator goes with `--components stems` or `stems-time`, got "
+            f"{question.components}."
+        )
     _check_parts(question)
     _check_targets(question)
     num_segments(question)
@@ -159,6 +211,24 @@ def check_question(question: Question) -> None:
         raise ValueError(f"`--seed` must lie in [0, 2**32), got {question.seed}.")
     if question.batch_size is not None and question.batch_size < 1:
         raise ValueError(f"`--batch-size` must be at least 1, got {question.batch_size}.")
+
+
+def check_separation(config: Separation) -> None:
+    """Refuses separators that cannot be meant.
+
+    Raises:
+      ValueError: naming the option.
+    """
+    if config.separator is not None and config.separator_command is not None:
+        raise ValueError("`--separator` does not go with `--separator-command`. Use one of them.")
+    for name in ("separator_weights", "crossfade"):
+        if getattr(config, name) and config.separator is None:
+            raise ValueError(f"`--{name.replace('_', '-')}` goes with `--separator`.")
+
+
+def separator_given(config: Separation) -> str | None:
+    """The separator asked for, or None."""
+    return config.separator or config.separator_command
 
 
 def check_snippet(snippet: float | None) -> None:

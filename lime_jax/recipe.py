@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from lime_jax import models
+from lime_jax import models, separation
 from lime_jax.core.auto import auto
 from lime_jax.core.host import HostModel
 from lime_jax.core.methods import Method, exhaustive, lime
 from lime_jax.errors import LimeJaxError, ModelError, unknown_name
-from lime_jax.options import Question
+from lime_jax.options import Question, Separation
 
 # All masks are few: the ridge then shrinks the weights more than LIME's does at its own default.
 EQUIVALENT_NUM_SAMPLES = 1000
@@ -36,6 +36,22 @@ def method_of(question: Question, outputs: str, names: Sequence[str] | None) -> 
         )
         return lime(enough, **parts)
     return lime(question.num_samples, **parts)
+
+
+def separator_of(config: Separation) -> separation.Separator | None:
+    """The separator asked for, or None.
+
+    Raises:
+      LimeJaxError: if there is no such separator, or its weights cannot be used.
+      ValueError: if an option is impossible.
+    """
+    if config.separator_command is not None:
+        return separation.Command.from_line(config.separator_command)
+    if config.separator is None:
+        return None
+    return separation.load(
+        config.separator, checkpoint=config.separator_weights, crossfade=config.crossfade
+    )
 
 
 def in_snippets(model: Any, question: Question, seconds: float) -> models.Snippets:

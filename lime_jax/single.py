@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lime_jax import examples, models, options, recipe, report
+from lime_jax import examples, models, options, recipe, report, separation
 from lime_jax.audio import io, segment
 from lime_jax.audio.render import hearing
 from lime_jax.audio.segment import SegmentedAudio
@@ -20,8 +20,10 @@ from lime_jax.core.explanation import Explanation
 from lime_jax.core.methods import Method, exhaustive, most_evaluations
 from lime_jax.errors import AudioError, LimeJaxError, ModelError
 from lime_jax.options import DemoConfig, ExplainConfig
+from lime_jax.separation import precomputed
 
 Progress = Callable[[int, int], None]
+Tell = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +45,15 @@ class Result:
     page: Path
 
 
-def explain_file(config: ExplainConfig, *, progress: Progress | None = None) -> Result:
+def explain_file(
+    config: ExplainConfig, *, progress: Progress | None = None, tell: Tell | None = None
+) -> Result:
     """Explains an excerpt of an audio file and writes the report.
 
     Args:
       config: what to do; stored in `explanation.json`.
       progress: called as `progress(done, total)`, in model evaluations; at first with 0 done.
+      tell: called with a sentence before the sound is separated.
 
     Raises:
       LimeJaxError: if a file, the model or the folder cannot be used.
@@ -58,8 +63,9 @@ def explain_file(config: ExplainConfig, *, progress: Progress | None = None) -> 
     options.check(config)
     report.check_folder(folder)
     recipe.method_of(config, config.outputs, None)
+    separator = recipe.separator_of(config)
     model = _model(config)
-    audio = _segmented(config, model)
+    audio = _segmented(config, model, separator, tell)
     predict = hearing(models.named(model, config.model), audio)
     names = _output_names(config, model, predict, audio)
     recipe.wanted_outputs(config.outputs, names, np.zeros(len(names)))
@@ -141,12 +147,15 @@ def _model(config: ExplainConfig) -> Any:
     return model if config.snippet is None else recipe.in_snippets(model, config, config.snippet)
 
 
-def _segmented(config: ExplainConfig, model: Any) -> SegmentedAudio:
+def _segmented(
+    config: ExplainConfig, model: Any, separator: separation.Separator | None, tell: Tell | None
+) -> SegmentedAudio:
     waveform = io.load(config.audio, model.sample_rate, **_excerpt(config, model))
     if problem := recipe.too_short(str(config.audio), len(waveform), model, config.model):
         raise AudioError(problem)
-    if config.stems is not None:
-        return _by_stems(config, config.stems, waveform, model)
+    if options.has_stems(config):
+        names, stems = _stems(config, model, separator, tell)
+        return _by_stems(config, names, stems, waveform, model)
     cut = {
         "time": segment.by_time,
         "frequency": segment.by_frequency,
@@ -164,18 +173,40 @@ def _excerpt(config: ExplainConfig, model: Any) -> dict[str, Any]:
     return {"start": config.start, "duration": config.duration, "resampler": resampler}
 
 
+def _stems(
+    config: ExplainConfig, model: Any, separator: separation.Separator | None, tell: Tell | None
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names and waveforms, from files or made of the sound."""
+    excerpt = _excerpt(config, model)
+    if separator is None:
+        assert config.stems is not None
+        return precomputed.load(config.stems, model.sample_rate, **excerpt)
+    start, duration = config.start, config.duration
+    with separation.separated(
+        config.audio, separator, start=start, duration=duration, keep=config.keep_stems, tell=tell
+    ) as entry:
+        excerpt["start"] = 0.0
+        return precomputed.load(entry.stems, model.sample_rate, **excerpt)
+
+
 def _by_stems(
-    config: ExplainConfig, folder: Path, waveform: np.ndarray, model: Any
+    config: ExplainConfig,
+    names: tuple[str, ...],
+    stems: np.ndarray,
+    waveform: np.ndarray,
+    model: Any,
 ) -> SegmentedAudio:
-    names, stems = io.load_stems(folder, model.sample_rate, **_excerpt(config, model))
-    try:
-        mixed, mixed_names = segment.with_residual(stems, names, waveform)
-    except ValueError as error:
-        raise AudioError(f"`{folder}` does not go with `{config.audio}`: {error}") from error
+    if config.residual:
+        try:
+            stems, names = segment.with_residual(stems, names, waveform)
+        except ValueError as error:
+            raise AudioError(
+                f"`{config.stems}` does not go with `{config.audio}`: {error}"
+            ) from error
     if config.components == "stems":
-        return segment.by_stems(mixed, mixed_names, model.sample_rate)
+        return segment.by_stems(stems, names, model.sample_rate)
     segments = options.num_segments(config)
-    return segment.by_stems_and_time(mixed, mixed_names, model.sample_rate, segments)
+    return segment.by_stems_and_time(stems, names, model.sample_rate, segments)
 
 
 def _plain(config: Any) -> dict[str, Any]:

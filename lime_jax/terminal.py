@@ -10,7 +10,8 @@ _SECONDS_BEFORE_PROGRESS = 2.0
 
 _OPTIONS = (
     "fill", "num_samples", "distance", "kernel_width", "alpha", "start", "duration", "top_k",
-    "seed", "batch_size", "std_error", "confidence", "max_evaluations",
+    "seed", "batch_size", "std_error", "confidence", "max_evaluations", "crossfade",
+    "separator_command",
 )  # fmt: skip
 # What the library calls by the names of its arguments is a flag here.
 _FLAGS = {f"`{name}`": f"`--{name.replace('_', '-')}`" for name in _OPTIONS} | {

@@ -177,13 +177,13 @@ BAD = {
     ),
     "a fill that shifts a waveform": (
         ["explain", "song.wav", "--fill", "minimum"],
-        "`--fill` must be zero, mean, noise or shuffle",
+        "`--fill` must be zero, mean, uniform, noise or shuffle",
     ),
     "samples that are no number": (
         ["explain", "song.wav", "--num-samples", "abc"],
         "--num-samples: must be a whole number, auto or exhaustive, got 'abc'.",
     ),
-    "an unknown command": (["explian", "song.wav"], "demo, explain, run, verify"),
+    "an unknown command": (["explian", "song.wav"], "demo, explain, separate, run, verify"),
     "more names than outputs": (
         ["explain", "song.wav", "--model", "my_model:miscounted"],
         "3 entries, but the model returns 2 outputs",

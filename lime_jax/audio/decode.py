@@ -172,33 +172,60 @@ def _span(source: Source, start: float, duration: float | None) -> tuple[int, in
     return first, count
 
 
+def channel_blocks(
+    source: Source, start: float, duration: float | None
+) -> Iterator[Float[np.ndarray, "num_frames num_channels"]]:
+    """The excerpt as it is in the file: its own rate and channels, block by block.
+
+    Raises:
+      AudioError: see `excerpt`; for broken samples behind the last block.
+      ValueError: for an impossible `start` or `duration`.
+    """
+    _check_arguments(source.sound.samplerate, start, duration)
+    yield from _sound_blocks(source, *_span(source, start, duration))
+
+
+def num_frames(source: Source, start: float, duration: float | None) -> int:
+    """How many frames `channel_blocks` gives, as far as the header is right."""
+    return _span(source, start, duration)[1]
+
+
 def _mono_blocks(source: Source, first: int, count: int) -> Iterator[Waveform]:
-    done, num_broken, first_broken = 0, 0, 0
     energy, energy_of_mean = 0.0, 0.0
-    for block in _blocks(source, first, count):
-        usable = (np.abs(block) < _LOUDEST).all(axis=1)
-        if not usable.all():
-            first_broken = first_broken if num_broken else first + done + int(usable.argmin())
-            num_broken += int((~usable).sum())
-        done += len(block)
+    for block in _sound_blocks(source, first, count):
         if block.shape[1] == 1:
-            yield np.where(usable, block[:, 0], np.float32(0.0))
+            yield block[:, 0]
             continue
-        channels = np.where(usable, block.T, 0.0).astype(np.float64)
+        channels = block.T.astype(np.float64)
         mean = channels.mean(axis=0)
         energy += float(np.square(channels).mean(axis=0).sum())
         energy_of_mean += float(np.square(mean).sum())
         yield mean.astype(np.float32)
+    if energy_of_mean < _CANCELLED**2 * energy:
+        raise AudioError(
+            f"`{source.path}` has {source.sound.channels} channels that cancel when mixed to mono, "
+            "as in opposite phase. Export one of them, or turn the phase of one around."
+        )
+
+
+def _sound_blocks(
+    source: Source, first: int, count: int
+) -> Iterator[Float[np.ndarray, "num_frames num_channels"]]:
+    """The frames from `first` on; what is no number becomes zero, and an error at the end."""
+    done, num_broken, first_broken = 0, 0, 0
+    for block in _blocks(source, first, count):
+        usable = np.all(np.abs(block) < _LOUDEST, axis=1)
+        if not usable.all():
+            first_broken = first_broken if num_broken else first + done + int(usable.argmin())
+            num_broken += int((~usable).sum())
+            block = np.where(usable[:, None], block, np.float32(0.0))
+        done += len(block)
+        yield block
     if num_broken:
         broken = "1 sample that is" if num_broken == 1 else f"{num_broken} samples that are"
         raise AudioError(
             f"`{source.path}` holds {broken} NaN, infinite or absurdly large, the first at index "
             f"{first_broken}. Export it again, or choose another excerpt."
-        )
-    if energy_of_mean < _CANCELLED**2 * energy:
-        raise AudioError(
-            f"`{source.path}` has {source.sound.channels} channels that cancel when mixed to mono, "
-            "as in opposite phase. Export one of them, or turn the phase of one around."
         )
 
 

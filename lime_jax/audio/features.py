@@ -77,12 +77,29 @@ def istft(
             f"`spectrogram` must have {n_fft // 2 + 1} bins for `n_fft` = {n_fft}, got shape "
             f"{spectrogram.shape}. Its axes are (..., num_bins, num_frames)."
         )
-    window = _hann(n_fft)
-    frames = jnp.fft.irfft(spectra, n=n_fft) * _last_axis(window, spectra.ndim)
-    signal = _overlap_add(frames, hop_length)
-    gain = _inverse_window_energy(window, hop_length, frames.shape[-2])
+    signal = _overlap_add(spectra, n_fft, hop_length)
+    gain = _inverse_window_energy(_hann(n_fft), hop_length, spectra.shape[-2])
     signal = (signal * _last_axis(gain, signal.ndim))[..., n_fft // 2 :][..., :num_samples]
     return _pad_end(signal, num_samples - signal.shape[-1])
+
+
+def overlap_add(
+    spectrogram: Spectrogram, *, n_fft: int, hop_length: int
+) -> Float[Array, "*batch num_samples"]:
+    """Frames back to waveforms under a Hann window, added up where they overlap.
+
+    For spectrograms that come piece by piece: pieces of a waveform are added up in turn. With a hop
+    of a quarter window, inner samples come out 1.5 times as large as they went into `stft`.
+
+    Args:
+      spectrogram: `(*batch, n_fft // 2 + 1, num_frames)`, the first frame from the first sample on.
+      n_fft: as given to `stft`.
+      hop_length: as given to `stft`, a divisor of `n_fft`.
+
+    Returns:
+      float32 `(*batch, (num_frames - 1) * hop_length + n_fft)`.
+    """
+    return _overlap_add(jnp.swapaxes(jnp.asarray(spectrogram), -1, -2), n_fft, hop_length)
 
 
 def mel_filterbank(
@@ -291,8 +308,9 @@ def _frames(signal: Array, n_fft: int, hop_length: int) -> Array:
     return jnp.concatenate(shifted, axis=-1)[..., :n_fft]
 
 
-def _overlap_add(frames: Array, hop_length: int) -> Array:
-    """Undoes `_frames`, adding where frames overlap."""
+def _overlap_add(spectra: Array, n_fft: int, hop_length: int) -> Array:
+    """Undoes `_frames` of windowed frames, adding where frames overlap."""
+    frames = jnp.fft.irfft(spectra, n=n_fft) * _last_axis(_hann(n_fft), spectra.ndim)
     overlap = -(-frames.shape[-1] // hop_length)
     frames = _pad_end(frames, overlap * hop_length - frames.shape[-1])
     blocks = frames.reshape(*frames.shape[:-1], overlap, hop_length)

@@ -1,5 +1,6 @@
 """Fills by name: what a waveform or a complex spectrogram has where a component is off."""
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Complex, Float, Key
@@ -7,23 +8,34 @@ from jaxtyping import Array, Complex, Float, Key
 from lime_jax.core import fills
 from lime_jax.errors import unknown_name
 
-FILLS = ("zero", "minimum", "mean", "noise", "shuffle")
+FILLS = ("zero", "minimum", "maximum", "mean", "uniform", "noise", "shuffle")
 
-WAVEFORM_FILLS = ("zero", "mean", "noise", "shuffle")
-"""The lowest sample of a waveform is no quiet: it would be a constant offset at full swing."""
+WAVEFORM_FILLS = ("zero", "mean", "uniform", "noise", "shuffle")
+"""The lowest and highest sample of a waveform are no level: they are offsets at full swing."""
 
-_FIXED = {"zero": fills.zero, "minimum": fills.minimum, "mean": fills.mean}
+_FIXED = {
+    "zero": fills.zero,
+    "minimum": fills.minimum,
+    "maximum": fills.maximum,
+    "mean": fills.mean,
+}
 
 
 def waveform_fill(
     name: str, waveform: Float[Array, " num_samples"], key: Key[Array, ""] | None
 ) -> Float[Array, " broadcastable"]:
-    """The named fill of a waveform; noise is white and as loud (RMS) as the waveform.
+    """The named fill of a waveform.
+
+    Noise is white, Gaussian and as loud (RMS) as the waveform; uniform is white, drawn evenly
+    within its peak on both sides of zero.
 
     Raises:
-      ValueError: for an unknown name, "minimum", or noise and shuffle without a key.
+      ValueError: for an unknown name, "minimum", "maximum", or a random fill without a key.
     """
     check_waveform_fill(name)
+    if name == "uniform":
+        peak = jnp.max(jnp.abs(waveform))
+        return peak * jax.random.uniform(_needed(key, name), waveform.shape, minval=-1.0)
     if name == "noise":
         level = jnp.sqrt(jnp.mean(jnp.square(waveform)))
         return level * fills.noise(waveform, key=_needed(key, name))
@@ -34,12 +46,12 @@ def check_waveform_fill(name: str) -> None:
     """Refuses fills that mean nothing for a waveform.
 
     Raises:
-      ValueError: for an unknown name or "minimum".
+      ValueError: for an unknown name, "minimum" or "maximum".
     """
-    if name == "minimum":
+    if name in ("minimum", "maximum"):
         raise ValueError(
-            "`fill` must be zero, mean, noise or shuffle for a waveform cut in time, got "
-            "'minimum', which suits spectrograms: frequency, grid and superpixels."
+            "`fill` must be zero, mean, uniform, noise or shuffle for a waveform cut in time, got "
+            f"{name!r}, which suits spectrograms: frequency, grid and superpixels."
         )
     if name not in FILLS:
         raise ValueError(unknown_name("`fill`", name, WAVEFORM_FILLS))
@@ -50,11 +62,12 @@ def spectrogram_fill(
 ) -> Complex[Array, "broadcastable_bins broadcastable_frames"]:
     """The named fill of a complex spectrogram: other magnitudes under the original phase.
 
-    Minimum, mean and shuffle are those of all magnitudes. Noise is Gaussian with each frequency
-    bin's own mean and standard deviation, without its sign.
+    Minimum, maximum, mean and shuffle are those of all magnitudes, and uniform is drawn evenly
+    between zero and the maximum. Noise is Gaussian with each frequency bin's own mean and standard
+    deviation, without its sign.
 
     Raises:
-      ValueError: for an unknown name, or noise and shuffle without a key.
+      ValueError: for an unknown name, or a random fill without a key.
     """
     if name == "zero":
         return jnp.zeros((1, 1), spectrogram.dtype)
@@ -77,6 +90,8 @@ def _common_fill(
         raise ValueError(unknown_name("`fill`", name, FILLS))
     if name == "shuffle":
         return fills.shuffle(signal, key=_needed(key, name))
+    if name == "uniform":
+        return fills.uniform(signal, key=_needed(key, name))
     return _FIXED[name](signal)
 
 

@@ -121,7 +121,7 @@ def load_stems(
         files = {name: [Path(path) for path in paths] for name, paths in stems.items()}
         where = os.path.commonpath([p.parent.absolute() for paths in files.values() for p in paths])
     else:
-        files = {path.stem: [path] for path in _stem_files(Path(stems))}
+        files = {path.stem: [path] for path in stem_files(Path(stems))}
         where = os.fspath(stems)
     paths = [path for together in files.values() for path in together]
     rates = {path: _sample_rate(path) for path in paths}
@@ -218,7 +218,12 @@ def is_silent(waveform: Waveform) -> bool:
     return float(np.ptp(waveform)) < _SILENCE
 
 
-def _stem_files(folder: Path) -> list[Path]:
+def stem_files(folder: Path) -> list[Path]:
+    """The stems in a folder, see `load_stems`.
+
+    Raises:
+      AudioError: if it holds none, or two of one name.
+    """
     if not folder.is_dir():
         raise AudioError(f"`{folder}` is not a folder. Name a folder with one audio file per stem.")
     paths = sorted(

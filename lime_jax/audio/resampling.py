@@ -9,6 +9,7 @@ from jaxtyping import Float
 from lime_jax.errors import unknown_name
 
 Waveform = Float[np.ndarray, " num_samples"]
+Frames = Float[np.ndarray, "num_frames num_channels"]
 
 RESAMPLERS = ("soxr", "kaiser-best")
 
@@ -42,13 +43,31 @@ def resampled(
     return streams[resampler](blocks, rate, sample_rate)
 
 
-def _soxr(blocks: Iterator[Waveform], rate: int, sample_rate: int) -> Iterator[Waveform]:
+def resampled_frames(
+    blocks: Iterator[Frames], rate: int, sample_rate: int, num_channels: int
+) -> Iterator[Frames]:
+    """The blocks of a sound of several channels at another rate, by soxr (HQ).
+
+    Args:
+      blocks: of frames at `rate`.
+      rate: in Hz.
+      sample_rate: of the result, in Hz.
+      num_channels: of every block.
+    """
     import soxr
 
-    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+    if rate == sample_rate:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(rate, sample_rate, num_channels, dtype="float32", quality="HQ")
     for block in blocks:
-        yield stream.resample_chunk(block)
-    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+        yield stream.resample_chunk(np.ascontiguousarray(block))
+    yield stream.resample_chunk(np.zeros((0, num_channels), np.float32), last=True)
+
+
+def _soxr(blocks: Iterator[Waveform], rate: int, sample_rate: int) -> Iterator[Waveform]:
+    frames = (block[:, None] for block in blocks)
+    return (block[:, 0] for block in resampled_frames(frames, rate, sample_rate, 1))
 
 
 def _kaiser_best(blocks: Iterator[Waveform], rate: int, sample_rate: int) -> Iterator[Waveform]:

@@ -28,7 +28,7 @@ MaybeKey = Key[Array, ""] | None
 Used = int | Int[Array, ""] | None
 
 RESIDUAL_LEVEL = 1e-3
-"""A residual quieter than this share of the mixture's RMS (-60 dB) is left out."""
+"""A residual quieter than this share of the mixture's RMS (-60 dB) is no stem of its own."""
 
 _IMAGE_ROWS = 96
 
@@ -96,8 +96,8 @@ def by_time(
       waveform: `(num_samples,)`.
       sample_rate: in Hz.
       num_segments: how many times.
-      fill: "zero", "mean", "noise" or "shuffle", see `lime_jax.audio.filling`.
-      key: for noise and shuffle.
+      fill: one of `WAVEFORM_FILLS`, see `lime_jax.audio.filling`.
+      key: for uniform, noise and shuffle.
       used: how many samples are cut, where silence was added behind them; it belongs to the last
         time. None means all. The extents of the pieces do not know of it.
 
@@ -131,8 +131,8 @@ def by_frequency(
       waveform: `(num_samples,)`.
       sample_rate: in Hz.
       num_segments: how many bands.
-      fill: "zero", "minimum", "mean", "noise" or "shuffle", see `lime_jax.audio.filling`.
-      key: for noise and shuffle.
+      fill: one of `FILLS`, see `lime_jax.audio.filling`.
+      key: for uniform, noise and shuffle.
       n_fft: window length in samples, a multiple of 4; None takes about 64 ms.
 
     Raises:
@@ -164,7 +164,7 @@ def by_grid(
       sample_rate: in Hz.
       num_segments: `(num_time, num_frequency)`.
       fill: see `by_frequency`.
-      key: for noise and shuffle.
+      key: for uniform, noise and shuffle.
       n_fft: see `by_frequency`.
       used: see `by_time`.
 
@@ -209,7 +209,7 @@ def by_superpixels(
       num_segments: SLIC gives about so many regions, Felzenszwalb at most.
       algorithm: "slic" or "felzenszwalb".
       fill: see `by_frequency`.
-      key: for noise and shuffle.
+      key: for uniform, noise and shuffle.
       n_fft: see `by_frequency`.
 
     Raises:
@@ -286,7 +286,8 @@ def with_residual(
     """Adds what the stems lack of the mixture as a further stem called "residual".
 
     Stems of a separation seldom add up to the mixture; with the residual they do, so that all
-    components switched on are the input. A residual below -60 dB of the mixture (RMS) is left out.
+    components switched on are the input. A residual below -60 dB of the mixture (RMS) is no stem of
+    its own but added to the loudest one.
 
     Args:
       stems: `(num_stems, num_samples)`.
@@ -310,6 +311,9 @@ def with_residual(
     stems, mix = stems[:, :num_samples], mix[:num_samples]
     residual = mix - stems.sum(axis=0)
     if _rms(residual) <= RESIDUAL_LEVEL * _rms(mix):
+        loudest = int(np.argmax(np.square(stems).sum(axis=1)))
+        stems = stems.copy()
+        stems[loudest] += residual
         return stems, tuple(names)
     return np.concatenate([stems, residual[None]]), (*names, "residual")
 

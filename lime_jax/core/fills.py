@@ -5,7 +5,8 @@ met silence inside music, a mean spectrum or noise in the same way, so the fill 
 question that an explanation answers.
 
 References:
-  The content types of Mishra et al., Reliable Local Explanations for Machine Listening, 2020.
+  The content types of Mishra et al., Reliable Local Explanations for Machine Listening, 2020; the
+    baselines of audioLIME's time-frequency factorisation.
 """
 
 import jax
@@ -23,6 +24,21 @@ def zero(signal: Signal) -> Signal:
 def minimum(signal: Signal) -> Signal:
     """The smallest value of the input, everywhere."""
     return jnp.min(signal, keepdims=True)
+
+
+def maximum(signal: Signal) -> Signal:
+    """The largest value of the input, everywhere."""
+    return jnp.max(signal, keepdims=True)
+
+
+def uniform(signal: Signal, *, key: Key[Array, ""]) -> Signal:
+    """Every element drawn evenly between zero and the largest value of the input.
+
+    Args:
+      signal: gives the shape.
+      key: the same key gives the same values.
+    """
+    return jax.random.uniform(key, signal.shape, signal.dtype) * jnp.max(signal, keepdims=True)
 
 
 def mean(signal: Signal) -> Signal:

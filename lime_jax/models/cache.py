@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -42,16 +42,32 @@ def write(folder: Path, models: Mapping[str, Mapping[str, np.ndarray]], *, origi
     Raises:
       ModelError: if the cache cannot be written.
     """
+    with appearing(folder, is_complete) as new:
+        for name, arrays in models.items():
+            weights.save(new / name, arrays)
+        manifest = {"format": FORMAT, "origin": origin, "sha256": _digests(new)}
+        (new / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def appearing(folder: Path, is_whole: Callable[[Path], bool]) -> Iterator[Path]:
+    """A folder to fill, which then takes the place of `folder`, unless there is a whole one by now.
+
+    Args:
+      folder: in the cache.
+      is_whole: whether a folder has all that it should.
+
+    Raises:
+      ModelError: if the cache cannot be written.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
         with tempfile.TemporaryDirectory(prefix=_prefix(folder), dir=folder.parent) as scratch:
             new = Path(scratch) / "new"
-            for name, arrays in models.items():
-                weights.save(new / name, arrays)
-            manifest = {"format": FORMAT, "origin": origin, "sha256": _digests(new)}
-            (new / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-            _publish(new, folder, Path(scratch) / "old")
+            new.mkdir()
+            yield new
+            _publish(new, folder, Path(scratch) / "old", is_whole)
     except OSError as error:
         raise ModelError(
             f"the cache `{folder.parent}` cannot be written ({error.strerror or error}). Set the "
@@ -94,14 +110,14 @@ def _digest(path: Path) -> str | None:
         return None
 
 
-def _publish(new: Path, folder: Path, old: Path) -> None:
-    if not is_complete(folder):
+def _publish(new: Path, folder: Path, old: Path, is_whole: Callable[[Path], bool]) -> None:
+    if not is_whole(folder):
         with contextlib.suppress(FileNotFoundError):
             folder.rename(old)
     try:
         new.rename(folder)
     except OSError:
-        if not is_complete(folder):  # otherwise another process was faster
+        if not is_whole(folder):  # otherwise another process was faster
             raise
 
 

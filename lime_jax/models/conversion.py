@@ -88,7 +88,8 @@ def from_tensorflow(
 
 def _variable(name: str, layers: Mapping[str, str]) -> str:
     layer, _, leaf = name.rpartition(".")
-    return f"{layers[layer]}/{_NORM_VARIABLES[leaf] if layer.endswith('norm') else leaf}"
+    is_norm = any(part.endswith("norm") for part in layer.split("."))
+    return f"{layers[layer]}/{_NORM_VARIABLES[leaf] if is_norm else leaf}"
 
 
 def _fit(array: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:

@@ -1,9 +1,11 @@
 """Weights of networks as arrays by name, saved with Orbax and checked against the network."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -79,9 +81,26 @@ def check_shapes(expected: Shapes, found: Shapes, *, source: str) -> None:
         )
 
 
+def digest(model: Any) -> str | None:
+    """SHA-256 of all arrays in a model; None if it has none to look at, as a plain function."""
+    leaves = [leaf for leaf in jax.tree.leaves(model) if isinstance(leaf, (jax.Array, np.ndarray))]
+    if not leaves:
+        return None
+    total = hashlib.sha256()
+    for leaf in leaves:
+        array = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+        total.update(f"{array.dtype} {array.shape}".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
+
+
 def _shapes(network: nnx.Module) -> Shapes:
     return {_name(path): leaf.shape for path, leaf in nnx.to_flat_state(nnx.state(network))}
 
 
 def _name(path: tuple[Any, ...]) -> str:
     return ".".join(map(str, path))
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

@@ -10,9 +10,12 @@ from pathlib import Path
 from lime_jax.errors import LimeJaxError
 from lime_jax.report import record
 from lime_jax.runs.files import sync
+from lime_jax.separation import stem_cache
 
 SUMMARY = "summary.json"
 """What a summary of a data set lists its files in."""
+
+_LISTINGS = (SUMMARY, stem_cache.LISTING)
 
 
 def check_folder(folder: str | Path) -> Path:
@@ -40,12 +43,12 @@ def check_folder(folder: str | Path) -> Path:
     return path
 
 
-def write_folder(folder: str | Path, files: Mapping[str, bytes]) -> Path:
+def write_folder(folder: str | Path, files: Mapping[str, bytes | Path]) -> Path:
     """Writes files into a temporary sibling of `folder`, which then takes its place.
 
     Args:
       folder: created with its parents; replaced if it is empty or holds an earlier report.
-      files: the content of every file by name.
+      files: the content of every file by name, or a file that is copied.
 
     Raises:
       LimeJaxError: if the folder cannot be written or must not be replaced.
@@ -55,7 +58,10 @@ def write_folder(folder: str | Path, files: Mapping[str, bytes]) -> Path:
     try:
         partial.mkdir(parents=True)
         for name, content in files.items():
-            (partial / name).write_bytes(content)
+            if isinstance(content, Path):
+                shutil.copyfile(content, partial / name)
+            else:
+                (partial / name).write_bytes(content)
             sync(partial / name)
         sync(partial)
         _put_in_place(partial, path)
@@ -68,11 +74,12 @@ def write_folder(folder: str | Path, files: Mapping[str, bytes]) -> Path:
 
 def _check_replaceable(path: Path, names: list[str]) -> None:
     """Raises unless everything in `path` is listed by the record of a report there."""
-    if not set(names) & {record.FILE_NAME, SUMMARY}:
+    listing = next((name for name in _LISTINGS if name in names), None)
+    if listing is None and record.FILE_NAME not in names:
         raise LimeJaxError(
             f"`{path}` is not empty and holds no earlier report. Choose a new or an empty folder."
         )
-    known = _known_files(path) if SUMMARY in names else record.read(path).get("files", [])
+    known = _known_files(path / listing) if listing else record.read(path).get("files", [])
     for name in names:
         if name not in known or not (path / name).is_file():
             raise LimeJaxError(
@@ -81,12 +88,12 @@ def _check_replaceable(path: Path, names: list[str]) -> None:
             )
 
 
-def _known_files(path: Path) -> list[str]:
+def _known_files(listing: Path) -> list[str]:
     try:
-        return list(json.loads((path / SUMMARY).read_text(encoding="utf-8"))["files"])
+        return list(json.loads(listing.read_text(encoding="utf-8"))["files"])
     except (ValueError, KeyError, TypeError) as error:
         raise LimeJaxError(
-            f"`{path / SUMMARY}` is none of ours. Choose a new or an empty folder."
+            f"`{listing}` is none of ours. Choose a new or an empty folder."
         ) from error
 
 

@@ -7,18 +7,16 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import tyro
 
 from lime_jax import options
 from lime_jax.options import FLOAT, INT, TEXT, Question
+from lime_jax.separation.base import Separator
 
 # What may differ from one call of a run to the next, because the numbers do not depend on it.
 _FREE = frozenset(
     "source layout output_dir batch_size num_workers part_items part_seconds shard ray "
-    "num_engines retry_failed".split()
+    "num_engines retry_failed keep_stems".split()
 )
 
 
@@ -32,7 +30,7 @@ class RunConfig(Question):
       output_dir: the store: a folder that collects the explanations.
       layout: of a folder: files (every audio file is an item), stems (every folder of audio files
         is one), musdb18, slakh2100, jamendo, ccmixter. If not given: stems where the components
-        need them, else files.
+        need them and no separator makes them, else files.
       outputs: all, top:N for the N highest predictions of every sound, or names separated by
         commas.
       snippet: explain every snippet of so many seconds on its own; whole sounds if not given.
@@ -91,14 +89,22 @@ def check(config: RunConfig) -> None:
 
 def layout_of(config: RunConfig) -> str:
     """The layout asked for, or the one that the components need."""
-    return config.layout or ("stems" if options.has_stems(config) else "files")
+    needs_stems = options.has_stems(config) and options.separator_given(config) is None
+    return config.layout or ("stems" if needs_stems else "files")
 
 
-def determining(config: RunConfig, model: Any, output_names: tuple[str, ...]) -> dict[str, Any]:
+def determining(
+    config: RunConfig,
+    model: Any,
+    output_names: tuple[str, ...],
+    separator: Separator | None = None,
+) -> dict[str, Any]:
     """Everything that the numbers of a run depend on, as plain values.
 
     Items are left out: each is explained by itself, and its id and file are stored with it.
     """
+    from lime_jax.models import weights
+
     chosen = {
         field.name: _plain(getattr(config, field.name))
         for field in dataclasses.fields(config)
@@ -111,7 +117,8 @@ def determining(config: RunConfig, model: Any, output_names: tuple[str, ...]) ->
         "sample_rate": int(model.sample_rate),
         "resampler": getattr(model, "resampler", "soxr"),
         "output_names": list(output_names),
-        "weights": weights_digest(model),
+        "weights": weights.digest(model),
+        "separator_version": None if separator is None else separator.version,
         "lime_jax": importlib.metadata.version("lime-jax"),
     }
 
@@ -124,6 +131,8 @@ def question_of(determining: dict[str, Any]) -> Question:
     if segments is not None:
         numbers = segments if isinstance(segments, list) else [segments]
         given["segments"] = "x".join(map(str, numbers))
+    if given.get("separator_weights") is not None:
+        given["separator_weights"] = Path(given["separator_weights"])
     return Question(**given)
 
 
@@ -131,23 +140,6 @@ def digest(determining: dict[str, Any]) -> str:
     """SHA-256 of the canonical JSON, in hexadecimal."""
     text = json.dumps(determining, sort_keys=True, ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
-
-
-def weights_digest(model: Any) -> str | None:
-    """SHA-256 of all arrays in a model; None if it has none to look at, as a plain function."""
-    leaves = [leaf for leaf in jax.tree.leaves(model) if isinstance(leaf, (jax.Array, np.ndarray))]
-    if not leaves:
-        return None
-    total = hashlib.sha256()
-    for leaf in leaves:
-        array = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
-        total.update(f"{array.dtype} {array.shape}".encode())
-        total.update(np.ascontiguousarray(array).tobytes())
-    return total.hexdigest()
-
-
-def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _plain(value: Any) -> Any:

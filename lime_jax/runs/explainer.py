@@ -23,7 +23,7 @@ from lime_jax.core.methods import Method, most_evaluations
 from lime_jax.errors import LimeJaxError, ModelError
 from lime_jax.options import Question
 from lime_jax.runs import cutting, rows
-from lime_jax.runs.config import RunConfig, weights_digest
+from lime_jax.runs.config import RunConfig
 from lime_jax.runs.items import Item
 from lime_jax.runs.loading import Failure, Snippet, Want, load, one_line
 
@@ -207,6 +207,9 @@ def explainer_of(config: RunConfig, items: Iterable[Item], *, model: Any = None)
         hop=max(1, size(config.hop)) if config.hop else snippet or 0,
         resampler=getattr(model, "resampler", "soxr"),
         max_channels=config.max_channels,
+        separator=recipe.separator_of(config),
+        residual=config.residual,
+        keep_stems=config.keep_stems,
     )
     names = tuple(getattr(model, "output_names", None) or ()) or _probed_names(
         config, model, want, items
@@ -244,7 +247,9 @@ class _Fixed:
     """
 
     def __init__(self, model: Any, origin: Any) -> None:
-        self.model, self.origin, self.weights = model, origin, weights_digest(origin)
+        from lime_jax.models import weights
+
+        self.model, self.origin, self.weights = model, origin, weights.digest(origin)
 
     def __call__(self, waveforms: Any) -> Any:
         return self.model(waveforms)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from lime_jax.audio.io import AUDIO_SUFFIXES
-from lime_jax.errors import StoreError, unknown_name
-from lime_jax.runs import manifest, musdb_mp4
+from lime_jax.errors import AudioError, StoreError, unknown_name
+from lime_jax.runs import manifest
 from lime_jax.runs.items import Item, checked
+from lime_jax.separation import musdb_mp4
+from lime_jax.separation.precomputed import SLAKH_LISTING, audio_file, slakh_stems
 
 MIXES = ("mix", "mixture")
 
@@ -49,7 +51,7 @@ def from_stem_folders(root: Path) -> Iterator[Item]:
         relative = folder.relative_to(root)
         yield Item(
             manifest.printable(relative),
-            _audio_file(folder, MIXES),
+            audio_file(folder, MIXES),
             stems=folder,
             group=relative.parts[0] if len(relative.parts) > 1 else None,
         )
@@ -79,27 +81,18 @@ def from_musdb18(root: Path) -> Iterator[Item]:
 
 def from_slakh2100(root: Path) -> Iterator[Item]:
     """Slakh2100: a stem per instrument class, summed of its tracks; groups are its splits."""
-    import yaml
-
-    for described in root.rglob("metadata.yaml"):
+    for described in root.rglob(SLAKH_LISTING):
         folder = described.parent
         try:
-            tracks = yaml.safe_load(described.read_text(encoding="utf-8"))["stems"]
-            stems: dict[str, tuple[Path, ...]] = {}
-            for number, track in sorted(tracks.items()):
-                if file := _audio_file(folder / "stems", (number,)):
-                    name = str(track["inst_class"]).lower()
-                    stems[name] = (*stems.get(name, ()), file)
-        except (yaml.YAMLError, ValueError, OSError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(
-                f"`{described}` does not describe a track of Slakh ({error})."
-            ) from error
+            stems = slakh_stems(folder)
+        except AudioError as error:
+            raise StoreError(str(error)) from error
         relative = folder.relative_to(root)
         group = relative.parts[0] if len(relative.parts) > 1 else None
         yield Item(
             manifest.printable(relative),
-            _audio_file(folder, MIXES),
-            stems=dict(sorted(stems.items())) or folder / "stems",
+            audio_file(folder, MIXES),
+            stems=stems or folder / "stems",
             group=group,
         )
 
@@ -132,20 +125,10 @@ def from_jamendo(root: Path) -> Iterator[Item]:
 def from_ccmixter(root: Path) -> Iterator[Item]:
     """The ccMixter corpus: folders with mix, source-01 (accompaniment) and source-02 (vocals)."""
     for folder in sorted(path for path in root.rglob("*") if path.is_dir()):
-        found = {name: _audio_file(folder, (stem,)) for name, stem in _CCMIXTER.items()}
+        found = {name: audio_file(folder, (stem,)) for name, stem in _CCMIXTER.items()}
         if stems := {name: (file,) for name, file in found.items() if file is not None}:
-            mix = _audio_file(folder, MIXES)
+            mix = audio_file(folder, MIXES)
             yield Item(manifest.printable(folder.relative_to(root)), mix, stems=stems)
-
-
-def _audio_file(folder: Path, stems: tuple[str, ...]) -> Path | None:
-    """The audio file in a folder that is called one of `stems`, without its suffix."""
-    named = {
-        path.stem.lower(): path
-        for path in sorted(folder.glob("*"))
-        if path.suffix.lower() in AUDIO_SUFFIXES
-    }
-    return next((named[stem.lower()] for stem in stems if stem.lower() in named), None)
 
 
 def _passages(labels: Path) -> Iterator[tuple[float, float, str]]:

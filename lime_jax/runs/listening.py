@@ -1,15 +1,19 @@
 """The sound behind a row of results, taken apart as it was explained."""
 
+import functools
+
 import jax
 
-from lime_jax import options
+from lime_jax import options, recipe
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.errors import AudioError
+from lime_jax.options import Question
 from lime_jax.runs import cutting
 from lime_jax.runs.config import question_of
 from lime_jax.runs.items import Item
 from lime_jax.runs.loading import Failure, Want, load
 from lime_jax.runs.store import Store
+from lime_jax.separation import Separator
 
 
 def sound(found: Store, item: Item, snippet: int) -> SegmentedAudio:
@@ -29,6 +33,8 @@ def sound(found: Store, item: Item, snippet: int) -> SegmentedAudio:
         hop=size(config["hop"]) or 0,
         resampler=config["resampler"],
         max_channels=config["max_channels"],
+        separator=_separator(question),
+        residual=question.residual,
     )
     loaded = load(item, want)
     if isinstance(loaded, Failure):
@@ -39,3 +45,9 @@ def sound(found: Store, item: Item, snippet: int) -> SegmentedAudio:
     return cutting.one(
         question, chosen.waveforms, chosen.num_samples, key, names=chosen.names, sample_rate=rate
     )
+
+
+@functools.lru_cache(maxsize=1)
+def _separator(question: Question) -> Separator | None:
+    """Weights are read once, not once per sound."""
+    return recipe.separator_of(question)

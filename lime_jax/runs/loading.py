@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from lime_jax import separation
 from lime_jax.audio import io, segment
 from lime_jax.errors import AudioError
-from lime_jax.runs import musdb_mp4
 from lime_jax.runs.items import Item
 from lime_jax.runs.manifest import printable
+from lime_jax.separation import Separator, musdb_mp4, precomputed
 
 _STEPS_PER_OCTAVE = 8
 # Enough for the next batch while the device works on one, without filling the memory with songs.
@@ -36,6 +37,9 @@ class Want:
       hop: samples from the start of a snippet to the next.
       resampler: see `lime_jax.audio.io.load`.
       max_channels: files with more are refused.
+      separator: that makes the stems, whether there are some or not; None takes those of the item.
+      residual: whether what the stems lack of the mixture is a further stem.
+      keep_stems: whether separated stems are kept in the cache.
     """
 
     sample_rate: int
@@ -45,6 +49,9 @@ class Want:
     hop: int
     resampler: str
     max_channels: int
+    separator: Separator | None = None
+    residual: bool = True
+    keep_stems: bool = True
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -164,31 +171,52 @@ def one_line(error: BaseException) -> str:
 
 
 def _mixture(item: Item, want: Want) -> tuple[np.ndarray, tuple[str, ...]]:
-    if musdb_mp4.holds(item):
-        return musdb_mp4.load_mixture(item, want.sample_rate)[None], ()
-    if item.path is None:
-        _, stems = io.load_stems(_given(item), want.sample_rate, **_excerpt(item, want))
-        return stems.sum(axis=0, keepdims=True), ()
-    return io.load(item.path, want.sample_rate, **_excerpt(item, want))[None], ()
+    if item.path is not None:
+        return _sound(item.path, item, want)[None], ()
+    _, stems = precomputed.load(_given(item), want.sample_rate, **_excerpt(item, want))
+    return stems.sum(axis=0, keepdims=True), ()
+
+
+def _sound(path: Path, item: Item, want: Want) -> np.ndarray:
+    if musdb_mp4.is_one(path):
+        excerpt = {"start": item.start, "duration": item.duration}
+        return musdb_mp4.load_mixture(path, want.sample_rate, **excerpt)
+    return io.load(path, want.sample_rate, **_excerpt(item, want))
 
 
 def _stems(item: Item, want: Want) -> tuple[np.ndarray, tuple[str, ...]]:
-    if item.stems is None and musdb_mp4.holds(item):
-        return musdb_mp4.load_stems(item, want.sample_rate)
-    excerpt = _excerpt(item, want)
-    found, stems = io.load_stems(_given(item), want.sample_rate, **excerpt)
-    names = tuple(printable(Path(name)) for name in found)
-    if item.path is None:
+    if want.separator is not None:
+        names, stems = _separated(item, want, want.separator)
+    elif item.stems is None and item.path is not None and musdb_mp4.is_one(item.path):
+        names, stems = precomputed.load(item.path, want.sample_rate, **_excerpt(item, want))
         return stems, names
-    mix = io.load(item.path, want.sample_rate, **excerpt)
-    return segment.with_residual(stems, names, mix)
+    else:
+        names, stems = precomputed.load(_given(item), want.sample_rate, **_excerpt(item, want))
+    names = tuple(printable(Path(name)) for name in names)
+    if item.path is None or not want.residual:
+        return stems, names
+    return segment.with_residual(stems, names, _sound(item.path, item, want))
+
+
+def _separated(item: Item, want: Want, separator: Separator) -> tuple[tuple[str, ...], np.ndarray]:
+    if item.path is None:
+        raise AudioError(
+            f"`{item.id}` has stems and no mixture that could be separated. Leave the separator "
+            "out, or name the mixture as `path`."
+        )
+    start, duration, keep = item.start, item.duration, want.keep_stems
+    with separation.separated(
+        item.path, separator, start=start, duration=duration, keep=keep
+    ) as entry:
+        excerpt = {**_excerpt(item, want), "start": 0.0}
+        return precomputed.load(entry.stems, want.sample_rate, **excerpt)
 
 
 def _given(item: Item) -> Any:
     if item.stems is None:
         raise AudioError(
-            f"`{item.path}` has no stems. Give a manifest with a column `stems`, a layout with "
-            "stems, or other components."
+            f"`{item.path}` has no stems. Give a separator, a manifest with a column `stems`, a "
+            "layout with stems, or other components."
         )
     return item.stems
 

@@ -85,7 +85,8 @@ def _run(
 ) -> Outcome:
     shard = Shard() if ray else shards.shard_of(config.shard, os.environ)
     explainer = explainer_of(config, items, model=model)
-    asked = determining(config, explainer.model, explainer.output_names)
+    separator = explainer.want.separator
+    asked = determining(config, explainer.model, explainer.output_names, separator)
     kept = store.create_or_join(Path(config.output_dir).absolute(), asked)
     with locks.held(kept.folder, shard):
         with locks.door(kept.folder):

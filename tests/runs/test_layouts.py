@@ -10,9 +10,10 @@ import pytest
 import soundfile
 
 from lime_jax.errors import StoreError
-from lime_jax.runs import layouts, manifest, musdb_mp4
+from lime_jax.runs import layouts, manifest
 from lime_jax.runs.items import Item
 from lime_jax.runs.loading import Failure, Want, load
+from lime_jax.separation import musdb_mp4
 
 RATE = 16_000
 WANT = Want(
@@ -519,4 +520,4 @@ def test_only_files_of_that_name_are_stem_files():
         Path("a.stem.mp4/mixture.wav"): False,
         None: False,
     }.items():
-        assert musdb_mp4.holds(Item("x", path, stems=Path("stems"))) == expected
+        assert musdb_mp4.is_one(path) == expected

@@ -158,7 +158,7 @@ FAILURES = {
     "no time": (of(noise(0), duration=0.0), WANT, "`duration` above 0 s"),
     "endless": (of(noise(0), duration=float("inf")), WANT, "`duration` above 0 s"),
     "no sound": (lambda folder: Item("x"), WANT, "has no stems"),
-    "no stems": (of(noise(0)), WITH_STEMS, "has no stems. Give a manifest with a column `stems`"),
+    "no stems": (of(noise(0)), WITH_STEMS, "has no stems. Give a separator, a manifest"),
     "missing stems": (
         lambda folder: Item("x", stems=folder / "none"),
         WITH_STEMS,

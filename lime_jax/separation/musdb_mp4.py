@@ -1,12 +1,13 @@
 """The stems of MUSDB18's .stem.mp4 files, which need ffmpeg."""
 
+from pathlib import Path
+
 import numpy as np
 from jaxtyping import Float
 
 from lime_jax.audio import io
 from lime_jax.audio.resampling import resampled
 from lime_jax.errors import AudioError
-from lime_jax.runs.items import Item
 
 SUFFIX = ".stem.mp4"
 
@@ -14,51 +15,55 @@ NAMES = ("drums", "bass", "other", "vocals")
 """Of the streams behind the mixture, in their order."""
 
 
-def holds(item: Item) -> bool:
-    """Whether an item is such a file."""
-    return item.path is not None and item.path.name.endswith(SUFFIX)
+def is_one(path: Path | None) -> bool:
+    """Whether a path is that of such a file."""
+    return path is not None and path.name.endswith(SUFFIX)
 
 
 def load_stems(
-    item: Item, sample_rate: int
+    path: Path, sample_rate: int, *, start: float = 0.0, duration: float | None = None
 ) -> tuple[Float[np.ndarray, "num_stems num_samples"], tuple[str, ...]]:
-    """The mono stems and their names.
+    """The mono stems of an excerpt and their names; `start` and `duration` in seconds.
 
     Raises:
       AudioError: if the file cannot be read, or has other streams than MUSDB18.
     """
-    waveforms = _mono_streams(item, sample_rate)
+    waveforms = _mono_streams(path, sample_rate, start, duration)
     if len(waveforms) != 1 + len(NAMES):
         raise AudioError(
-            f"`{item.path}` has {len(waveforms)} streams, not a mixture and {len(NAMES)} stems. "
+            f"`{path}` has {len(waveforms)} streams, not a mixture and {len(NAMES)} stems. "
             "Use the files of MUSDB18."
         )
     return np.stack(waveforms[1:]), NAMES
 
 
-def load_mixture(item: Item, sample_rate: int) -> Float[np.ndarray, " num_samples"]:
-    """The mono mixture.
+def load_mixture(
+    path: Path, sample_rate: int, *, start: float = 0.0, duration: float | None = None
+) -> Float[np.ndarray, " num_samples"]:
+    """The mono mixture of an excerpt.
 
     Raises:
       AudioError: if the file cannot be read.
     """
-    return _mono_streams(item, sample_rate)[0]
+    return _mono_streams(path, sample_rate, start, duration)[0]
 
 
-def _mono_streams(item: Item, sample_rate: int) -> list[Float[np.ndarray, " num_samples"]]:
+def _mono_streams(
+    path: Path, sample_rate: int, start: float, duration: float | None
+) -> list[Float[np.ndarray, " num_samples"]]:
     try:
         import stempeg
 
         streams, rate = stempeg.read_stems(
-            str(item.path),
-            start=item.start or None,
-            duration=item.duration,
+            str(path),
+            start=start or None,
+            duration=duration,
             always_3d=True,
         )
     except Exception as error:  # stempeg passes on what ffmpeg and ffprobe raise
         reason = " ".join(str(error).split())[:200]
         raise AudioError(
-            f"`{item.path}` cannot be decoded ({type(error).__name__}: {reason}). Install "
+            f"`{path}` cannot be decoded ({type(error).__name__}: {reason}). Install "
             "lime-jax[musdb] and ffmpeg, or check the file."
         ) from error
     # (num_streams, num_samples, num_channels)
@@ -67,12 +72,12 @@ def _mono_streams(item: Item, sample_rate: int) -> list[Float[np.ndarray, " num_
         list(resampled(iter([wave]), int(rate), sample_rate, "soxr"))
     )
     waveforms = [at_rate(waveform) for waveform in mono]
-    wanted = round((item.duration or 0) * sample_rate)
+    wanted = round((duration or 0) * sample_rate)
     if len(waveforms[0]) < wanted - io.STEM_TOLERANCE:
         raise AudioError(
-            f"`{item.path}` ends {(wanted - len(waveforms[0])) / sample_rate:.2f} s before the "
+            f"`{path}` ends {(wanted - len(waveforms[0])) / sample_rate:.2f} s before the "
             "excerpt asked for. Choose `start` and `duration` within the file."
         )
     if all(io.is_silent(waveform) for waveform in waveforms):
-        raise AudioError(f"`{item.path}` is silent there, so there is nothing to explain.")
+        raise AudioError(f"`{path}` is silent there, so there is nothing to explain.")
     return waveforms

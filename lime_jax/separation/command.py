@@ -1,0 +1,200 @@
+"""Any separator that is a program: a WAV file in, a folder of stem files out."""
+
+import dataclasses
+import hashlib
+import json
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lime_jax.audio import decode, io
+from lime_jax.audio.resampling import resampled_frames
+from lime_jax.errors import AudioError, LimeJaxError
+from lime_jax.separation.base import Channels, Stems, StemStream, Stemwise, Waveform, gathered
+
+AUDIO, OUTPUT_DIR = "{audio}", "{output_dir}"
+
+# Programs resample to their own rate and pad to their own blocks, and back.
+_TOLERANCE = 0.05  # seconds
+_NUM_WORDS = 400  # characters of what a program says before it fails
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A separator that runs a program, see `lime_jax.separation.Separator`.
+
+    The program gets the sound as a WAV file (32-bit float) and writes an audio file per stem,
+    called like the stem, into one folder in or below the output folder. It is started without a
+    shell.
+
+    Attributes:
+      arguments: the program and its arguments; "{audio}" and "{output_dir}" in them stand for the
+        sound and the folder.
+    """
+
+    arguments: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for place in (AUDIO, OUTPUT_DIR):
+            if not any(place in word for word in self.arguments[1:]):
+                raise ValueError(
+                    f"`separator_command` must hold {place} for "
+                    f"{'the sound' if place == AUDIO else 'the folder of the stems'}, got "
+                    f"{shlex.join(self.arguments)!r}."
+                )
+
+    @classmethod
+    def from_line(cls, line: str) -> "Command":
+        """A command line, cut into words as shells do it.
+
+        Raises:
+          ValueError: if quotes do not match, or a place for the sound or the folder is missing.
+        """
+        try:
+            return cls(tuple(shlex.split(line)))
+        except ValueError as error:
+            if str(error).startswith("`"):
+                raise
+            raise ValueError(f"`separator_command` is no command ({error}): {line!r}.") from error
+
+    @property
+    def name(self) -> str:
+        """The program."""
+        return Path(self.arguments[0]).name
+
+    @property
+    def version(self) -> str:
+        """Of the arguments and of the files among them, such as a script or weights."""
+        parts = [[word, _content(Path(word))] for word in self.arguments]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def __call__(self, waveform: Waveform, sample_rate: int) -> Stems:
+        """Stems of a sound, as long and with as many channels.
+
+        Args:
+          waveform: `(num_samples,)` or `(num_channels, num_samples)`.
+          sample_rate: in Hz.
+
+        Raises:
+          LimeJaxError: if the program fails.
+          AudioError: if its stems cannot be read or are not as long as the sound.
+        """
+        return gathered(self.stream, waveform, sample_rate)
+
+    def stream(self, blocks: Iterator[Channels], sample_rate: int) -> StemStream:
+        """The same, block by block; the program runs before the first block comes."""
+        scratch = tempfile.TemporaryDirectory()
+        audio, output = Path(scratch.name) / "audio.wav", Path(scratch.name) / "stems"
+        output.mkdir()
+        num_samples, num_channels = _write(audio, blocks, sample_rate)
+        placed = lambda word: word.replace(AUDIO, str(audio)).replace(OUTPUT_DIR, str(output))
+        _run([placed(word) for word in self.arguments])
+        files = _stem_files(output, self.name)
+        stems = _read(files, sample_rate, num_samples, num_channels, scratch)
+        return StemStream(tuple(path.stem for path in files), stems)
+
+
+def _content(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(audio: Path, blocks: Iterator[Channels], sample_rate: int) -> tuple[int, int]:
+    import soundfile
+
+    first = next(blocks)
+    num_samples = 0
+    with soundfile.SoundFile(audio, "w", sample_rate, len(first), "FLOAT", format="WAV") as sound:
+        block: Channels | None = first
+        while block is not None:
+            sound.write(block.T)
+            num_samples += block.shape[1]
+            block = next(blocks, None)
+    return num_samples, len(first)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    try:
+        done = subprocess.run(
+            arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+        )
+    except OSError as error:
+        raise LimeJaxError(
+            f"`{arguments[0]}` cannot be started ({error.strerror or error}). Check "
+            "`separator_command`."
+        ) from error
+    if done.returncode:
+        said = " ".join((done.stderr.strip() or done.stdout.strip()).split())[-_NUM_WORDS:]
+        raise LimeJaxError(
+            f"`{shlex.join(arguments)}` ended with code {done.returncode}: {said or 'no message'}"
+        )
+
+
+def _stem_files(output: Path, name: str) -> list[Path]:
+    """The audio files of the only folder that holds some."""
+    found = sorted(
+        path
+        for path in output.rglob("*")
+        if path.suffix.lower() in io.AUDIO_SUFFIXES and not path.name.startswith(".")
+    )
+    stems = [path for path in found if path.stem.lower() not in ("mix", "mixture")]
+    folders = {path.parent for path in stems}
+    if len(folders) == 1:
+        return stems
+    problem = "wrote no stems" if not folders else f"wrote stems into {len(folders)} folders"
+    raise AudioError(
+        f"`{name}` {problem}. It must write an audio file per stem into one folder in or below "
+        f"{OUTPUT_DIR}."
+    )
+
+
+def _read(
+    files: Sequence[Path], sample_rate: int, num_samples: int, num_channels: int, scratch: object
+) -> Iterator[Stemwise]:
+    """Stems block by block; `scratch`, which holds the files, lives until the end."""
+    readers = [_fitted(path, sample_rate, num_samples, num_channels) for path in files]
+    waiting = [np.zeros((num_channels, 0), np.float32) for _ in files]
+    done = 0
+    while done < num_samples:
+        for index, reader in enumerate(readers):
+            if waiting[index].shape[1] == 0:
+                waiting[index] = next(reader)
+        size = min(block.shape[1] for block in waiting)
+        yield np.stack([block[:, :size] for block in waiting])
+        waiting = [block[:, size:] for block in waiting]
+        done += size
+    del scratch
+
+
+def _fitted(
+    path: Path, sample_rate: int, num_samples: int, num_channels: int
+) -> Iterator[Channels]:
+    """A stem at the rate and with the channels of the sound, and exactly as long."""
+    with decode.opened(path) as source:
+        rate, channels = source.sound.samplerate, source.sound.channels
+        if channels not in (1, num_channels) and num_channels != 1:
+            raise AudioError(
+                f"the stem `{path.name}` has {channels} channels, the sound {num_channels}."
+            )
+        frames = decode.channel_blocks(source, 0.0, None)
+        done = 0
+        for block in resampled_frames(frames, rate, sample_rate, channels):
+            block = block.mean(axis=1, keepdims=True) if num_channels == 1 else block
+            block = np.broadcast_to(block, (len(block), num_channels))
+            done += len(block)
+            kept = block[: len(block) - max(0, done - num_samples)]
+            if len(kept):
+                yield kept.T
+    if abs(done - num_samples) > _TOLERANCE * sample_rate:
+        raise AudioError(
+            f"the stem `{path.name}` has {done / sample_rate:.3f} s, the sound "
+            f"{num_samples / sample_rate:.3f} s. A separator must keep the length."
+        )
+    if done < num_samples:
+        yield np.zeros((num_channels, num_samples - done), np.float32)

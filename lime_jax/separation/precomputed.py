@@ -1,0 +1,156 @@
+"""Stems that are there already: of a session, a data set, or separated earlier."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from lime_jax.audio import io
+from lime_jax.audio.io import AUDIO_SUFFIXES
+from lime_jax.errors import AudioError
+from lime_jax.separation import musdb_mp4, stem_cache
+from lime_jax.separation.base import Stems, Waveform
+
+SLAKH_LISTING = "metadata.yaml"
+"""What a track of Slakh2100 describes its stems in."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Precomputed:
+    """Stems from files in place of a separator, see `lime_jax.separation.Separator`.
+
+    With the stems of a session it is the oracle that separators are compared with.
+
+    Attributes:
+      path: see `load`.
+      start: where in the files the sound starts, in seconds.
+    """
+
+    path: Path
+    start: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Of the folder or file."""
+        return self.path.name
+
+    @property
+    def version(self) -> str:
+        """Of the content of the files."""
+        total = hashlib.sha256(f"{self.start:g}".encode())
+        files = (
+            {self.path.name: (self.path,)} if musdb_mp4.is_one(self.path) else stem_files(self.path)
+        )
+        for name, paths in files.items():
+            total.update(name.encode(errors="surrogateescape"))
+            for path in paths:
+                total.update(hashlib.sha256(path.read_bytes()).digest())
+        return total.hexdigest()
+
+    def __call__(self, waveform: Waveform, sample_rate: int) -> Stems:
+        """The stems of as much sound as `waveform` has.
+
+        Args:
+          waveform: `(num_samples,)`, mono.
+          sample_rate: in Hz; stems at other rates are resampled.
+
+        Raises:
+          AudioError: if the stems cannot be read or are shorter.
+          ValueError: for a waveform with channels.
+        """
+        if np.ndim(waveform) != 1:
+            raise ValueError(
+                f"`waveform` must be mono for stems from files, got shape {np.shape(waveform)}."
+            )
+        num_samples = np.shape(waveform)[0]
+        names, stems = load(
+            self.path, sample_rate, start=self.start, duration=num_samples / sample_rate
+        )
+        return Stems(stems[:, :num_samples], names, sample_rate)
+
+
+def load(
+    path: str | os.PathLike[str] | Mapping[str, Sequence[str | os.PathLike[str]]],
+    sample_rate: int,
+    *,
+    start: float = 0.0,
+    duration: float | None = None,
+    resampler: str = "soxr",
+    max_channels: int | None = None,
+) -> tuple[tuple[str, ...], Float[np.ndarray, "num_stems num_samples"]]:
+    """The names and mono waveforms of stems.
+
+    Args:
+      path: a folder with an audio file per stem; one that `lime-jax separate` wrote; a track of
+        Slakh2100, whose stems are summed by instrument family; a track of MUSDB18, .stem.mp4; or
+        the files of every stem by its name.
+      sample_rate: in Hz.
+      start: see `lime_jax.audio.io.load`.
+      duration: see `lime_jax.audio.io.load`.
+      resampler: see `lime_jax.audio.io.load`.
+      max_channels: see `lime_jax.audio.io.load`.
+
+    Raises:
+      AudioError: if there are no stems that go together.
+    """
+    excerpt = {"start": start, "duration": duration}
+    if isinstance(path, Mapping):
+        files = path
+    elif musdb_mp4.is_one(Path(path)):
+        stems, names = musdb_mp4.load_stems(Path(path), sample_rate, **excerpt)
+        return names, stems
+    else:
+        files = stem_files(Path(path))
+    if max_channels is not None:
+        excerpt["max_channels"] = max_channels
+    return io.load_stems(files, sample_rate, resampler=resampler, **excerpt)
+
+
+def stem_files(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """The files of every stem in a folder, by its name.
+
+    In the order of the separator where `lime-jax separate` wrote them, else of the names.
+
+    Raises:
+      AudioError: if it holds none, or several of one name.
+    """
+    if (folder / SLAKH_LISTING).is_file() and (stems := slakh_stems(folder)):
+        return stems
+    if (folder / stem_cache.LISTING).is_file():
+        return stem_cache.listed(folder)
+    return {path.stem: (path,) for path in io.stem_files(folder)}
+
+
+def slakh_stems(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """The files of a track of Slakh2100 by instrument family; empty if none are there.
+
+    Raises:
+      AudioError: if it is not described as Slakh2100 does.
+    """
+    import yaml
+
+    described = folder / SLAKH_LISTING
+    try:
+        tracks = yaml.safe_load(described.read_text(encoding="utf-8"))["stems"]
+        stems: dict[str, tuple[Path, ...]] = {}
+        for number, track in sorted(tracks.items()):
+            if file := audio_file(folder / "stems", (number,)):
+                name = str(track["inst_class"]).lower()
+                stems[name] = (*stems.get(name, ()), file)
+    except (yaml.YAMLError, ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+        raise AudioError(f"`{described}` does not describe a track of Slakh ({error}).") from error
+    return dict(sorted(stems.items()))
+
+
+def audio_file(folder: Path, stems: tuple[str, ...]) -> Path | None:
+    """The audio file in a folder that is called one of `stems`, without its suffix."""
+    named = {
+        path.stem.lower(): path
+        for path in sorted(folder.glob("*"))
+        if path.suffix.lower() in AUDIO_SUFFIXES
+    }
+    return next((named[stem.lower()] for stem in stems if stem.lower() in named), None)

@@ -1,0 +1,40 @@
+"""What stems on disk lack of their sound, block by block."""
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+
+from lime_jax.audio import decode
+from lime_jax.audio.segment import RESIDUAL_LEVEL
+from lime_jax.separation.stem_cache import Entry, stem_writer
+
+NAME = "residual"
+
+
+def residual_file(
+    path: Path, entry: Entry, folder: Path, *, start: float = 0.0, duration: float | None = None
+) -> Path | None:
+    """Writes the sound minus its stems as a WAV file; None if that is below -60 dB of the sound.
+
+    Args:
+      path: of the sound that was separated.
+      entry: its stems, as from `separated`.
+      folder: where the file goes.
+      start: as given to `separated`.
+      duration: as given to `separated`.
+    """
+    import soundfile
+
+    target = folder / f"{NAME}.wav"
+    energy, energy_of_mix = 0.0, 0.0
+    with decode.opened(path) as source, contextlib.ExitStack() as stack:
+        stems = [stack.enter_context(soundfile.SoundFile(file)) for file in entry.files.values()]
+        writer = stack.enter_context(stem_writer(target, entry.sample_rate, source.sound.channels))
+        for mix in decode.channel_blocks(source, start, duration):
+            size = len(mix)
+            rest = mix - sum(stem.read(size, dtype="float32", always_2d=True) for stem in stems)
+            energy += float(np.square(rest, dtype=np.float64).sum())
+            energy_of_mix += float(np.square(mix, dtype=np.float64).sum())
+            writer.write(rest)
+    return target if energy > RESIDUAL_LEVEL**2 * energy_of_mix else None

@@ -1,0 +1,250 @@
+"""Spleeter in JAX: stereo sound at 44.1 kHz in, one waveform per instrument out.
+
+The mixture's spectrogram is cut into chunks of 512 frames (11.9 s). The networks estimate each
+instrument's magnitudes in it, the squares of these estimates share out every element between the
+instruments, and every share goes back to sound with the phase of the mixture. A chunk is one
+program; sound comes in and goes out while it runs, so a song needs no more memory than a chunk.
+
+Stems sum to the mixture below 11 kHz (16 kHz in the "-16kHz" variants), and hold nothing above.
+
+References:
+  Hennequin, Khlif, Voituret, Moussallam, Spleeter: a fast and efficient music source separation
+    tool with pre-trained models, JOSS 2020.
+"""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from lime_jax.audio import features
+from lime_jax.audio.resampling import resampled_frames
+from lime_jax.core.precision import products
+from lime_jax.core.pytree import pytree, static
+from lime_jax.errors import unknown_name
+from lime_jax.separation.base import Channels, Stems, StemStream, Stemwise, Waveform, gathered
+from lime_jax.separation.unet import NUM_CHANNELS, NUM_FRAMES
+
+SAMPLE_RATE = 44_100
+N_FFT, HOP_LENGTH = 4096, 1024
+NUM_BINS = {"11kHz": 1024, "16kHz": 1536}
+MASK_EXTENSIONS = ("zeros", "average")
+
+# Four overlapping squares of Hann windows sum to 1.5.
+_GAIN = 2 / 3
+_CHUNK = (NUM_FRAMES - 1) * HOP_LENGTH + N_FFT
+_EPSILON = 1e-10
+
+Spectrum = Complex[Array, "num_channels num_bins num_frames"]
+
+
+@pytree
+class Spleeter:
+    """A separator, see `lime_jax.separation.Separator`.
+
+    Attributes:
+      network: a `SpleeterNetwork`.
+      name: such as "spleeter:5stems".
+      version: changes whenever the stems would.
+      num_bins: how much of the spectrum the network hears, one of `NUM_BINS`.
+      crossfade: seconds by which chunks overlap and fade into each other. The original's chunks do
+        not overlap (0), and what a network makes of a sound may jump where they meet.
+      mask_extension: "zeros", stems hold nothing above `num_bins`; or "average", every stem gets
+        its mean share of it.
+    """
+
+    network: Any
+    name: str = static()
+    version: str = static()
+    num_bins: int = static(default=NUM_BINS["11kHz"])
+    crossfade: float = static(default=0.0)
+    mask_extension: str = static(default="zeros")
+
+    def __call__(self, waveform: Waveform, sample_rate: int) -> Stems:
+        """Stems of a sound; mono is separated as stereo with equal channels, and averaged.
+
+        Args:
+          waveform: `(num_samples,)` or `(num_channels, num_samples)` with at most two channels.
+          sample_rate: in Hz; other rates than 44.1 kHz are resampled, and back.
+
+        Raises:
+          ValueError: for another shape or more channels.
+        """
+        return gathered(self.stream, waveform, sample_rate)
+
+    def stream(self, blocks: Iterator[Channels], sample_rate: int) -> StemStream:
+        """The same for sound that comes block by block; see `lime_jax.separation.streamed`."""
+        overlap = check_crossfade(self.crossfade)
+        if self.mask_extension not in MASK_EXTENSIONS:
+            raise ValueError(unknown_name("`mask_extension`", self.mask_extension, MASK_EXTENSIONS))
+        chunk = functools.partial(_chunk, self.network, self.num_bins, self.mask_extension)
+        names = tuple(self.network.config.instruments)
+        return StemStream(names, _at_rate(blocks, sample_rate, names, chunk, overlap))
+
+
+def stems_of_chunk(
+    network: Any,
+    samples: Float[Array, "num_channels num_samples"],
+    weights: Float[Array, " num_frames"],
+    *,
+    num_bins: int,
+    mask_extension: str,
+) -> Float[Array, "num_stems num_channels num_samples"]:
+    """What a chunk of the mixture adds to every stem.
+
+    Args:
+      network: a `SpleeterNetwork`.
+      samples: that its 512 frames are made of.
+      weights: of the frames, for cross-fades.
+      num_bins: that the network hears.
+      mask_extension: see `Spleeter`.
+    """
+    spectrum = features.stft(samples, n_fft=N_FFT, hop_length=HOP_LENGTH, pad_mode="none")
+    # (num_channels, num_bins, num_frames) and back: the network has frames first, channels last.
+    magnitudes = jnp.abs(spectrum[:, :num_bins]).transpose(2, 1, 0)
+    masks = masks_of(network(magnitudes[None])[:, 0], spectrum.shape[1], mask_extension)
+    shares = (masks * weights[:, None, None]).transpose(0, 3, 2, 1)
+    # One stem after the other: their frames are many times as large as their sound.
+    back = lambda share: features.overlap_add(share * spectrum, n_fft=N_FFT, hop_length=HOP_LENGTH)
+    return _GAIN * jax.lax.map(back, shares)
+
+
+def masks_of(
+    magnitudes: Float[Array, "num_stems num_frames num_bins num_channels"],
+    num_bins: int,
+    mask_extension: str,
+) -> Float[Array, "num_stems num_frames {num_bins} num_channels"]:
+    """Every stem's share of each element, from estimated magnitudes of the lower bins.
+
+    Shares sum to one there; above, see `Spleeter`.
+    """
+    energies = jnp.square(magnitudes)
+    total = energies.sum(axis=0, keepdims=True) + _EPSILON
+    masks = (energies + _EPSILON / len(energies)) / total
+    shape = (*masks.shape[:2], num_bins - masks.shape[2], masks.shape[3])
+    mean = masks.mean(axis=2, keepdims=True)
+    above = jnp.zeros_like(mean) if mask_extension == "zeros" else mean
+    return jnp.concatenate([masks, jnp.broadcast_to(above, shape)], axis=2)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _chunk(
+    network: Any, num_bins: int, mask_extension: str, samples: Any, weights: Any
+) -> Float[Array, "num_stems num_channels num_samples"]:
+    # The fast products of accelerators move masks by more than rounding.
+    with products():
+        return stems_of_chunk(
+            network, samples, weights, num_bins=num_bins, mask_extension=mask_extension
+        )
+
+
+def check_crossfade(crossfade: float) -> int:
+    """The frames that chunks overlap by.
+
+    Raises:
+      ValueError: for less than nothing or more than half a chunk.
+    """
+    most = NUM_FRAMES // 2 * HOP_LENGTH / SAMPLE_RATE
+    if not 0 <= crossfade <= most:
+        raise ValueError(
+            f"`crossfade` must lie between 0 and {most:.2f} s, half a chunk, got {crossfade:g}."
+        )
+    return round(crossfade * SAMPLE_RATE / HOP_LENGTH)
+
+
+def _at_rate(
+    blocks: Iterator[Channels], sample_rate: int, names: tuple[str, ...], chunk: Any, overlap: int
+) -> Iterator[Stemwise]:
+    """Stems at the rate, with the channels and of the length of the blocks."""
+    counted = _Counted(blocks)
+    frames = (_stereo(block).T for block in counted)
+    at_44100 = resampled_frames(frames, sample_rate, SAMPLE_RATE, NUM_CHANNELS)
+    stems = _separated((block.T for block in at_44100), chunk, overlap)
+    flat = (block.reshape(-1, block.shape[-1]).T for block in stems)
+    back = resampled_frames(flat, SAMPLE_RATE, sample_rate, len(names) * NUM_CHANNELS)
+    done = 0
+    for block in back:
+        separated = block.T.reshape(len(names), NUM_CHANNELS, -1)
+        # Resamplers end a sample early or late.
+        separated = separated[..., : max(0, counted.num_samples - done)]
+        done += separated.shape[-1]
+        yield _like(counted, separated)
+    missing = counted.num_samples - done
+    if missing > 0:
+        yield _like(counted, np.zeros((len(names), NUM_CHANNELS, missing), np.float32))
+
+
+class _Counted:
+    """Blocks on their way through, and what was seen of them."""
+
+    def __init__(self, blocks: Iterator[Channels]) -> None:
+        self._blocks, self.num_samples, self.num_channels = blocks, 0, 0
+
+    def __iter__(self) -> Iterator[Channels]:
+        for block in self._blocks:
+            self.num_channels = len(block)
+            self.num_samples += block.shape[1]
+            yield block
+
+
+def _stereo(block: Channels) -> Channels:
+    if len(block) > NUM_CHANNELS:
+        raise ValueError(
+            f"`waveform` must have one or two channels, got {len(block)}. Mix it down first."
+        )
+    return np.broadcast_to(block, (NUM_CHANNELS, block.shape[1]))
+
+
+def _like(counted: _Counted, stems: Stemwise) -> Stemwise:
+    return stems if counted.num_channels == NUM_CHANNELS else stems.mean(axis=1, keepdims=True)
+
+
+def _separated(blocks: Iterator[Channels], chunk: Any, overlap: int) -> Iterator[Stemwise]:
+    """Stems of stereo blocks at 44.1 kHz, as long as they are.
+
+    The first frame lies before the sound, so that every sample is in four frames.
+    """
+    hop = (NUM_FRAMES - overlap) * HOP_LENGTH
+    waiting, ahead = np.zeros((NUM_CHANNELS, N_FFT), np.float32), N_FFT
+    tail = None
+    while True:
+        waiting, is_end = _filled(waiting, blocks)
+        # No frame of a further chunk would begin in what there is.
+        is_last = is_end and waiting.shape[1] <= NUM_FRAMES * HOP_LENGTH
+        samples = waiting[:, :_CHUNK]
+        samples = np.pad(samples, ((0, 0), (0, _CHUNK - samples.shape[1])))
+        weights = _fades(overlap, fade_in=tail is not None, fade_out=not is_last)
+        stems = np.array(chunk(samples, weights))
+        if tail is not None:
+            stems[..., : tail.shape[-1]] += tail
+        yield stems[..., ahead : waiting.shape[1] if is_last else hop]
+        if is_last:
+            return
+        waiting, tail, ahead = waiting[:, hop:], stems[..., hop:], 0
+
+
+def _filled(waiting: Channels, blocks: Iterator[Channels]) -> tuple[Channels, bool]:
+    """At least a chunk, or all there is and True."""
+    parts, size = [waiting], waiting.shape[1]
+    while size < _CHUNK:
+        block = next(blocks, None)
+        if block is None:
+            return np.concatenate(parts, axis=1), True
+        parts.append(block)
+        size += block.shape[1]
+    return np.concatenate(parts, axis=1), False
+
+
+def _fades(overlap: int, *, fade_in: bool, fade_out: bool) -> Float[np.ndarray, " num_frames"]:
+    """Weights of the frames of a chunk; where two chunks overlap, theirs sum to one."""
+    weights = np.ones(NUM_FRAMES, np.float32)
+    ramp = (np.arange(overlap, dtype=np.float32) + 0.5) / max(overlap, 1)
+    if fade_in:
+        weights[:overlap] *= ramp
+    if fade_out:
+        weights[NUM_FRAMES - overlap :] *= ramp[::-1]
+    return weights

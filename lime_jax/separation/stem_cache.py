@@ -1,0 +1,246 @@
+"""Stems on disk: a sound is separated once, whoever asks for its stems how often.
+
+An entry is a folder with a WAV file (32-bit float) per stem and `stems.json`, which lists them. It
+is called by the content of the sound file, the excerpt, the separator and its version, and is there
+whole or not at all. Players open the files, and `lime-jax explain --stems` takes the folder.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lime_jax.audio import decode
+from lime_jax.errors import AudioError
+from lime_jax.models import cache
+from lime_jax.separation.base import Separator, StemStream, streamed
+
+FORMAT = "lime-jax stems"
+SCHEMA_VERSION = 1
+LISTING = "stems.json"
+COLLECTION = "stems"
+
+MAX_CHANNELS = 2
+
+# Separators fill the device, so there is no use in several at a time.
+_ONE_AT_A_TIME = threading.Lock()
+_NOT_IN_NAMES = frozenset('/\\:*?"<>|')
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """The stems of a sound on disk.
+
+    Attributes:
+      files: by the name of the stem, in the order of the separator; WAV, 32-bit float.
+      listing: what `stems.json` says.
+    """
+
+    files: Mapping[str, Path]
+    listing: Mapping[str, Any]
+
+    @property
+    def sample_rate(self) -> int:
+        """In Hz, as of the sound file."""
+        return self.listing["sample_rate"]
+
+    @property
+    def stems(self) -> dict[str, tuple[Path, ...]]:
+        """What `lime_jax.audio.io.load_stems` takes."""
+        return {name: (path,) for name, path in self.files.items()}
+
+    def with_stem(self, name: str, path: Path) -> "Entry":
+        """The entry with a further stem."""
+        stem = {"name": name, "file": path.name, "sha256": _digest(path)}
+        listing = {
+            **self.listing,
+            "stems": [*self.listing["stems"], stem],
+            "files": [*self.listing["files"], path.name],
+        }
+        return Entry({**self.files, name: path}, listing)
+
+    def dumps(self) -> bytes:
+        """The listing as it is stored."""
+        # Undecodable bytes of file names arrive as lone surrogates, which UTF-8 does not know.
+        text = json.dumps(self.listing, ensure_ascii=False, indent=1) + "\n"
+        return text.encode("utf-8", "backslashreplace")
+
+
+@contextlib.contextmanager
+def separated(
+    path: Path,
+    separator: Separator,
+    *,
+    start: float = 0.0,
+    duration: float | None = None,
+    keep: bool = True,
+    cache_folder: Path | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Iterator[Entry]:
+    """The stems of a sound file, from the cache or else separated now.
+
+    Args:
+      path: see `lime_jax.audio.io.load`; one or two channels.
+      separator: see `Separator`.
+      start: of the excerpt that is separated, in seconds.
+      duration: of the excerpt, in seconds; None to the end.
+      keep: False forgets the stems at the end of the `with` block.
+      cache_folder: None takes `lime_jax.models.cache.cache_folder()`.
+      tell: called with a sentence before a separation.
+
+    Raises:
+      LimeJaxError: if the sound cannot be read or separated, or the cache not be written.
+    """
+    if not keep:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            _separate(path, separator, start, duration, folder, tell)
+            yield _known(folder)
+        return
+    key = _key(path, separator, start, duration)
+    folder = (cache_folder or cache.cache_folder()) / COLLECTION / key
+    if not is_whole(folder):
+        with cache.appearing(folder, is_whole) as new:
+            _separate(path, separator, start, duration, new, tell)
+    yield _known(folder)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder holds, unharmed, all stems that it lists."""
+    try:
+        stems = _listing(folder)["stems"]
+        return all(_digest(folder / stem["file"]) == stem["sha256"] for stem in stems)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def listed(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """The files of every stem in a folder with a listing, by its name, in the separator's order.
+
+    Raises:
+      AudioError: if the listing is none of ours.
+    """
+    try:
+        return {stem["name"]: (folder / stem["file"],) for stem in _listing(folder)["stems"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AudioError(
+            f"`{folder / LISTING}` lists no stems ({error}). Delete it to take all audio files in "
+            "the folder."
+        ) from error
+
+
+def _known(folder: Path) -> Entry:
+    files = {name: paths[0] for name, paths in listed(folder).items()}
+    return Entry(files, _listing(folder))
+
+
+def _listing(folder: Path) -> dict[str, Any]:
+    listing = json.loads((folder / LISTING).read_text(encoding="utf-8"))
+    if listing["format"] != FORMAT or listing["schema_version"] != SCHEMA_VERSION:
+        raise ValueError("another format")
+    return listing
+
+
+def _key(path: Path, separator: Separator, start: float, duration: float | None) -> str:
+    # `opened` has the words for files that are missing, empty or not regular.
+    with decode.opened(path):
+        content = _digest(path)
+    parts = [SCHEMA_VERSION, content, float(start), duration, separator.name, separator.version]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _separate(
+    path: Path,
+    separator: Separator,
+    start: float,
+    duration: float | None,
+    folder: Path,
+    tell: Callable[[str], None] | None,
+) -> None:
+    with _ONE_AT_A_TIME, decode.opened(path, MAX_CHANNELS) as source:
+        rate = source.sound.samplerate
+        seconds = decode.num_frames(source, start, duration) / rate
+        if tell is not None:
+            tell(f"separating {seconds:.0f} s of {path.name} with {separator.name}")
+        blocks = (block.T for block in decode.channel_blocks(source, start, duration))
+        stream = streamed(separator, blocks, rate)
+        num_samples = write_stems(folder, stream, rate)
+        listing = {
+            "format": FORMAT,
+            "schema_version": SCHEMA_VERSION,
+            "separator": separator.name,
+            "separator_version": separator.version,
+            "source": {"name": path.name, "sha256": _digest(path)},
+            "start": start,
+            "duration": duration,
+            "sample_rate": rate,
+            "num_samples": num_samples,
+            "stems": [
+                {"name": name, "file": _file(name), "sha256": _digest(folder / _file(name))}
+                for name in stream.names
+            ],
+            "files": [LISTING, *map(_file, stream.names)],
+        }
+    (folder / LISTING).write_bytes(Entry({}, listing).dumps())
+
+
+def write_stems(folder: Path, stream: StemStream, sample_rate: int) -> int:
+    """Writes a WAV file per stem while they come; returns their length in samples.
+
+    Raises:
+      ValueError: for names that are no names of files.
+      AudioError: if the stems are silent or not finite.
+    """
+    _check_names(stream.names)
+    num_samples, loudest = 0, 0.0
+    with contextlib.ExitStack() as stack:
+        writers: list[Any] = []
+        for block in stream.blocks:
+            peak = float(np.abs(block).max(initial=0.0))
+            if not np.isfinite(peak):
+                raise AudioError("the separator made NaN or infinite samples. Check its weights.")
+            loudest = max(loudest, peak)
+            num_samples += block.shape[-1]
+            for index, channels in enumerate(block):
+                if index == len(writers):
+                    path = folder / _file(stream.names[index])
+                    writers.append(
+                        stack.enter_context(stem_writer(path, sample_rate, len(channels)))
+                    )
+                writers[index].write(channels.T)
+    if loudest == 0.0:
+        raise AudioError("the separator returned nothing but silence. Check it and the sound.")
+    return num_samples
+
+
+def stem_writer(path: Path, sample_rate: int, num_channels: int) -> Any:
+    """An open WAV file of 32-bit floats, which keep their level."""
+    import soundfile
+
+    return soundfile.SoundFile(path, "w", sample_rate, num_channels, "FLOAT", format="WAV")
+
+
+def _file(name: str) -> str:
+    return f"{name}.wav"
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    for name in names:
+        is_fine = name.isprintable() and not set(name) & _NOT_IN_NAMES and name[:1] not in ("", ".")
+        if not is_fine or names.count(name) > 1 or name.lower() in ("mix", "mixture"):
+            raise ValueError(
+                "stems must have different names that files can have, other than mix and mixture, "
+                f"got {', '.join(map(repr, names))}."
+            )
