@@ -119,7 +119,8 @@ class ExplainConfig(Question):
     """Explains what made a model say what it said about an audio file.
 
     Attributes:
-      audio: the file to explain: WAV, FLAC, Ogg Vorbis, Opus or MP3.
+      audio: the file to explain: WAV, FLAC, Ogg Vorbis, Opus or MP3; or a folder with one such file
+        per stem, whose sum is explained.
       stems: folder with one audio file per stem, for stems and stems-time; or a track of Slakh2100
         or MUSDB18.
       outputs: top:N for the N highest predictions, or names separated by commas.
@@ -177,8 +178,13 @@ def check(config: ExplainConfig) -> None:
     """
     check_question(config)
     check_snippet(config.snippet)
-    is_separated = separator_given(config) is not None
-    if has_stems(config) and config.stems is None and not is_separated:
+    is_separated, is_folder = separator_given(config) is not None, config.audio.is_dir()
+    if is_folder and (is_separated or config.stems is not None):
+        raise ValueError(
+            f"`{config.audio}` is a folder, whose files are the stems: leave out `--stems` and "
+            "separators, or name an audio file."
+        )
+    if has_stems(config) and config.stems is None and not is_separated and not is_folder:
         raise ValueError(
             f"`--components {config.components}` needs `--stems FOLDER`, with one audio file per "
             "stem, or a `--separator` such as spleeter:5stems."

@@ -150,11 +150,16 @@ def _model(config: ExplainConfig) -> Any:
 def _segmented(
     config: ExplainConfig, model: Any, separator: separation.Separator | None, tell: Tell | None
 ) -> SegmentedAudio:
-    waveform = io.load(config.audio, model.sample_rate, **_excerpt(config, model))
+    given = None
+    if config.audio.is_dir():
+        given = precomputed.load(config.audio, model.sample_rate, **_excerpt(config, model))
+        waveform = given[1].sum(axis=0)
+    else:
+        waveform = io.load(config.audio, model.sample_rate, **_excerpt(config, model))
     if problem := recipe.too_short(str(config.audio), len(waveform), model, config.model):
         raise AudioError(problem)
     if options.has_stems(config):
-        names, stems = _stems(config, model, separator, tell)
+        names, stems = given or _stems(config, model, separator, tell)
         return _by_stems(config, names, stems, waveform, model)
     cut = {
         "time": segment.by_time,

@@ -27,6 +27,8 @@ Stems = Float[Array | np.ndarray, "num_stems num_samples"] | Sequence[Sequence[f
 MaybeKey = Key[Array, ""] | None
 Used = int | Int[Array, ""] | None
 
+RESIDUAL = "residual"
+
 RESIDUAL_LEVEL = 1e-3
 """A residual quieter than this share of the mixture's RMS (-60 dB) is no stem of its own."""
 
@@ -287,7 +289,7 @@ def with_residual(
 
     Stems of a separation seldom add up to the mixture; with the residual they do, so that all
     components switched on are the input. A residual below -60 dB of the mixture (RMS) is no stem of
-    its own but added to the loudest one.
+    its own but added to the loudest one; a stem called "residual" is replaced.
 
     Args:
       stems: `(num_stems, num_samples)`.
@@ -308,14 +310,15 @@ def with_residual(
             "samples. Take the same excerpt of both."
         )
     num_samples = min(stems.shape[1], mix.shape[0])
-    stems, mix = stems[:, :num_samples], mix[:num_samples]
+    kept = [index for index, name in enumerate(names) if name != RESIDUAL]
+    names = tuple(names[index] for index in kept)
+    stems, mix = stems[kept, :num_samples], mix[:num_samples]
     residual = mix - stems.sum(axis=0)
     if _rms(residual) <= RESIDUAL_LEVEL * _rms(mix):
         loudest = int(np.argmax(np.square(stems).sum(axis=1)))
-        stems = stems.copy()
         stems[loudest] += residual
-        return stems, tuple(names)
-    return np.concatenate([stems, residual[None]]), (*names, "residual")
+        return stems, names
+    return np.concatenate([stems, residual[None]]), (*names, RESIDUAL)
 
 
 def _segmented(

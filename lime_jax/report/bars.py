@@ -67,13 +67,19 @@ def heat_map(
     axes: "Axes", edges: np.ndarray, names: Sequence[str], weights: np.ndarray
 ) -> "QuadMesh":
     """Weights `(num_sources, num_segments)` as colours over time, one row per source."""
+    mesh = cells(axes, edges, weights)
+    _print_weights(axes, edges, weights)
+    _name_rows(axes, names)
+    return mesh
+
+
+def cells(axes: "Axes", edges: np.ndarray, weights: np.ndarray) -> "QuadMesh":
+    """Rows of colours between `edges` along x, with room for a waveform in each."""
     mesh = axes.pcolormesh(
-        edges, np.arange(len(names) + 1) - 0.5, weights, cmap=look.colormap(),
+        edges, np.arange(len(weights) + 1) - 0.5, weights, cmap=look.colormap(),
         norm=look.norm(weights), edgecolors=look.FAINT, linewidth=0.6,
     )  # fmt: skip
-    _print_weights(axes, _middle(edges)[0].tolist(), weights)
     look.dress(axes)
-    _name_rows(axes, names)
     return mesh
 
 
@@ -83,8 +89,8 @@ def _name_rows(axes: "Axes", names: Sequence[str]) -> None:
     axes.set_ylim(len(names) - 0.5, -0.5)
 
 
-def _print_weights(axes: "Axes", centres: Sequence[float], weights: np.ndarray) -> None:
-    """Prints every weight into its cell, or just the minus signs where cells are narrow."""
+def _print_weights(axes: "Axes", edges: np.ndarray, weights: np.ndarray) -> None:
+    """Prints every weight into the corner of its cell, or just minus signs in narrow ones."""
     texts = signed(weights.ravel())
     if weights.shape[1] > _NUM_NUMBERS:
         texts = [_MINUS if text.startswith(_MINUS) else "" for text in texts]
@@ -92,7 +98,10 @@ def _print_weights(axes: "Axes", centres: Sequence[float], weights: np.ndarray) 
     dark = look.shades(weights) @ (0.299, 0.587, 0.114) < 0.5
     for (row, column), text in zip(np.ndindex(weights.shape), texts, strict=True):
         colour = "white" if dark[row, column] else look.INK
-        axes.text(centres[column], row, text, ha="center", va="center", fontsize=size, color=colour)
+        axes.annotate(
+            text, (edges[column], row - 0.5), (3, -3), textcoords="offset points", ha="left",
+            va="top", fontsize=size, color=colour,
+        )  # fmt: skip
 
 
 def _middle(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lime_jax.audio import io
+from lime_jax.audio.render import trimmed
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.core.explanation import Explanation
 from lime_jax.report import record as records
@@ -32,8 +33,8 @@ def write(
     """Writes `report.html`, `explanation.json`, a picture per output and the heard explanation.
 
     For the first output, here number 3 called "drums", `3-drums-top-highlight.wav` is the component
-    of largest positive weight, `3-drums-top-2.wav` the sum of the `top_k` = 2 largest; they are
-    left out where no weight is positive.
+    of largest positive weight, `3-drums-top-2.wav` the sum of the `top_k` = 2 largest, without the
+    silence at their ends; they are left out where no weight is positive.
 
     Args:
       folder: created with its parents; replaced if it is empty or holds an earlier report.
@@ -100,8 +101,12 @@ def _sounds(record: Mapping[str, Any], audio: SegmentedAudio) -> dict[str, bytes
         return {}
     masks = [tracks.mask_of(chosen, len(audio.pieces)) for chosen in (top[:1], top)]
     names = [f"{_stem(first)}-{end}.wav" for end in ("top-highlight", f"top-{record['top_k']}")]
-    waveforms = zip(names, tracks.rendered(audio, masks), strict=True)
-    return {name: io.encode(waveform, audio.sample_rate, "wav") for name, waveform in waveforms}
+    rate = audio.sample_rate
+    waveforms = (trimmed(waveform, rate) for waveform in tracks.rendered(audio, masks))
+    return {
+        name: io.encode(waveform, rate, "wav")
+        for name, waveform in zip(names, waveforms, strict=True)
+    }
 
 
 def _page(

@@ -94,8 +94,15 @@ def _stems(
     audio: SegmentedAudio, labels: Sequence[str], weights: np.ndarray, margins: np.ndarray
 ) -> "Figure":
     top = _largest(weights, _NUM_BARS)
-    figure = look.figure(1.2 + 0.42 * len(top))
-    bars.ranking(figure.subplots(), [labels[i] for i in top], weights[top], margins[top])
+    figure = look.figure(1.0 + 0.55 * len(top))
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.6, 1))
+    edges = np.array([0.0, audio.pieces[0].end])
+    bars.cells(left, edges, weights[top][:, None])
+    sound.stacked(left, audio, top)
+    left.set_xlabel("time (s)")
+    bars.ranking(right, [labels[i] for i in top], weights[top], margins[top])
+    right.tick_params(axis="y", labelleft=False)
+    left.tick_params(axis="y", labelleft=True)
     return figure
 
 
@@ -104,14 +111,14 @@ def _stems_over_time(
 ) -> "Figure":
     del labels, margins  # the axes and the table of the page have them
     num_sources = audio.components.num_sources
-    figure = look.figure(2.4 + 0.5 * num_sources)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.2, 0.5 * num_sources))
-    sound.waveform(above, audio)
+    figure = look.figure(1.0 + 0.75 * num_sources)
+    axes = figure.subplots()
     names = [piece.source or piece.name for piece in audio.pieces[:num_sources]]
     table = weights.reshape(-1, num_sources).T
-    mesh = bars.heat_map(below, _time_edges(audio), names, table)
-    below.set_xlabel("time (s)")
-    figure.colorbar(mesh, ax=below, label="weight", pad=0.01)
+    mesh = bars.heat_map(axes, _time_edges(audio), names, table)
+    sound.stacked(axes, audio, range(num_sources))
+    axes.set_xlabel("time (s)")
+    figure.colorbar(mesh, ax=axes, label="weight", pad=0.01)
     return figure
 
 

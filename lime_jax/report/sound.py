@@ -1,5 +1,6 @@
 """The explained sound drawn as waveform and as spectrogram."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _NUM_COLUMNS = 1200  # of a drawn waveform
+_ROW_CENTRE, _ROW_HEIGHT = 0.1, 0.36  # of a stem in its row, below the printed weight
 _NUM_ROWS = 400  # of a drawn spectrogram, equally spaced in mel
 _TICKS = np.array([0, 250, 500, 1000, 2000, 4000, 8000, 16_000])  # Hz
 _RANGE_DB = 80.0
@@ -42,13 +44,25 @@ class Image:
 def waveform(axes: "Axes", audio: SegmentedAudio) -> None:
     """The outline of the waveform over time."""
     samples = np.asarray(audio.waveform)
-    starts = np.unique(np.linspace(0, len(samples), _NUM_COLUMNS, endpoint=False).astype(int))
-    low, high = np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)
-    times = starts / audio.sample_rate
+    times, low, high = _outline(samples, audio.sample_rate)
     axes.fill_between(times, low, high, facecolor=look.INK, edgecolor=look.INK, linewidth=0.4)
     peak = 1.05 * max(float(np.abs(samples).max()), 1e-6)
     axes.set(xlim=(0, len(samples) / audio.sample_rate), ylim=(-peak, peak), ylabel="amplitude")
     look.dress(axes)
+
+
+def stacked(axes: "Axes", audio: SegmentedAudio, sources: Sequence[int]) -> None:
+    """The outlines of stems below each other, around 0, 1, …, all on one scale."""
+    stems = np.asarray(audio.components.sources)
+    peak = max(float(np.abs(stems).max()), 1e-6)
+    for row, source in enumerate(sources):
+        times, low, high = _outline(stems[source], audio.sample_rate)
+        # Rows count downwards, so a positive sample goes up by becoming less.
+        up, down = (_ROW_CENTRE + row - _ROW_HEIGHT * side / peak for side in (high, low))
+        axes.fill_between(
+            times, up, down, facecolor=look.INK, edgecolor=look.INK, linewidth=0.3, alpha=0.75
+        )
+    axes.set_xlim(0, stems.shape[1] / audio.sample_rate)
 
 
 def shade_segments(axes: "Axes", audio: SegmentedAudio, weights: np.ndarray) -> None:
@@ -105,6 +119,13 @@ def label(axes: "Axes", image: Image, component: int, text: str) -> None:
         ha="center", va="center", fontsize=look.SMALL, color=look.INK, clip_on=True,
         bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": look.FAINT, "lw": 0.6},
     )  # fmt: skip
+
+
+def _outline(samples: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Times, and the lowest and highest sample from each to the next."""
+    starts = np.unique(np.linspace(0, len(samples), _NUM_COLUMNS, endpoint=False).astype(int))
+    low, high = np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)
+    return starts / sample_rate, low, high
 
 
 def _loudness(magnitude: np.ndarray) -> np.ndarray:

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from lime_jax.audio import io
-from lime_jax.audio.render import render
+from lime_jax.audio.render import faded
 from lime_jax.audio.segment import SegmentedAudio
 
 MAX_TRACKS = 40
@@ -18,6 +17,9 @@ MAX_SAMPLES = 20_000_000  # of all tracks together: 80 MB when a browser has dec
 
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _NUM_PARTS = 12  # components with a player of their own, per output
+
+# -1 dB: lossy encoders overshoot what they are given.
+_PEAK = 10 ** (-1 / 20)
 
 Mask = tuple[bool, ...]
 
@@ -83,10 +85,10 @@ def embedded(players: Sequence[Sequence[Choice]], num_samples: int) -> list[Mask
 
 
 def rendered(audio: SegmentedAudio, masks: Sequence[Mask]) -> list[np.ndarray]:
-    """The waveform of every mask, all with the same gain so that none clips."""
-    waveforms = [np.asarray(render(audio, jnp.array(mask))) for mask in masks]
+    """The waveform of every mask without clicks, all with the same gain so that none clips."""
+    waveforms = [faded(audio, np.array(mask)) for mask in masks]
     peak = max((float(np.abs(waveform).max()) for waveform in waveforms), default=0.0)
-    return [waveform / np.float32(max(1.0, peak)) for waveform in waveforms]
+    return [waveform / np.float32(max(1.0, peak / _PEAK)) for waveform in waveforms]
 
 
 def encoded(waveforms: Sequence[np.ndarray], sample_rate: int) -> list[str]:

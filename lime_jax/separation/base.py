@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 from lime_jax.audio import segment
 
 Waveform = Float[Array | np.ndarray, "*num_channels num_samples"]
-Channels = Float[np.ndarray, "num_channels num_samples"]
-Stemwise = Float[np.ndarray, "num_stems num_channels num_samples"]
+Channels = Float[np.ndarray, "_num_channels _num_samples"]
+Stemwise = Float[np.ndarray, "_num_stems _num_channels _num_samples"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -6,10 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from lime_jax.audio import decode
-from lime_jax.audio.segment import RESIDUAL_LEVEL
+from lime_jax.audio.segment import RESIDUAL, RESIDUAL_LEVEL
 from lime_jax.separation.stem_cache import Entry, stem_writer
-
-NAME = "residual"
 
 
 def residual_file(
@@ -26,7 +24,7 @@ def residual_file(
     """
     import soundfile
 
-    target = folder / f"{NAME}.wav"
+    target = folder / f"{RESIDUAL}.wav"
     energy, energy_of_mix = 0.0, 0.0
     with decode.opened(path) as source, contextlib.ExitStack() as stack:
         stems = [stack.enter_context(soundfile.SoundFile(file)) for file in entry.files.values()]

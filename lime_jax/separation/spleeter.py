@@ -107,9 +107,11 @@ def stems_of_chunk(
     # (num_channels, num_bins, num_frames) and back: the network has frames first, channels last.
     magnitudes = jnp.abs(spectrum[:, :num_bins]).transpose(2, 1, 0)
     masks = masks_of(network(magnitudes[None])[:, 0], spectrum.shape[1], mask_extension)
-    shares = (masks * weights[:, None, None]).transpose(0, 3, 2, 1)
+    shares = (masks * weights[None, :, None, None]).transpose(0, 3, 2, 1)
     # One stem after the other: their frames are many times as large as their sound.
-    back = lambda share: features.overlap_add(share * spectrum, n_fft=N_FFT, hop_length=HOP_LENGTH)
+    back = lambda share: features.overlap_add(
+        share.astype(spectrum.dtype) * spectrum, n_fft=N_FFT, hop_length=HOP_LENGTH
+    )
     return _GAIN * jax.lax.map(back, shares)
 
 

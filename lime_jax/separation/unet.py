@@ -79,7 +79,7 @@ class SpleeterNetwork(nnx.Module):
     ) -> Float[Array, "num_instruments batch num_frames num_bins num_channels"]:
         logits = jnp.stack([unet(magnitudes) for unet in self.unets])
         shares = nnx.softmax(logits, axis=0) if self.config.is_softmax else nnx.sigmoid(logits)
-        return shares * magnitudes
+        return shares * magnitudes[None]
 
 
 class UNet(nnx.Module):
@@ -138,7 +138,7 @@ class Doubling(nnx.Module):
         phases = [[self._phase(x, row, column) for column in (0, 1)] for row in (0, 1)]
         # (batch, rows, row phase, columns, column phase, num_outputs)
         y = jnp.stack([jnp.stack(row, axis=3) for row in phases], axis=2)
-        return y.reshape(batch, 2 * rows, 2 * columns, -1) + self.bias[...]
+        return y.reshape(batch, 2 * rows, 2 * columns, -1) + self.bias[...][None, None, None]
 
     def _phase(self, x: Array, row: int, column: int) -> Array:
         """Every second output, starting at `row` and `column`."""
