@@ -29,6 +29,7 @@ NAMES = (
     "million_rows",
     "whole_run",
     "kills",
+    "separation",
     "designs",
     "scaling",
     "allocator",

@@ -255,6 +255,19 @@ def _kills(numbers: dict[str, Any]) -> Iterator[Row]:
     )
 
 
+def _separation(numbers: dict[str, Any]) -> Iterator[Row]:
+    yield "by", f"times real time, {numbers['song_s']} s of stereo", "faster", "peak memory, MiB"
+    speed = _ratio(numbers["times_real_time"])
+    peaks = ", ".join(f"{peak:,.0f} ({seconds} s)" for seconds, peak in numbers["host_mib"].items())
+    original = numbers.get("original")
+    ratio = _ratio(original["ratio"]) if original else "–"
+    yield "lime_jax, 5 stems", speed, ratio, peaks
+    if original:
+        speed = _ratio(original["times_real_time"])
+        peak = f"{original['host_mib']:,.0f} ({numbers['song_s']} s)"
+        yield "spleeter 2.4.2", speed, "1", peak
+
+
 def _ceilings(numbers: dict[str, Any]) -> Iterator[Row]:
     yield "float32 products, TFLOP/s", "fastest products, TFLOP/s", "copy, GB/s"
     names = ("float32_tflops", "fastest_tflops", "copy_gb_per_s")
@@ -269,6 +282,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "whole_run": _whole_run,
     "million_rows": _million_rows,
     "kills": _kills,
+    "separation": _separation,
     "locality": exactness_table.locality,
     "coverage": exactness_table.coverage,
     "front_end": _front_end,
@@ -337,6 +351,16 @@ def _summary_rows() -> Iterator[Row]:
             one, numbers = found["million_rows"], found["million_rows"]["numbers"]
             text = f"{numbers['aggregate_s']:.1f} s, {numbers['peak_mib']:.0f} MiB"
             yield one["claim"], text, where("million_rows")
+        if "separation" in found:
+            one, numbers = found["separation"], found["separation"]["numbers"]
+            original = numbers.get("original")
+            beside = f", {original['ratio']['median']:.1f} × the original" if original else ""
+            longest = max(numbers["host_mib"], key=int)
+            text = (
+                f"{numbers['times_real_time']['median']:.0f} × real time{beside}; "
+                f"{numbers['host_mib'][longest] / 1024:.1f} GiB at most, for {longest} s"
+            )
+            yield one["claim"], text, where("separation")
         if "peers" in found:
             one = found["peers"]
             slower = ", ".join(

@@ -186,7 +186,13 @@ def channel_blocks(
 
 
 def num_frames(source: Source, start: float, duration: float | None) -> int:
-    """How many frames `channel_blocks` gives, as far as the header is right."""
+    """How many frames `channel_blocks` gives, as far as the header is right.
+
+    Raises:
+      AudioError: if the file is shorter than the excerpt, or the excerpt too long.
+      ValueError: for an impossible `start` or `duration`.
+    """
+    _check_arguments(source.sound.samplerate, start, duration)
     return _span(source, start, duration)[1]
 
 

@@ -88,7 +88,9 @@ def streamed(separator: Separator, blocks: Iterator[Channels], sample_rate: int)
       ValueError: if the stems do not belong to the sound.
     """
     if (stream := getattr(separator, "stream", None)) is not None:
-        return stream(blocks, sample_rate)
+        seen = _Seen(blocks)
+        made = stream(iter(seen), sample_rate)
+        return StemStream(made.names, _belonging(made, seen, separator.name))
     waveform = np.concatenate(list(blocks), axis=1)
     stems = separator(waveform, sample_rate)
     expected = (len(stems.names), *waveform.shape)
@@ -98,6 +100,36 @@ def streamed(separator: Separator, blocks: Iterator[Channels], sample_rate: int)
             f"{stems.waveforms.shape} at {stems.sample_rate} Hz."
         )
     return StemStream(stems.names, iter([stems.waveforms]))
+
+
+class _Seen:
+    """Blocks on their way through, and the shape of all so far."""
+
+    def __init__(self, blocks: Iterator[Channels]) -> None:
+        self._blocks, self.num_channels, self.num_samples = blocks, 0, 0
+
+    def __iter__(self) -> Iterator[Channels]:
+        for block in self._blocks:
+            self.num_channels = len(block)
+            self.num_samples += block.shape[1]
+            yield block
+
+
+def _belonging(made: StemStream, seen: _Seen, name: str) -> Iterator[Stemwise]:
+    """The blocks of stems, which must be those of the sound that was seen."""
+    num_samples = 0
+    for block in made.blocks:
+        num_samples += block.shape[-1]
+        if block.shape[:-1] != (len(made.names), seen.num_channels):
+            raise _misfit(made, seen, name, (*block.shape[:-1], num_samples))
+        yield block
+    if num_samples != seen.num_samples:
+        raise _misfit(made, seen, name, (len(made.names), seen.num_channels, num_samples))
+
+
+def _misfit(made: StemStream, seen: _Seen, name: str, shape: tuple[int, ...]) -> ValueError:
+    expected = (len(made.names), seen.num_channels, seen.num_samples)
+    return ValueError(f"`{name}` must return stems of shape {expected}, got {shape}.")
 
 
 def gathered(make: Any, waveform: Waveform, sample_rate: int) -> Stems:

@@ -1,5 +1,6 @@
 """Any separator that is a program: a WAV file in, a folder of stem files out."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -87,14 +88,16 @@ class Command:
 
     def stream(self, blocks: Iterator[Channels], sample_rate: int) -> StemStream:
         """The same, block by block; the program runs before the first block comes."""
-        scratch = tempfile.TemporaryDirectory()
-        audio, output = Path(scratch.name) / "audio.wav", Path(scratch.name) / "stems"
-        output.mkdir()
-        num_samples, num_channels = _write(audio, blocks, sample_rate)
-        placed = lambda word: word.replace(AUDIO, str(audio)).replace(OUTPUT_DIR, str(output))
-        _run([placed(word) for word in self.arguments])
-        files = _stem_files(output, self.name)
-        stems = _read(files, sample_rate, num_samples, num_channels, scratch)
+        with contextlib.ExitStack() as stack:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            audio, output = scratch / "audio.wav", scratch / "stems"
+            output.mkdir()
+            num_samples, num_channels = _write(audio, blocks, sample_rate)
+            placed = lambda word: word.replace(AUDIO, str(audio)).replace(OUTPUT_DIR, str(output))
+            _run([placed(word) for word in self.arguments])
+            files = _stem_files(output, self.name)
+            # The files must be there until the last block is read.
+            stems = _read(files, sample_rate, num_samples, num_channels, stack.pop_all())
         return StemStream(tuple(path.stem for path in files), stems)
 
 
@@ -155,21 +158,27 @@ def _stem_files(output: Path, name: str) -> list[Path]:
 
 
 def _read(
-    files: Sequence[Path], sample_rate: int, num_samples: int, num_channels: int, scratch: object
+    files: Sequence[Path],
+    sample_rate: int,
+    num_samples: int,
+    num_channels: int,
+    scratch: contextlib.ExitStack,
 ) -> Iterator[Stemwise]:
-    """Stems block by block; `scratch`, which holds the files, lives until the end."""
-    readers = [_fitted(path, sample_rate, num_samples, num_channels) for path in files]
-    waiting = [np.zeros((num_channels, 0), np.float32) for _ in files]
-    done = 0
-    while done < num_samples:
-        for index, reader in enumerate(readers):
-            if waiting[index].shape[1] == 0:
-                waiting[index] = next(reader)
-        size = min(block.shape[1] for block in waiting)
-        yield np.stack([block[:, :size] for block in waiting])
-        waiting = [block[:, size:] for block in waiting]
-        done += size
-    del scratch
+    """Stems block by block; `scratch`, which holds the files, ends with them."""
+    with scratch:
+        readers = [_fitted(path, sample_rate, num_samples, num_channels) for path in files]
+        waiting = [np.zeros((num_channels, 0), np.float32) for _ in files]
+        done = 0
+        while done < num_samples:
+            for index, reader in enumerate(readers):
+                if waiting[index].shape[1] == 0:
+                    waiting[index] = next(reader)
+            size = min(block.shape[1] for block in waiting)
+            yield np.stack([block[:, :size] for block in waiting])
+            waiting = [block[:, size:] for block in waiting]
+            done += size
+        for reader in readers:
+            next(reader, None)  # where a stem goes on, it says so
 
 
 def _fitted(

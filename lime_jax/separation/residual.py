@@ -27,7 +27,8 @@ def residual_file(
     target = folder / f"{RESIDUAL}.wav"
     energy, energy_of_mix = 0.0, 0.0
     with decode.opened(path) as source, contextlib.ExitStack() as stack:
-        stems = [stack.enter_context(soundfile.SoundFile(file)) for file in entry.files.values()]
+        files = [file for name, file in entry.files.items() if name != RESIDUAL]
+        stems = [stack.enter_context(soundfile.SoundFile(file)) for file in files]
         writer = stack.enter_context(stem_writer(target, entry.sample_rate, source.sound.channels))
         for mix in decode.channel_blocks(source, start, duration):
             size = len(mix)

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Float
 
 from lime_jax.audio import features
 from lime_jax.audio.resampling import resampled_frames
@@ -38,8 +38,6 @@ MASK_EXTENSIONS = ("zeros", "average")
 _GAIN = 2 / 3
 _CHUNK = (NUM_FRAMES - 1) * HOP_LENGTH + N_FFT
 _EPSILON = 1e-10
-
-Spectrum = Complex[Array, "num_channels num_bins num_frames"]
 
 
 @pytree
@@ -104,15 +102,18 @@ def stems_of_chunk(
       mask_extension: see `Spleeter`.
     """
     spectrum = features.stft(samples, n_fft=N_FFT, hop_length=HOP_LENGTH, pad_mode="none")
-    # (num_channels, num_bins, num_frames) and back: the network has frames first, channels last.
-    magnitudes = jnp.abs(spectrum[:, :num_bins]).transpose(2, 1, 0)
-    masks = masks_of(network(magnitudes[None])[:, 0], spectrum.shape[1], mask_extension)
-    shares = (masks * weights[None, :, None, None]).transpose(0, 3, 2, 1)
+    frames = jnp.swapaxes(spectrum, 1, 2)
+    # (num_frames, num_bins, num_channels), as the network was trained.
+    magnitudes = jnp.abs(frames[..., :num_bins]).transpose(1, 2, 0)
+    masks = masks_of(network(magnitudes[None])[:, 0], frames.shape[2], mask_extension)
+
+    def back(mask: Array) -> Array:
+        share = (mask * weights[:, None, None]).transpose(2, 0, 1).astype(frames.dtype)
+        stem = jnp.swapaxes(share * frames, 1, 2)
+        return features.overlap_add(stem, n_fft=N_FFT, hop_length=HOP_LENGTH)
+
     # One stem after the other: their frames are many times as large as their sound.
-    back = lambda share: features.overlap_add(
-        share.astype(spectrum.dtype) * spectrum, n_fft=N_FFT, hop_length=HOP_LENGTH
-    )
-    return _GAIN * jax.lax.map(back, shares)
+    return _GAIN * jax.lax.map(back, masks)
 
 
 def masks_of(

@@ -57,14 +57,16 @@ class Entry:
         return {name: (path,) for name, path in self.files.items()}
 
     def with_stem(self, name: str, path: Path) -> "Entry":
-        """The entry with a further stem."""
+        """The entry with a further stem; one of that name is replaced."""
         stem = {"name": name, "file": path.name, "sha256": _digest(path)}
+        stems = [*(other for other in self.listing["stems"] if other["name"] != name), stem]
         listing = {
             **self.listing,
-            "stems": [*self.listing["stems"], stem],
-            "files": [*self.listing["files"], path.name],
+            "stems": stems,
+            "files": [LISTING, *(other["file"] for other in stems)],
         }
-        return Entry({**self.files, name: path}, listing)
+        files = {other: file for other, file in self.files.items() if other != name}
+        return Entry({**files, name: path}, listing)
 
     def dumps(self) -> bytes:
         """The listing as it is stored."""
@@ -101,14 +103,18 @@ def separated(
     if not keep:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
-            _separate(path, separator, start, duration, folder, tell)
+            with _ONE_AT_A_TIME:
+                _separate(path, separator, start, duration, folder, tell)
             yield _known(folder)
         return
     key = _key(path, separator, start, duration)
     folder = (cache_folder or cache.cache_folder()) / COLLECTION / key
     if not is_whole(folder):
-        with cache.appearing(folder, is_whole) as new:
-            _separate(path, separator, start, duration, new, tell)
+        with _ONE_AT_A_TIME:
+            # By now another thread may have made it.
+            if not is_whole(folder):
+                with cache.appearing(folder, is_whole) as new:
+                    _separate(path, separator, start, duration, new, tell)
     yield _known(folder)
 
 
@@ -152,7 +158,8 @@ def _key(path: Path, separator: Separator, start: float, duration: float | None)
     # `opened` has the words for files that are missing, empty or not regular.
     with decode.opened(path):
         content = _digest(path)
-    parts = [SCHEMA_VERSION, content, float(start), duration, separator.name, separator.version]
+    excerpt = [float(start), None if duration is None else float(duration)]
+    parts = [SCHEMA_VERSION, content, *excerpt, separator.name, separator.version]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -169,7 +176,7 @@ def _separate(
     folder: Path,
     tell: Callable[[str], None] | None,
 ) -> None:
-    with _ONE_AT_A_TIME, decode.opened(path, MAX_CHANNELS) as source:
+    with decode.opened(path, MAX_CHANNELS) as source:
         rate = source.sound.samplerate
         seconds = decode.num_frames(source, start, duration) / rate
         if tell is not None:
