@@ -116,6 +116,21 @@ def test_explains_every_kind_of_component(kind, case, place, capsys):
     assert "second half" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("kind", ["stems", "time"])
+def test_a_folder_of_stems_is_the_sound_of_their_sum(kind, place):
+    arguments = ["--model", "my_model:halves", "--components", kind, "--num-samples", "64"]
+    stems = ["--stems", "stems"] if kind == "stems" else []
+    assert run("explain", "song.wav", *arguments, *stems, "--output-dir", "file") == 0
+    assert run("explain", "stems", *arguments, "--output-dir", "folder") == 0
+    file, folder = (
+        json.loads((place / name / "explanation.json").read_text(encoding="utf-8"))
+        for name in ("file", "folder")
+    )
+    assert [c["name"] for c in file["components"]] == [c["name"] for c in folder["components"]]
+    for one, other in zip(file["outputs"], folder["outputs"], strict=True):
+        np.testing.assert_allclose(one["coefficients"], other["coefficients"], atol=1e-4)
+
+
 def test_reports_the_evaluations_really_made(place, capsys):
     arguments = ["--model", "my_model:halves", "--segments", "4", "--num-samples", "70000"]
     assert run("explain", "song.wav", *arguments) == 0

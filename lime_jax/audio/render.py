@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 
@@ -118,18 +119,19 @@ def hearing(model: Any, audio: SegmentedAudio) -> Callable[[Any], Any]:
 
 
 def _gain(on: np.ndarray, num_samples: int) -> np.ndarray:
-    """1 where `on`, 0 where not, with half a cosine of so many samples inside every edge."""
+    """1 where `on`, 0 where not, with half a cosine inside the edges.
+
+    It takes so many samples, but no more than half of what is on.
+    """
     gain = on.astype(np.float32)
-    if num_samples < 1:
-        return gain
-    ramp = (0.5 - 0.5 * np.cos(np.pi * (np.arange(num_samples) + 0.5) / num_samples)).astype("f4")
-    steps = np.diff(on.astype(np.int8))
-    for edge in np.flatnonzero(steps == 1) + 1:
-        part = gain[edge : edge + num_samples]
-        part *= ramp[: len(part)]
-    for edge in np.flatnonzero(steps == -1) + 1:
-        part = gain[max(0, edge - num_samples) : edge]
-        part *= ramp[::-1][num_samples - len(part) :]
+    edges = np.flatnonzero(np.diff(np.pad(gain, 1)))
+    for first, end in edges.reshape(-1, 2):
+        size = min(num_samples, (end - first) // 2)
+        ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(size) + 0.5) / max(size, 1))
+        if first > 0:
+            gain[first : first + size] = ramp
+        if end < len(gain):
+            gain[end - size : end] = ramp[::-1]
     return gain
 
 

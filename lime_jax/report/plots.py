@@ -32,10 +32,11 @@ def picture(output: Mapping[str, Any], labels: Sequence[str], audio: SegmentedAu
     ends = np.array(output["confidence_interval"], float)
     margins = np.nan_to_num((ends[:, 1] - ends[:, 0]) / 2)
     figure = _layout(audio)(audio, labels, weights, margins)
+    is_table = _layout(audio) is _stems_over_time
     figure.suptitle(
         f"Weights for {look.short(output['name'], 48)} (prediction "
         f"{number(output['prediction'])}, fidelity {ratio(output['fidelity'])})"
-        + (", with 95 % intervals" if margins.any() else ""),
+        + (", with 95 % intervals" if margins.any() and not is_table else ""),
         x=0.01, ha="left", fontsize=look.TEXT + 1, **look.plain_text(),
     )  # fmt: skip
     buffer = io.BytesIO()

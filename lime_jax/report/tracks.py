@@ -57,7 +57,7 @@ def choices(output: Mapping[str, Any], labels: Sequence[str]) -> list[Choice]:
     mask = mask_of(top, num_components)
     if len(top) > 1:
         found.append(Choice(f"Top {len(top)} together", mask))
-    if top:
+    if 0 < len(top) < num_components:
         name = labels[top[0]] if len(top) == 1 else f"top {len(top)}"
         found.append(Choice(f"Without {name}", tuple(not on for on in mask)))
     for component in strongest(output)[:_NUM_PARTS]:

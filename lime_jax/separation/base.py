@@ -88,7 +88,7 @@ def streamed(separator: Separator, blocks: Iterator[Channels], sample_rate: int)
       ValueError: if the stems do not belong to the sound.
     """
     if (stream := getattr(separator, "stream", None)) is not None:
-        seen = _Seen(blocks)
+        seen = Seen(blocks)
         made = stream(iter(seen), sample_rate)
         return StemStream(made.names, _belonging(made, seen, separator.name))
     waveform = np.concatenate(list(blocks), axis=1)
@@ -102,7 +102,7 @@ def streamed(separator: Separator, blocks: Iterator[Channels], sample_rate: int)
     return StemStream(stems.names, iter([stems.waveforms]))
 
 
-class _Seen:
+class Seen:
     """Blocks on their way through, and the shape of all so far."""
 
     def __init__(self, blocks: Iterator[Channels]) -> None:
@@ -115,7 +115,7 @@ class _Seen:
             yield block
 
 
-def _belonging(made: StemStream, seen: _Seen, name: str) -> Iterator[Stemwise]:
+def _belonging(made: StemStream, seen: Seen, name: str) -> Iterator[Stemwise]:
     """The blocks of stems, which must be those of the sound that was seen."""
     num_samples = 0
     for block in made.blocks:
@@ -127,7 +127,7 @@ def _belonging(made: StemStream, seen: _Seen, name: str) -> Iterator[Stemwise]:
         raise _misfit(made, seen, name, (len(made.names), seen.num_channels, num_samples))
 
 
-def _misfit(made: StemStream, seen: _Seen, name: str, shape: tuple[int, ...]) -> ValueError:
+def _misfit(made: StemStream, seen: Seen, name: str, shape: tuple[int, ...]) -> ValueError:
     expected = (len(made.names), seen.num_channels, seen.num_samples)
     return ValueError(f"`{name}` must return stems of shape {expected}, got {shape}.")
 

@@ -1,14 +1,15 @@
 """Any separator that is a program: a WAV file in, a folder of stem files out."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import shlex
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -88,21 +89,28 @@ class Command:
 
     def stream(self, blocks: Iterator[Channels], sample_rate: int) -> StemStream:
         """The same, block by block; the program runs before the first block comes."""
-        with contextlib.ExitStack() as stack:
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            audio, output = scratch / "audio.wav", scratch / "stems"
+        steps = self._steps(blocks, sample_rate)
+        return StemStream(next(steps), steps)
+
+    def _steps(self, blocks: Iterator[Channels], sample_rate: int) -> Iterator[Any]:
+        """The names of the stems and then their blocks, for as long as their files must be there.
+
+        A generator that has begun also cleans up where nobody reads it to the end.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            audio, output = Path(scratch) / "audio.wav", Path(scratch) / "stems"
             output.mkdir()
             num_samples, num_channels = _write(audio, blocks, sample_rate)
             placed = lambda word: word.replace(AUDIO, str(audio)).replace(OUTPUT_DIR, str(output))
             _run([placed(word) for word in self.arguments])
             files = _stem_files(output, self.name)
-            # The files must be there until the last block is read.
-            stems = _read(files, sample_rate, num_samples, num_channels, stack.pop_all())
-        return StemStream(tuple(path.stem for path in files), stems)
+            yield tuple(path.stem for path in files)
+            yield from _read(files, sample_rate, num_samples, num_channels)
 
 
 def _content(path: Path) -> str | None:
-    if not path.is_file():
+    # Unlike `Path.is_file`, it takes words that are too long for a name.
+    if not os.path.isfile(path):
         return None
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -158,27 +166,22 @@ def _stem_files(output: Path, name: str) -> list[Path]:
 
 
 def _read(
-    files: Sequence[Path],
-    sample_rate: int,
-    num_samples: int,
-    num_channels: int,
-    scratch: contextlib.ExitStack,
+    files: Sequence[Path], sample_rate: int, num_samples: int, num_channels: int
 ) -> Iterator[Stemwise]:
-    """Stems block by block; `scratch`, which holds the files, ends with them."""
-    with scratch:
-        readers = [_fitted(path, sample_rate, num_samples, num_channels) for path in files]
-        waiting = [np.zeros((num_channels, 0), np.float32) for _ in files]
-        done = 0
-        while done < num_samples:
-            for index, reader in enumerate(readers):
-                if waiting[index].shape[1] == 0:
-                    waiting[index] = next(reader)
-            size = min(block.shape[1] for block in waiting)
-            yield np.stack([block[:, :size] for block in waiting])
-            waiting = [block[:, size:] for block in waiting]
-            done += size
-        for reader in readers:
-            next(reader, None)  # where a stem goes on, it says so
+    """Stems block by block."""
+    readers = [_fitted(path, sample_rate, num_samples, num_channels) for path in files]
+    waiting = [np.zeros((num_channels, 0), np.float32) for _ in files]
+    done = 0
+    while done < num_samples:
+        for index, reader in enumerate(readers):
+            if waiting[index].shape[1] == 0:
+                waiting[index] = next(reader)
+        size = min(block.shape[1] for block in waiting)
+        yield np.stack([block[:, :size] for block in waiting])
+        waiting = [block[:, size:] for block in waiting]
+        done += size
+    for reader in readers:
+        next(reader, None)  # where a stem goes on, or ends in broken samples, it says so
 
 
 def _fitted(

@@ -55,22 +55,23 @@ class Precomputed:
         """The stems of as much sound as `waveform` has.
 
         Args:
-          waveform: `(num_samples,)`, mono.
+          waveform: `(num_samples,)` or `(1, num_samples)`, mono.
           sample_rate: in Hz; stems at other rates are resampled.
 
         Raises:
           AudioError: if the stems cannot be read or are shorter.
           ValueError: for a waveform with channels.
         """
-        if np.ndim(waveform) != 1:
+        *channels, num_samples = np.shape(waveform)
+        if channels not in ([], [1]):
             raise ValueError(
                 f"`waveform` must be mono for stems from files, got shape {np.shape(waveform)}."
             )
-        num_samples = np.shape(waveform)[0]
         names, stems = load(
             self.path, sample_rate, start=self.start, duration=num_samples / sample_rate
         )
-        return Stems(stems[:, :num_samples], names, sample_rate)
+        waveforms = stems[:, :num_samples].reshape(len(names), *channels, -1)
+        return Stems(waveforms, names, sample_rate)
 
 
 def load(

@@ -26,7 +26,7 @@ from lime_jax.audio.resampling import resampled_frames
 from lime_jax.core.precision import products
 from lime_jax.core.pytree import pytree, static
 from lime_jax.errors import unknown_name
-from lime_jax.separation.base import Channels, Stems, StemStream, Stemwise, Waveform, gathered
+from lime_jax.separation.base import Channels, Seen, Stems, StemStream, Stemwise, Waveform, gathered
 from lime_jax.separation.unet import NUM_CHANNELS, NUM_FRAMES
 
 SAMPLE_RATE = 44_100
@@ -163,8 +163,8 @@ def _at_rate(
     blocks: Iterator[Channels], sample_rate: int, names: tuple[str, ...], chunk: Any, overlap: int
 ) -> Iterator[Stemwise]:
     """Stems at the rate, with the channels and of the length of the blocks."""
-    counted = _Counted(blocks)
-    frames = (_stereo(block).T for block in counted)
+    seen = Seen(blocks)
+    frames = (_stereo(block).T for block in seen)
     at_44100 = resampled_frames(frames, sample_rate, SAMPLE_RATE, NUM_CHANNELS)
     stems = _separated((block.T for block in at_44100), chunk, overlap)
     flat = (block.reshape(-1, block.shape[-1]).T for block in stems)
@@ -173,25 +173,12 @@ def _at_rate(
     for block in back:
         separated = block.T.reshape(len(names), NUM_CHANNELS, -1)
         # Resamplers end a sample early or late.
-        separated = separated[..., : max(0, counted.num_samples - done)]
+        separated = separated[..., : max(0, seen.num_samples - done)]
         done += separated.shape[-1]
-        yield _like(counted, separated)
-    missing = counted.num_samples - done
+        yield _like(seen, separated)
+    missing = seen.num_samples - done
     if missing > 0:
-        yield _like(counted, np.zeros((len(names), NUM_CHANNELS, missing), np.float32))
-
-
-class _Counted:
-    """Blocks on their way through, and what was seen of them."""
-
-    def __init__(self, blocks: Iterator[Channels]) -> None:
-        self._blocks, self.num_samples, self.num_channels = blocks, 0, 0
-
-    def __iter__(self) -> Iterator[Channels]:
-        for block in self._blocks:
-            self.num_channels = len(block)
-            self.num_samples += block.shape[1]
-            yield block
+        yield _like(seen, np.zeros((len(names), NUM_CHANNELS, missing), np.float32))
 
 
 def _stereo(block: Channels) -> Channels:
@@ -202,8 +189,8 @@ def _stereo(block: Channels) -> Channels:
     return np.broadcast_to(block, (NUM_CHANNELS, block.shape[1]))
 
 
-def _like(counted: _Counted, stems: Stemwise) -> Stemwise:
-    return stems if counted.num_channels == NUM_CHANNELS else stems.mean(axis=1, keepdims=True)
+def _like(seen: Seen, stems: Stemwise) -> Stemwise:
+    return stems if seen.num_channels == NUM_CHANNELS else stems.mean(axis=1, keepdims=True)
 
 
 def _separated(blocks: Iterator[Channels], chunk: Any, overlap: int) -> Iterator[Stemwise]:

@@ -1,6 +1,7 @@
 """The weights of Spleeter: from the published archives or a checkpoint into the networks."""
 
 import hashlib
+import http.client
 import re
 import tarfile
 import tempfile
@@ -138,7 +139,7 @@ def _download(size: str, archive: Path) -> None:
         with urllib.request.urlopen(url, timeout=_TIMEOUT) as response, archive.open("wb") as file:
             while block := response.read(_BLOCK):
                 file.write(block)
-    except (urllib.error.URLError, OSError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         reason = getattr(error, "reason", None) or error
         raise ModelError(f"{url} cannot be downloaded ({reason}). {_offline(size)}") from error
 

@@ -85,3 +85,96 @@ def test_host_models_hear_the_same(audio, explanation):
     assert (heard.sample_rate, heard.output_names) == (RATE, ("low", "middle", "high"))
     ours = lj.explain(heard, audio.components, lj.exhaustive())
     np.testing.assert_allclose(ours.coefficients, explanation.coefficients, atol=1e-5)
+
+
+class TestFaded:
+    """What listeners hear: `render` without the clicks."""
+
+    STEMS = np.random.default_rng(0).standard_normal((2, N)).astype(np.float32)
+    CUTS = {
+        "time": lambda stems: segment.by_time(stems[0], RATE, 5),
+        "time in noise": lambda stems: segment.by_time(
+            stems[0], RATE, 5, fill="noise", key=jax.random.key(3)
+        ),
+        "stems": lambda stems: segment.by_stems(stems, "ab", RATE),
+        "stems-time": lambda stems: segment.by_stems_and_time(stems, "ab", RATE, 5),
+    }
+
+    @pytest.fixture(params=CUTS.values(), ids=CUTS)
+    def cut(self, request):
+        return request.param(self.STEMS)
+
+    def test_all_on_is_the_input(self, cut):
+        everything = np.ones(len(cut.pieces), bool)
+        np.testing.assert_allclose(render.faded(cut, everything), cut.waveform, atol=1e-6)
+
+    def test_is_what_the_model_hears_but_for_the_fades(self, cut):
+        mask = np.arange(len(cut.pieces)) % 3 == 0
+        heard, played = np.asarray(render.render(cut, jnp.asarray(mask))), render.faded(cut, mask)
+        edges = np.arange(0, N + 1, N // 5)
+        near = np.abs(np.arange(N)[:, None] - edges).min(axis=1) <= round(0.01 * RATE)
+        np.testing.assert_allclose(played[~near], heard[~near], atol=1e-6)
+
+    def test_no_fade_is_what_the_model_hears(self, cut):
+        mask = np.arange(len(cut.pieces)) % 2 == 0
+        heard = render.render(cut, jnp.asarray(mask))
+        np.testing.assert_allclose(render.faded(cut, mask, fade=0.0), heard, atol=1e-6)
+
+
+def test_edges_do_not_click():
+    """A constant switched on and off: no step is larger than that of a fade over 10 ms."""
+    audio = segment.by_time(np.ones(N, np.float32), RATE, 5)
+    for mask in ([0, 1, 0, 1, 0], [1, 0, 1, 1, 0], [0, 0, 0, 0, 1]):
+        played = render.faded(audio, np.array(mask, bool))
+        assert np.abs(np.diff(played)).max() < 1.6 / (0.01 * RATE)
+        off = np.repeat(np.array(mask) == 0, N // 5)
+        assert not played[off].any() and played.max() == 1.0
+
+
+def test_nothing_is_heard_of_what_is_off():
+    audio = segment.by_stems_and_time(np.stack([TONES[0], TONES[2]]), "ab", RATE, 4)
+    played = render.faded(audio, np.arange(8) == 2)
+    inside = slice(N // 4, N // 2)
+    assert not played[: N // 4].any() and not played[N // 2 :].any()
+    gain = played[inside] / np.where(np.abs(TONES[0][inside]) > 0.1, TONES[0][inside], np.nan)
+    assert np.nanmin(gain) >= 0 and np.nanmax(gain) <= 1 + 1e-6
+
+
+def test_pieces_of_a_spectrogram_are_as_rendered(audio):
+    mask = np.arange(6) < 3
+    expected = render.render(audio, jnp.asarray(mask))
+    np.testing.assert_array_equal(render.faded(audio, mask), expected)
+
+
+def test_short_pieces_keep_something():
+    audio = segment.by_time(np.ones(N, np.float32), RATE, 100)
+    assert 0.1 < render.faded(audio, np.arange(100) == 50).max() < 1
+
+
+class TestTrimmed:
+    def test_silence_at_the_ends_goes(self):
+        waveform = np.zeros(N, np.float32)
+        waveform[1500:2000] = 0.5
+        kept = render.trimmed(waveform, RATE)
+        margin = round(0.05 * RATE)
+        assert len(kept) == 500 + 2 * margin
+        np.testing.assert_array_equal(kept[margin:-margin], waveform[1500:2000])
+
+    def test_silence_inside_stays(self):
+        waveform = np.zeros(N, np.float32)
+        waveform[[1000, 3000]] = 1
+        assert len(render.trimmed(waveform, RATE)) == 2001 + 2 * round(0.05 * RATE)
+
+    @pytest.mark.parametrize("level", [1.0, 1e-4])
+    def test_quiet_sounds_are_judged_by_their_own_peak(self, level):
+        waveform = np.zeros(N, np.float32)
+        waveform[1500:2000] = level
+        assert len(render.trimmed(waveform, RATE)) == 500 + 2 * round(0.05 * RATE)
+
+    def test_what_begins_loud_fades_in(self):
+        kept = render.trimmed(np.ones(N, np.float32), RATE)
+        assert len(kept) == N and kept[0] < 0.01 and kept[-1] < 0.01
+        assert kept[round(0.01 * RATE) : -round(0.01 * RATE)].min() == 1.0
+
+    def test_silence_throughout_stays(self):
+        assert len(render.trimmed(np.zeros(100, np.float32), RATE)) == 100

@@ -288,9 +288,23 @@ class TestStems:
         np.testing.assert_allclose(audio.waveform, MIX, atol=1e-6)
 
     @pytest.mark.parametrize(("level", "count"), [(0.9e-3, 3), (1.1e-3, 4)])
-    def test_a_residual_below_60_db_is_left_out(self, level, count):
-        stems, names = segment.with_residual(STEMS, NAMES, MIX * (1 + level))
+    def test_a_residual_below_60_db_is_no_stem(self, level, count):
+        mix = MIX * np.float32(1 + level)
+        stems, names = segment.with_residual(STEMS, NAMES, mix)
         assert len(stems) == len(names) == count
+        np.testing.assert_allclose(stems.sum(axis=0), mix, atol=1e-6)
+
+    def test_a_quiet_residual_goes_to_the_loudest_stem(self):
+        stems, names = segment.with_residual(STEMS, NAMES, MIX * np.float32(1 + 1e-4))
+        changed = [not np.array_equal(a, b) for a, b in zip(stems, STEMS, strict=True)]
+        loudest = int(np.square(STEMS).sum(axis=1).argmax())
+        assert names == NAMES and changed == [index == loudest for index in range(3)]
+
+    def test_a_residual_that_is_there_is_replaced(self):
+        whole, names = segment.with_residual(STEMS[:2], NAMES[:2], MIX)
+        again, same = segment.with_residual(whole * [[1], [1], [0.5]], names, MIX)
+        assert same == names
+        np.testing.assert_allclose(again, whole, atol=1e-6)
 
     def test_small_differences_in_length_are_cut_off(self):
         stems, names = segment.with_residual(STEMS, NAMES, MIX[:-32])

@@ -161,7 +161,7 @@ HALVES = "write('a.wav', 0.5 * sound); write('b.wav', 0.5 * sound)\n"
 WRONG = {
     "no stems": ("", "`python.*` wrote no stems. It must write an audio file per stem"),
     "text alone": ("(out / 'a.txt').write_text('a')", "wrote no stems"),
-    "a mixture alone": ("write('mix.wav', sound); write('Mixture.flac', sound)", "wrote no stems"),
+    "a mixture alone": ("write('mix.wav', sound); write('Mixture.wav', sound)", "wrote no stems"),
     "two folders": ("write('x/a.wav', sound); write('y/b.wav', sound)", "stems into 2 folders"),
     "two depths": ("write('a.wav', sound); write('y/b.wav', sound)", "stems into 2 folders"),
     "half as long": ("write('a.wav', sound[:4_000])", "`a.wav` has 0.500 s, the sound 1.000 s"),

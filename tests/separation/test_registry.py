@@ -1,0 +1,118 @@
+"""The cards tell the truth, and a name gives its separator or one line that says what to do."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flax import nnx
+
+from lime_jax import separation
+from lime_jax.errors import ModelError
+from lime_jax.models import weights
+from lime_jax.separation import Separator, Spleeter, registry, spleeter_weights
+from lime_jax.separation.unet import CONFIGS, SpleeterConfig, SpleeterNetwork
+
+NAMES = [card.name for card in separation.available()]
+SIZES = ["2stems", "4stems", "5stems"]
+
+
+@functools.cache
+def network_of(instruments, value):
+    """One of two filters, all of whose weights are the same."""
+    config = SpleeterConfig(instruments, num_filters=(2,) * 6)
+    make = lambda: SpleeterNetwork(config, rngs=nnx.Rngs(0))
+    arrays = {n: np.full(s, value, np.float32) for n, s in weights.shapes_of(make).items()}
+    return weights.network_of(make, arrays, source="the test")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Small networks in place of the published ones, another one each time; and what was asked."""
+    asked = []
+
+    def load(size, *, checkpoint=None):
+        asked.append((size, checkpoint))
+        return network_of(CONFIGS[size].instruments, len(asked))
+
+    monkeypatch.setattr(spleeter_weights, "load", load)
+    return asked
+
+
+def test_names_are_the_promised_ones():
+    assert NAMES == [f"spleeter:{size}{wide}" for wide in ("", "-16kHz") for size in SIZES]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cards_are_complete(name):
+    card = separation.card(name)
+    assert all((card.description, card.licence, card.citation, card.stems))
+    assert card.stems == CONFIGS[card.collection.removeprefix("spleeter:")].instruments
+    assert ("16 kHz" in card.description) == name.endswith("-16kHz")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_separators_are_as_their_cards_say(name, small, tmp_path):
+    separator = separation.load(name, checkpoint=tmp_path)
+    assert isinstance(separator, Separator) and isinstance(separator, Spleeter)
+    assert separator.name == name
+    assert separator.network.config.instruments == separation.card(name).stems
+    assert separator.num_bins == (1536 if name.endswith("-16kHz") else 1024)
+    assert small == [(name.split(":")[1].removesuffix("-16kHz"), tmp_path)]
+
+
+def test_versions_change_with_weights_cross_fade_and_algorithm(small, monkeypatch):
+    load = lambda **options: separation.load("spleeter:2stems", **options).version
+    versions = {load(), load()}
+    monkeypatch.setattr(spleeter_weights, "load", lambda *_, **__: network)
+    network = network_of(("a",), 0)
+    same = [load(), load()]
+    versions |= {*same, load(crossfade=1.0)}
+    monkeypatch.setattr(registry, "_ALGORITHM", registry._ALGORITHM + 1)
+    versions.add(load())
+    assert same[0] == same[1] and len(versions) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("spleeter:5stem", "did you mean 'spleeter:5stems'"),
+        ("Spleeter:2Stems", "did you mean 'spleeter:2stems'"),
+        ("spleeter:3stems", "did you mean 'spleeter:"),
+        ("spleeter", "did you mean 'spleeter:"),
+        ("spleeter:5stems-16khz", "did you mean 'spleeter:5stems-16kHz'"),
+        ("demucs", "known: spleeter:2stems, "),
+        ("", "known: spleeter:2stems, "),
+    ],
+)
+def test_unknown_names_get_a_hint(name, hint):
+    for call in (separation.card, separation.load, separation.fetch):
+        with pytest.raises(ModelError, match=f"separator '{name}' is unknown; {hint}"):
+            call(name)
+
+
+@pytest.mark.parametrize("crossfade", [-0.1, 6.0, float("nan")])
+def test_impossible_cross_fades_are_refused_before_weights_are_read(crossfade, small):
+    with pytest.raises(ValueError, match="`crossfade` must lie between 0 and 5.94 s"):
+        separation.load("spleeter:2stems", crossfade=crossfade)
+    assert small == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_weights_it_says_what_to_run(name, cache_folder):
+    assert not separation.is_fetched(name)
+    collection = separation.card(name).collection
+    with pytest.raises(ModelError, match=f"run `lime-jax models fetch {collection}`"):
+        separation.load(name)
+    assert not cache_folder.exists()
+
+
+def test_the_wide_variant_has_the_weights_of_the_other(monkeypatch):
+    monkeypatch.setattr(spleeter_weights, "fetch", lambda size, **_: Path(size))
+    for name in ("spleeter:4stems", "spleeter:4stems-16kHz"):
+        assert separation.fetch(name) == Path("4stems")
+
+
+def test_there_is_no_separator_of_any_other_kind():
+    with pytest.raises(AttributeError, match="'Demucs'"):
+        separation.Demucs  # noqa: B018
