@@ -273,6 +273,45 @@ BAD = {
         ["explain", "song.wav", "--model", "my_model:halves", "--output-dir", "stems"],
         "stems",
     ),
+    "a separator without need": (
+        ["explain", "song.wav", "--separator", "spleeter:2stems"],
+        "goes with `--components stems` or `stems-time`, got time",
+    ),
+    "an unknown separator": (
+        ["explain", "song.wav", "--components", "stems", "--separator", "spleeter:6stems"],
+        "did you mean 'spleeter:",
+    ),
+    "a separator without weights": (
+        ["explain", "song.wav", "--components", "stems", "--separator", "spleeter:5stems"],
+        "run `lime-jax models fetch spleeter:5stems`",
+    ),
+    "weights of a separator that are none": (
+        ["explain", "song.wav", "--components", "stems", "--separator", "spleeter:5stems",
+         "--separator-weights", "stems"],
+        "model.index` cannot be read",
+    ),
+    "two separators": (
+        ["explain", "song.wav", "--components", "stems", "--separator", "spleeter:2stems",
+         "--separator-command", "demucs {audio} -o {output_dir}"],
+        "`--separator` does not go with `--separator-command`",
+    ),
+    "a separator beside stems": (
+        ["explain", "song.wav", "--components", "stems-time", "--stems", "stems",
+         "--separator", "spleeter:2stems"],
+        "`--stems` does not go with a separator",
+    ),
+    "a cross-fade without a separator": (
+        ["explain", "song.wav", "--crossfade", "1"],
+        "`--crossfade` goes with `--separator`",
+    ),
+    "a separator's command without places": (
+        ["explain", "song.wav", "--components", "stems", "--separator-command", "demucs"],
+        "`--separator-command` must hold {audio}",
+    ),
+    "a run with an unknown separator": (
+        ["run", "stems", "store", "--components", "stems", "--separator", "spleeter"],
+        "did you mean 'spleeter:",
+    ),
     "an unknown model to read about": (["models", "info", "vgg"], "did you mean"),
     "a wheel that is none": (["models", "fetch", "musicnn", "--wheel", "song.wav"], "song.wav"),
 }  # fmt: skip

@@ -21,7 +21,8 @@ class Streaming:
     def stream(self, blocks, sample_rate):
         halves = (part for block in blocks for part in np.array_split(block, 3, axis=1))
         return StemStream(
-            Halves.names, (np.stack([0.5 * part, 0.25 * part]).astype(np.float32) for part in halves)
+            Halves.names,
+            (np.stack([0.5 * part, 0.25 * part]).astype(np.float32) for part in halves),
         )
 
 

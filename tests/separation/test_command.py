@@ -129,7 +129,7 @@ class TestFailures:
 
     def test_are_quoted_by_their_last_words(self, doing):
         command = doing("print('x' * 100_000, 'the end', file=sys.stderr); sys.exit(1)")
-        with pytest.raises(LimeJaxError, match="the end$") as error:
+        with pytest.raises(LimeJaxError, match=r"the end$") as error:
             command(noise(RATE), RATE)
         assert len(str(error.value)) < 1_200
 
@@ -236,7 +236,9 @@ def test_mixtures_and_hidden_files_are_no_stems(doing):
 
 
 def test_other_formats_are_read(doing):
-    lines = "for kind in ('flac', 'ogg', 'WAV'): soundfile.write(out / f'a-{kind}.{kind}', sound, rate)"
+    lines = (
+        "for kind in ('flac', 'ogg', 'WAV'): soundfile.write(out / f'a-{kind}.{kind}', sound, rate)"
+    )
     assert doing(lines)(noise(RATE), RATE).names == ("a-WAV", "a-flac", "a-ogg")
 
 

@@ -108,7 +108,9 @@ def test_stems_of_slakh_are_summed_by_instrument_family(slakh):
     }
     names, stems = precomputed.load(slakh, RATE)
     assert names == ("bass", "guitar")
-    guitars = sum(soundfile.read(slakh / "stems" / f"{number}.flac")[0] for number in ("S00", "S02"))
+    guitars = sum(
+        soundfile.read(slakh / "stems" / f"{number}.flac")[0] for number in ("S00", "S02")
+    )
     np.testing.assert_allclose(stems[1], guitars, atol=1e-6)
 
 
@@ -162,7 +164,7 @@ class TestInPlaceOfASeparator:
             assert stems.waveforms.shape == (2, num_samples) and stems.sample_rate == rate
 
     def test_files_that_end_before_the_sound_are_refused(self, folder):
-        with pytest.raises(AudioError, match="is 1.00 s long"):
+        with pytest.raises(AudioError, match=r"is 1\.00 s long"):
             Precomputed(folder, start=0.5)(noise(RATE), RATE)
 
     def test_channels_are_refused(self, folder):

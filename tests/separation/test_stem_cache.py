@@ -1,4 +1,4 @@
-"""A sound is separated once; its stems are whole, as long as it is, and add up with what is left."""
+"""A sound is separated once; its stems are whole, as long as it is, and the rest is left over."""
 
 import json
 import os
@@ -426,6 +426,4 @@ class TestResidualFile:
         entry = entry_of(song, separator)
         whole = entry.with_stem("residual", residual_file(song, entry, tmp_path))
         assert [stem["name"] for stem in whole.listing["stems"]] == ["low", "residual"]
-        np.testing.assert_allclose(
-            sum(map(read, whole.files.values())), read(song), atol=1e-6
-        )
+        np.testing.assert_allclose(sum(map(read, whole.files.values())), read(song), atol=1e-6)
