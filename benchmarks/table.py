@@ -355,10 +355,11 @@ def _summary_rows() -> Iterator[Row]:
             one, numbers = found["separation"], found["separation"]["numbers"]
             original = numbers.get("original")
             beside = f", {original['ratio']['median']:.1f} × the original" if original else ""
-            longest = max(numbers["host_mib"], key=int)
+            longest = max(map(int, numbers["host_mib"]))
+            peak = max(numbers["host_mib"].values()) / 1024
             text = (
                 f"{numbers['times_real_time']['median']:.0f} × real time{beside}; "
-                f"{numbers['host_mib'][longest] / 1024:.1f} GiB at most, for {longest} s"
+                f"{peak:.1f} GiB at most, up to {longest} s"
             )
             yield one["claim"], text, where("separation")
         if "peers" in found:

@@ -215,7 +215,10 @@ def _list_models() -> None:
         )
         rate, outputs = f"{card.sample_rate} Hz", str(len(card.output_names))
         table.add_row(card.name, outputs, rate, here, card.description)
-    separators = Table("separator", "stems", "weights", "description", box=None)
+    separators = Table(box=None)
+    separators.add_column("separator", no_wrap=True)
+    for heading in ("stems", "weights", "description"):
+        separators.add_column(heading)
     for card in separation.available():
         is_here = separation.is_fetched(card.name)
         here = "here" if is_here else f"lime-jax models fetch {card.collection}"

@@ -35,6 +35,7 @@ def sound(found: Store, item: Item, snippet: int) -> SegmentedAudio:
         max_channels=config["max_channels"],
         separator=_separator(question),
         residual=question.residual,
+        keep_stems=False,
     )
     loaded = load(item, want)
     if isinstance(loaded, Failure):

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from lime_jax import separation
 from lime_jax.audio import io, segment
-from lime_jax.errors import AudioError
+from lime_jax.errors import AudioError, LimeJaxError
 from lime_jax.runs.items import Item
 from lime_jax.runs.manifest import printable
 from lime_jax.separation import Separator, musdb_mp4, precomputed
@@ -166,7 +166,7 @@ def padded_size(num_samples: int, sample_rate: int) -> int:
 def one_line(error: BaseException) -> str:
     """What an exception says, without line breaks."""
     text = " ".join(str(error).split()) or type(error).__name__
-    is_ours = isinstance(error, (AudioError, ValueError))
+    is_ours = isinstance(error, (LimeJaxError, ValueError))
     return text if is_ours else f"{type(error).__name__}: {text}"
 
 

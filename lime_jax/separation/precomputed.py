@@ -18,6 +18,8 @@ from lime_jax.separation.base import Stems, Waveform
 SLAKH_LISTING = "metadata.yaml"
 """What a track of Slakh2100 describes its stems in."""
 
+_SLAKH_STEMS = "stems"
+
 
 @dataclasses.dataclass(frozen=True)
 class Precomputed:
@@ -119,7 +121,8 @@ def stem_files(folder: Path) -> dict[str, tuple[Path, ...]]:
     Raises:
       AudioError: if it holds none, or several of one name.
     """
-    if (folder / SLAKH_LISTING).is_file() and (stems := slakh_stems(folder)):
+    is_slakh = (folder / SLAKH_LISTING).is_file() and (folder / _SLAKH_STEMS).is_dir()
+    if is_slakh and (stems := slakh_stems(folder)):
         return stems
     if (folder / stem_cache.LISTING).is_file():
         return stem_cache.listed(folder)
@@ -139,7 +142,7 @@ def slakh_stems(folder: Path) -> dict[str, tuple[Path, ...]]:
         tracks = yaml.safe_load(described.read_text(encoding="utf-8"))["stems"]
         stems: dict[str, tuple[Path, ...]] = {}
         for number, track in sorted(tracks.items()):
-            if file := audio_file(folder / "stems", (number,)):
+            if file := audio_file(folder / _SLAKH_STEMS, (number,)):
                 name = str(track["inst_class"]).lower()
                 stems[name] = (*stems.get(name, ()), file)
     except (yaml.YAMLError, ValueError, OSError, KeyError, TypeError, AttributeError) as error:

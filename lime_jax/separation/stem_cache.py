@@ -93,23 +93,22 @@ def separated(
       separator: see `Separator`.
       start: of the excerpt that is separated, in seconds.
       duration: of the excerpt, in seconds; None to the end.
-      keep: False forgets the stems at the end of the `with` block.
+      keep: False forgets stems that are separated now at the end of the `with` block.
       cache_folder: None takes `lime_jax.models.cache.cache_folder()`.
       tell: called with a sentence before a separation.
 
     Raises:
       LimeJaxError: if the sound cannot be read or separated, or the cache not be written.
     """
-    if not keep:
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch)
-            with _ONE_AT_A_TIME:
-                _separate(path, separator, start, duration, folder, tell)
-            yield _known(folder)
-        return
     key = _key(path, separator, start, duration)
     folder = (cache_folder or cache.cache_folder()) / COLLECTION / key
     if not is_whole(folder):
+        if not keep:
+            with tempfile.TemporaryDirectory() as scratch:
+                with _ONE_AT_A_TIME:
+                    _separate(path, separator, start, duration, Path(scratch), tell)
+                yield _known(Path(scratch))
+            return
         with _ONE_AT_A_TIME:
             # By now another thread may have made it.
             if not is_whole(folder):
@@ -210,26 +209,32 @@ def write_stems(folder: Path, stream: StemStream, sample_rate: int) -> int:
       ValueError: for names that are no names of files.
       AudioError: if the stems are silent or not finite.
     """
+    import soundfile
+
     _check_names(stream.names)
-    num_samples, loudest = 0, 0.0
+    num_samples, loudest, writers = 0, 0.0, []
     with contextlib.ExitStack() as stack:
-        writers: list[Any] = []
         for block in stream.blocks:
             peak = float(np.abs(block).max(initial=0.0))
             if not np.isfinite(peak):
                 raise AudioError("the separator made NaN or infinite samples. Check its weights.")
-            loudest = max(loudest, peak)
-            num_samples += block.shape[-1]
-            for index, channels in enumerate(block):
-                if index == len(writers):
-                    path = folder / _file(stream.names[index])
-                    writers.append(
-                        stack.enter_context(stem_writer(path, sample_rate, len(channels)))
-                    )
-                writers[index].write(channels.T)
+            num_samples, loudest = num_samples + block.shape[-1], max(loudest, peak)
+            try:
+                if not writers:
+                    paths = [folder / _file(name) for name in stream.names]
+                    made = (stem_writer(path, sample_rate, block.shape[1]) for path in paths)
+                    writers = [stack.enter_context(writer) for writer in made]
+                for writer, channels in zip(writers, block, strict=True):
+                    writer.write(channels.T)
+            except soundfile.LibsndfileError as error:  # a full disk, a name that is too long
+                raise OSError(_reason(error)) from error
     if loudest == 0.0:
         raise AudioError("the separator returned nothing but silence. Check it and the sound.")
     return num_samples
+
+
+def _reason(error: Any) -> str:
+    return f"stems cannot be written: {error.error_string.strip().rstrip('.')}"
 
 
 def stem_writer(path: Path, sample_rate: int, num_channels: int) -> Any:
@@ -244,9 +249,10 @@ def _file(name: str) -> str:
 
 
 def _check_names(names: tuple[str, ...]) -> None:
+    folded = [name.casefold() for name in names]  # some disks do not tell case
     for name in names:
         is_fine = name.isprintable() and not set(name) & _NOT_IN_NAMES and name[:1] not in ("", ".")
-        if not is_fine or names.count(name) > 1 or name.lower() in ("mix", "mixture"):
+        if not is_fine or folded.count(name.casefold()) > 1 or name.lower() in ("mix", "mixture"):
             raise ValueError(
                 "stems must have different names that files can have, other than mix and mixture, "
                 f"got {', '.join(map(repr, names))}."
