@@ -34,7 +34,7 @@ def run(*, quick: bool) -> dict[str, Any]:
         memory = {
             seconds: ours(files[WARM_UP], files[seconds])["host_mib"]
             for seconds in lengths
-            if seconds != song
+            if seconds != song and not quick
         }
     memory[song] = max(turn["ours"]["host_mib"] for turn in turns)
     numbers: dict[str, Any] = {

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from lime_jax.audio import filling
+from lime_jax.separation.precomputed import is_stems as is_stems_path
 
 Kind = Literal["time", "frequency", "grid", "superpixels", "stems", "stems-time"]
 Fill = Literal["zero", "minimum", "maximum", "mean", "uniform", "noise", "shuffle"]
@@ -119,8 +120,8 @@ class ExplainConfig(Question):
     """Explains what made a model say what it said about an audio file.
 
     Attributes:
-      audio: the file to explain: WAV, FLAC, Ogg Vorbis, Opus or MP3; or a folder with one such file
-        per stem, whose sum is explained.
+      audio: the file to explain: WAV, FLAC, Ogg Vorbis, Opus or MP3; or what holds stems, whose sum
+        is explained: a folder with one such file per stem, or a track of Slakh2100 or MUSDB18.
       stems: folder with one audio file per stem, for stems and stems-time; or a track of Slakh2100
         or MUSDB18.
       outputs: top:N for the N highest predictions, or names separated by commas.
@@ -178,13 +179,13 @@ def check(config: ExplainConfig) -> None:
     """
     check_question(config)
     check_snippet(config.snippet)
-    is_separated, is_folder = separator_given(config) is not None, config.audio.is_dir()
-    if is_folder and (is_separated or config.stems is not None):
+    is_separated, is_stems = separator_given(config) is not None, is_stems_path(config.audio)
+    if is_stems and (is_separated or config.stems is not None):
         raise ValueError(
-            f"`{config.audio}` is a folder, whose files are the stems: leave out `--stems` and "
-            "separators, or name an audio file."
+            f"`{config.audio}` holds the stems itself: leave out `--stems` and separators, or name "
+            "an audio file."
         )
-    if has_stems(config) and config.stems is None and not is_separated and not is_folder:
+    if has_stems(config) and config.stems is None and not is_separated and not is_stems:
         raise ValueError(
             f"`--components {config.components}` needs `--stems FOLDER`, with one audio file per "
             "stem, or a `--separator` such as spleeter:5stems."

@@ -77,6 +77,9 @@ def explain_file(
     except Exception as error:  # what a device or a callback raises while it runs
         raise ModelError(f"`{config.model}` failed: {type(error).__name__}: {error}") from error
     outputs = recipe.wanted_outputs(config.outputs, names, np.asarray(explanation.prediction))
+    stored = _plain(config)
+    if separator is not None:
+        stored["separator_version"] = separator.version
     page = report.write(
         folder,
         explanation,
@@ -85,7 +88,7 @@ def explain_file(
         outputs=outputs,
         top_k=config.top_k,
         title=config.audio.name,
-        config=_plain(config),
+        config=stored,
     )
     return Result(explanation, audio, names, outputs, page)
 
@@ -151,7 +154,7 @@ def _segmented(
     config: ExplainConfig, model: Any, separator: separation.Separator | None, tell: Tell | None
 ) -> SegmentedAudio:
     given = None
-    if config.audio.is_dir():
+    if precomputed.is_stems(config.audio):
         given = precomputed.load(config.audio, model.sample_rate, **_excerpt(config, model))
         waveform = given[1].sum(axis=0)
     else:

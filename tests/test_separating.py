@@ -192,6 +192,7 @@ class TestExplain:
             "high", "low", "residual",
         ]  # fmt: skip
         assert record["config"]["separator_command"] == LINE
+        assert len(record["config"]["separator_version"]) == 64
         high, *others = record["outputs"][0]["coefficients"]
         assert high > max(others) > 0
 

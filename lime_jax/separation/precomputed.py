@@ -113,6 +113,11 @@ def load(
     return io.load_stems(files, sample_rate, resampler=resampler, **excerpt)
 
 
+def is_stems(path: Path) -> bool:
+    """Whether `load` takes a path: that of a folder or of a track of MUSDB18."""
+    return path.is_dir() or musdb_mp4.is_one(path)
+
+
 def stem_files(folder: Path) -> dict[str, tuple[Path, ...]]:
     """The files of every stem in a folder, by its name.
 

@@ -1,6 +1,5 @@
 """The weights of Spleeter: from the published archives or a checkpoint into the networks."""
 
-import hashlib
 import http.client
 import re
 import tarfile
@@ -13,7 +12,7 @@ import numpy as np
 from flax import nnx
 
 from lime_jax.errors import ModelError
-from lime_jax.models import cache, conversion, tf_checkpoint, weights
+from lime_jax.models import cache, conversion, published, tf_checkpoint, weights
 from lime_jax.separation.unet import CONFIGS, SpleeterConfig, SpleeterNetwork
 
 RELEASE = "https://github.com/deezer/spleeter/releases/download/v1.4.0"
@@ -57,7 +56,7 @@ def fetch(size: str, *, archive: Path | None = None, cache_folder: Path | None =
         if archive is None:
             archive = Path(scratch) / f"{size}.tar.gz"
             _download(size, archive)
-        _check(size, archive)
+        published.check(archive, name=f"{size}.tar.gz", sha256=SHA256[size], option="--archive")
         checkpoint = Path(scratch) / size
         _extract(archive, checkpoint)
         arrays = _read(size, checkpoint)
@@ -142,21 +141,6 @@ def _download(size: str, archive: Path) -> None:
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         reason = getattr(error, "reason", None) or error
         raise ModelError(f"{url} cannot be downloaded ({reason}). {_offline(size)}") from error
-
-
-def _check(size: str, archive: Path) -> None:
-    try:
-        with archive.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(
-            f"`{archive}` cannot be read ({error.strerror}). Point `--archive` at {size}.tar.gz."
-        ) from error
-    if digest != SHA256[size]:
-        raise ModelError(
-            f"`{archive}` is not the published {size}.tar.gz: its sha256 is {digest} instead of "
-            f"{SHA256[size]}. Download it again, whole."
-        )
 
 
 def _extract(archive: Path, folder: Path) -> None:

@@ -44,11 +44,11 @@ def test_patches_are_what_the_whole_front_end_makes(tagger, num_samples):
 
 @pytest.mark.slow
 def test_a_song_is_explained_from_patches(tagger):
-    """Ten times over three patches; two neighbours share a time, where the patches' edges lie."""
+    """Seven times over three patches; two neighbours share a time, where the patches' edges lie."""
     waveform = noise(150_000)[0]
-    components = lj.from_labels(waveform, lj.equal_segments(150_000, 10), 10)
+    components = lj.from_labels(waveform, lj.equal_segments(150_000, 7), 7)
     few = lj.explain(tagger, components, lj.shapley())
-    assert few.num_evaluations < 100
+    assert few.num_evaluations < 50
     whole = lambda waveforms: tagger(waveforms)
     many = lj.explain(whole, components, lj.shapley())
     np.testing.assert_allclose(few.coefficients, many.coefficients, atol=1e-6)

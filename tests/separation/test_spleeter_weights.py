@@ -342,5 +342,10 @@ def test_a_cache_that_cannot_be_written_is_named(archive, tmp_path, monkeypatch)
 def test_the_published_archive_is_the_one_that_is_known(cache_folder, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setenv("LIME_JAX_CACHE", str(cache_folder))
-    separation.fetch(NAME)
+    try:
+        separation.fetch(NAME)
+    except ModelError as error:
+        if "cannot be downloaded" in str(error):
+            pytest.skip("the releases of spleeter cannot be reached from here")
+        raise
     assert separation.load(NAME).network.config.instruments == ("vocals", "accompaniment")
