@@ -138,7 +138,7 @@ BAD = {
     "beyond the end": ((*COMMAND, "--start", "9"), "Choose `--start` and `--duration`"),
     "an endless excerpt": ((*COMMAND, "--duration", "inf"), "`--duration` above 0 s"),
     "no number": ((*COMMAND, "--start", "nan"), "`--start` must be at least 0 s"),
-    "a folder of others": ((*COMMAND, "--output-dir", "."), "holds no earlier report"),
+    "a folder of others": ((*COMMAND, "--output-dir", "."), "holds nothing that lime-jax wrote"),
     "a file": ((*COMMAND, "--output-dir", "song.wav"), "is a file"),
 }
 
@@ -160,7 +160,7 @@ BAD_SOUNDS = {
     "empty": (lambda path: path.touch(), "is empty"),
     "text": (lambda path: path.write_text("no audio"), "is not audio"),
     "three channels": (lambda path: write(path, noise(RATE, 3)), "3 channels, more than 2"),
-    "silence": (lambda path: write(path, np.zeros(RATE)), "nothing but silence"),
+    "silence": (lambda path: write(path, np.zeros(RATE)), "is silent there"),
     "NaN": (lambda path: write(path, np.full(RATE, np.nan)), "NaN"),
 }
 
@@ -242,7 +242,7 @@ class TestRun:
         write(place / "songs" / "4.wav", noise(RATE, 3))
         code, _, told = ran()
         assert code == 12 and "2 explained, 2 failed" in told
-        assert "nothing but silence" in told and "3 channels, more than 2" in told
+        assert "is silent there" in told and "3 channels, more than 2" in told
         assert len(entries(place)) == 2
         for high, low, rest in self.rows(place)["coefficients"]:
             assert high > low > 0 and rest == pytest.approx(low, rel=1e-3)

@@ -75,7 +75,7 @@ def from_tensorflow(
       source: where the tensors come from, for the message.
 
     Raises:
-      ModelError: if names or shapes differ; it lists them all.
+      ModelError: if names or shapes differ; it lists them, twenty at most.
     """
     shapes = shapes_of(make)
     variables = {name: _variable(name, layers) for name in shapes}

@@ -16,6 +16,8 @@ Arrays = Mapping[str, np.ndarray]
 Shapes = dict[str, tuple[int, ...]]
 Network = TypeVar("Network", bound=nnx.Module)
 
+_NUM_LISTED = 20
+
 
 def save(folder: Path, arrays: Arrays) -> None:
     """Writes arrays as an Orbax checkpoint; `folder` must not exist yet."""
@@ -53,7 +55,7 @@ def network_of(make: Callable[[], Network], arrays: Arrays, *, source: str) -> N
       source: where they come from, for the message.
 
     Raises:
-      ModelError: if names or shapes differ; it lists them all.
+      ModelError: if names or shapes differ; it lists them, twenty at most.
     """
     abstract = nnx.eval_shape(make)
     check_shapes(_shapes(abstract), {name: a.shape for name, a in arrays.items()}, source=source)
@@ -66,7 +68,7 @@ def network_of(make: Callable[[], Network], arrays: Arrays, *, source: str) -> N
 
 
 def check_shapes(expected: Shapes, found: Shapes, *, source: str) -> None:
-    """Raises a `ModelError` that lists every difference between two sets of named shapes."""
+    """Raises a `ModelError` that lists the differences between two sets of named shapes."""
     missing = [f"missing `{name}` {expected[name]}" for name in expected.keys() - found.keys()]
     surplus = [f"unexpected `{name}` {found[name]}" for name in found.keys() - expected.keys()]
     reshaped = [
@@ -75,8 +77,10 @@ def check_shapes(expected: Shapes, found: Shapes, *, source: str) -> None:
         if found[name] != expected[name]
     ]
     if problems := [*sorted(missing), *sorted(surplus), *sorted(reshaped)]:
+        more = f" and {len(problems) - _NUM_LISTED} more" if len(problems) > _NUM_LISTED else ""
+        listed = "; ".join(problems[:_NUM_LISTED])
         raise ModelError(
-            f"the weights in `{source}` do not fit the network: {'; '.join(problems)}. Use the "
+            f"the weights in `{source}` do not fit the network: {listed}{more}. Use the "
             "weights of this network, or the configuration they were trained with."
         )
 

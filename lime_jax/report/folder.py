@@ -47,7 +47,7 @@ def write_folder(folder: str | Path, files: Mapping[str, bytes | Path]) -> Path:
     """Writes files into a temporary sibling of `folder`, which then takes its place.
 
     Args:
-      folder: created with its parents; replaced if it is empty or holds an earlier report.
+      folder: created with its parents; replaced if it is empty or holds what an earlier call wrote.
       files: the content of every file by name, or a file that is copied.
 
     Raises:
@@ -77,7 +77,8 @@ def _check_replaceable(path: Path, names: list[str]) -> None:
     listing = next((name for name in _LISTINGS if name in names), None)
     if listing is None and record.FILE_NAME not in names:
         raise LimeJaxError(
-            f"`{path}` is not empty and holds no earlier report. Choose a new or an empty folder."
+            f"`{path}` is not empty and holds nothing that lime-jax wrote. Choose a new or an "
+            "empty folder."
         )
     known = _known_files(path / listing) if listing else record.read(path).get("files", [])
     for name in names:

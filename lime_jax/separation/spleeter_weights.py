@@ -6,6 +6,7 @@ import tarfile
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -170,10 +171,23 @@ def _read(size: str, checkpoint: Path) -> dict[str, np.ndarray]:
         for i in range(len(config.instruments))
     }
     tensors = tf_checkpoint.read(checkpoint, stem=_newest(checkpoint))
+    _check_size(size, tensors, checkpoint)
     used = {name: a for name, a in tensors.items() if name.split("/")[0] not in unused}
     return conversion.from_tensorflow(
         used, layers(len(config.instruments)), _maker(config), source=str(checkpoint)
     )
+
+
+def _check_size(size: str, tensors: Mapping[str, np.ndarray], checkpoint: Path) -> None:
+    """Says it in words where the checkpoint is of another number of instruments."""
+    wanted = len(CONFIGS[size].instruments)
+    masks = [_scope("conv2d", _NUM_CONV * i + _NUM_DOWN) for i in range(2 * wanted + 8)]
+    found = sum(f"{mask}/kernel" in tensors for mask in masks)
+    if found not in (0, wanted):
+        raise ModelError(
+            f"`{checkpoint}` holds the weights of {found} instruments, spleeter:{size} has "
+            f"{wanted}. Use the weights of this network."
+        )
 
 
 def _newest(folder: Path) -> str:

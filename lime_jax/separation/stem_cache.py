@@ -20,7 +20,7 @@ import numpy as np
 from lime_jax.audio import decode
 from lime_jax.errors import AudioError
 from lime_jax.models import cache
-from lime_jax.separation.base import Separator, StemStream, streamed
+from lime_jax.separation.base import Channels, Separator, StemStream, streamed
 
 FORMAT = "lime-jax stems"
 SCHEMA_VERSION = 1
@@ -179,8 +179,8 @@ def _separate(
         rate = source.sound.samplerate
         seconds = decode.num_frames(source, start, duration) / rate
         if tell is not None:
-            tell(f"separating {seconds:.0f} s of {path.name} with {separator.name}")
-        blocks = (block.T for block in decode.channel_blocks(source, start, duration))
+            tell(f"separating {seconds:.3g} s of {path.name} with {separator.name}")
+        blocks = _heard(path, decode.channel_blocks(source, start, duration))
         stream = streamed(separator, blocks, rate)
         num_samples = write_stems(folder, stream, rate)
         listing = {
@@ -200,6 +200,18 @@ def _separate(
             "files": [LISTING, *map(_file, stream.names)],
         }
     (folder / LISTING).write_bytes(Entry({}, listing).dumps())
+
+
+def _heard(path: Path, blocks: Iterator[Any]) -> Iterator[Channels]:
+    """Blocks with channels first; silence is refused at the end."""
+    is_silent = True
+    for block in blocks:
+        is_silent = is_silent and not block.any()
+        yield block.T
+    if is_silent:
+        raise AudioError(
+            f"`{path}` is silent there, so there is nothing to separate. Choose another excerpt."
+        )
 
 
 def write_stems(folder: Path, stream: StemStream, sample_rate: int) -> int:

@@ -71,7 +71,7 @@ def test_a_failure_leaves_the_old_or_the_new(tmp_path, monkeypatch, failing_call
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"thesis.txt": b""}, "not empty and holds no earlier report"),
+        ({"thesis.txt": b""}, "not empty and holds nothing that lime-jax wrote"),
         ({**REPORT, "thesis.txt": b""}, "holds 'thesis.txt', which no report wrote"),
         ({"explanation.json": b"{}"}, "no `format`"),
         ({"explanation.json": RECORD.replace(b": 1", b": 9")}, "schema version 9"),

@@ -177,6 +177,23 @@ class TestCheckpoints:
             spleeter_weights.load(SIZE, checkpoint=checkpoint)
         assert len(str(error.value).splitlines()) == 1
 
+    @pytest.mark.parametrize("surplus", [1, 3])
+    def test_of_more_instruments_are_told_by_their_number(self, tmp_path, tensors, surplus):
+        changed = dict(tensors)
+        for number in range(2, 2 + surplus):
+            changed[f"conv2d_{7 * number + 6}/kernel"] = np.ones((4, 4, 1, 2), np.float32)
+        folder = write(tmp_path / "changed", changed)
+        message = f"weights of {2 + surplus} instruments, spleeter:{SIZE} has 2"
+        with pytest.raises(ModelError, match=message):
+            spleeter_weights.load(SIZE, checkpoint=folder)
+
+    def test_differ_in_a_line_that_can_be_read(self, tmp_path, tensors):
+        changed = {name: a for name, a in tensors.items() if not name.endswith("/beta")}
+        folder = write(tmp_path / "changed", changed)
+        with pytest.raises(ModelError, match=r"and \d+ more\. Use") as error:
+            spleeter_weights.load(SIZE, checkpoint=folder)
+        assert str(error.value).count("missing") == 20
+
     @pytest.mark.parametrize("change", ["missing", "surplus", "shape"])
     def test_fit_the_network(self, tmp_path, tensors, change):
         changed = dict(tensors)

@@ -365,7 +365,7 @@ BAD = {
     "channels": (lambda f: write(f / "a.wav", noise(RATE, 3)), {}, "3 channels, more than 2"),
     "beyond": (lambda f: write(f / "a.wav", noise(RATE)), {"start": 2.0}, "is 1.00 s long"),
     "NaN": (lambda f: write(f / "a.wav", np.full(RATE, np.nan)), {}, "NaN"),
-    "silence": (lambda f: write(f / "a.wav", np.zeros(RATE)), {}, "nothing but silence"),
+    "silence": (lambda f: write(f / "a.wav", np.zeros(RATE)), {}, "is silent there"),
 }
 
 
