@@ -16,6 +16,8 @@ import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# The command line keeps programs on disk; in this process no test is to get those of another.
+jax.config.update("jax_enable_compilation_cache", False)
 
 REFERENCE = Path(__file__).parents[1].parent / "shared" / "data"
 
