@@ -211,6 +211,10 @@ def check_question(question: Question) -> None:
             "a separator goes with `--components stems` or `stems-time`, got "
             f"{question.components}."
         )
+    if not question.keep_stems and separator_given(question) is None:
+        raise ValueError("`--no-keep-stems` goes with a separator.")
+    if not question.residual and not has_stems(question):
+        raise ValueError(f"`--no-residual` goes with stems, got {question.components}.")
     _check_parts(question)
     _check_targets(question)
     num_segments(question)
@@ -235,7 +239,7 @@ def check_separation(config: Separation) -> None:
 
 def separator_given(config: Separation) -> str | None:
     """The separator asked for, or None."""
-    return config.separator or config.separator_command
+    return config.separator_command if config.separator is None else config.separator
 
 
 def check_snippet(snippet: float | None) -> None:

@@ -21,7 +21,7 @@ def separate(config: SeparateConfig) -> int:
     separator = recipe.separator_of(config)
     if separator is None:
         raise ValueError("`--separator` is missing. Name one, such as spleeter:5stems.")
-    folder = config.output_dir or Path(f"stems-of-{config.audio.name}")
+    folder = config.output_dir or Path(f"stems-of-{config.audio.absolute().name}")
     report.check_folder(folder)
     excerpt = {"start": config.start, "duration": config.duration}
     with (

@@ -59,12 +59,14 @@ def explain_file(
       LimeJaxError: if a file, the model or the folder cannot be used.
       ValueError: if an option is impossible.
     """
-    folder = config.output_dir or Path(f"explanation-of-{config.audio.name}")
+    folder = config.output_dir or Path(f"explanation-of-{config.audio.absolute().name}")
     options.check(config)
     report.check_folder(folder)
     recipe.method_of(config, config.outputs, None)
     separator = recipe.separator_of(config)
     model = _model(config)
+    if known := tuple(getattr(model, "output_names", None) or ()):
+        recipe.wanted_outputs(config.outputs, known, np.zeros(len(known)))
     audio = _segmented(config, model, separator, tell)
     predict = hearing(models.named(model, config.model), audio)
     names = _output_names(config, model, predict, audio)
@@ -87,7 +89,7 @@ def explain_file(
         output_names=names,
         outputs=outputs,
         top_k=config.top_k,
-        title=config.audio.name,
+        title=config.audio.absolute().name,
         config=stored,
     )
     return Result(explanation, audio, names, outputs, page)
@@ -208,9 +210,8 @@ def _by_stems(
         try:
             stems, names = segment.with_residual(stems, names, waveform)
         except ValueError as error:
-            raise AudioError(
-                f"`{config.stems}` does not go with `{config.audio}`: {error}"
-            ) from error
+            given = config.stems or "the separated stems"
+            raise AudioError(f"`{given}` do not go with `{config.audio}`: {error}") from error
     if config.components == "stems":
         return segment.by_stems(stems, names, model.sample_rate)
     segments = options.num_segments(config)

@@ -76,8 +76,8 @@ def place(song: Path, unpacked: Path, folder: Path) -> Path:
         new.mkdir()
         for name, called in STEMS.items():
             shutil.copyfile(song / name, new / called)
-        for copyright in unpacked.rglob("copyright"):
-            shutil.copyfile(copyright, new / "copyright")
+        for notice in unpacked.rglob("copyright"):
+            shutil.copyfile(notice, new / "copyright")
         new.rename(target)
     return target
 

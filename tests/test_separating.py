@@ -9,8 +9,10 @@ import pytest
 import soundfile
 
 from lime_jax import cli
+from lime_jax.errors import AudioError
 from lime_jax.models import weights
 from lime_jax.models.crc32c import crc32c
+from lime_jax.runs import listening, store
 from lime_jax.separation import spleeter_weights
 from lime_jax.separation.unet import SpleeterConfig, SpleeterNetwork
 from tests.checkpoints import CheckpointWriter
@@ -242,7 +244,7 @@ class TestRun:
         write(place / "songs" / "4.wav", noise(RATE, 3))
         code, _, told = ran()
         assert code == 12 and "2 explained, 2 failed" in told
-        assert "is silent there" in told and "3 channels, more than 2" in told
+        assert "is silent from 0 s" in told and "3 channels, more than 2" in told
         assert len(entries(place)) == 2
         for high, low, rest in self.rows(place)["coefficients"]:
             assert high > low > 0 and rest == pytest.approx(low, rel=1e-3)
@@ -263,6 +265,22 @@ class TestRun:
         assert code == 0, told
         html = (place / "page" / "report.html").read_text(encoding="utf-8")
         assert "audio/flac;base64," in html or "audio/mpeg;base64," in html
+
+    def test_clips_of_another_separator_are_not_shown_as_its(self, place, ran):
+        """The stems of a changed program would have other sounds under the old names."""
+        assert ran()[0] == 0
+        found = store.open_store(place / "store")
+        (item,) = [item for item in found.items() if item.id == "1.wav"]
+        assert len(listening.sound(found, item, 0).pieces) > 1
+        with (place / "separate.py").open("a", encoding="utf-8") as file:
+            file.write("# changed\n")
+        with pytest.raises(AudioError, match="is not what it was when"):
+            listening.sound(found, item, 0)
+
+    def test_what_cannot_be_explained_is_not_separated(self, place, ran):
+        write(place / "songs" / "3.wav", noise(10))
+        assert ran("--snippet", "0.5")[0] == 11
+        assert len(entries(place)) == 2
 
     def test_a_program_that_fails_is_the_reason(self, place, ran):
         (place / "separate.py").write_text("import sys; sys.exit('no GPU')")

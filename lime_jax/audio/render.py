@@ -69,7 +69,7 @@ def faded(
 def trimmed(
     waveform: Float[np.ndarray, " num_samples"], sample_rate: int
 ) -> Float[np.ndarray, " at_most_num_samples"]:
-    """The waveform without the silence at its ends, fading in and out where it was cut.
+    """The waveform without the silence at its ends, fading in and out.
 
     Silent is what lies 60 dB below the peak; 50 ms around the rest are kept. What is silent
     throughout stays as it is.

@@ -19,7 +19,7 @@ from lime_jax.models import weights
 FORMAT = 1
 
 _MANIFEST = "manifest.json"
-_ABANDONED_AFTER = 3600.0  # seconds; a fetch takes less than a minute
+_ABANDONED_AFTER = 86_400.0  # seconds; separating a long song on a slow machine takes hours
 
 
 def cache_folder() -> Path:

@@ -20,10 +20,16 @@ def sound(found: Store, item: Item, snippet: int) -> SegmentedAudio:
     """Reads an item again and cuts a snippet of it; random fills are drawn anew.
 
     Raises:
-      AudioError: if it can no longer be read.
+      LimeJaxError: if it can no longer be read, or taken apart as it was.
     """
     config = found.config
     question, rate = question_of(config), config["sample_rate"]
+    separator = _separator(question)
+    if separator is not None and separator.version != config["separator_version"]:
+        raise AudioError(
+            f"`{separator.name}` is not what it was when `{item.path or item.id}` was explained: "
+            "its stems would be others."
+        )
     size = lambda seconds: None if seconds is None else round(seconds * rate)
     want = Want(
         sample_rate=rate,
@@ -33,9 +39,8 @@ def sound(found: Store, item: Item, snippet: int) -> SegmentedAudio:
         hop=size(config["hop"]) or 0,
         resampler=config["resampler"],
         max_channels=config["max_channels"],
-        separator=_separator(question),
+        separator=separator,
         residual=question.residual,
-        keep_stems=False,
     )
     loaded = load(item, want)
     if isinstance(loaded, Failure):

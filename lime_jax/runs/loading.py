@@ -179,37 +179,41 @@ def _mixture(item: Item, want: Want) -> tuple[np.ndarray, tuple[str, ...]]:
 
 def _sound(path: Path, item: Item, want: Want) -> np.ndarray:
     if musdb_mp4.is_one(path):
-        excerpt = {"start": item.start, "duration": item.duration}
+        excerpt = {"start": item.start, "duration": item.duration, "resampler": want.resampler}
         return musdb_mp4.load_mixture(path, want.sample_rate, **excerpt)
     return io.load(path, want.sample_rate, **_excerpt(item, want))
 
 
 def _stems(item: Item, want: Want) -> tuple[np.ndarray, tuple[str, ...]]:
     if want.separator is not None:
-        names, stems = _separated(item, want, want.separator)
-    elif item.stems is None and item.path is not None and musdb_mp4.is_one(item.path):
+        return _separated(item, want, want.separator)
+    if item.stems is None and item.path is not None and musdb_mp4.is_one(item.path):
         names, stems = precomputed.load(item.path, want.sample_rate, **_excerpt(item, want))
         return stems, names
-    else:
-        names, stems = precomputed.load(_given(item), want.sample_rate, **_excerpt(item, want))
+    names, stems = precomputed.load(_given(item), want.sample_rate, **_excerpt(item, want))
     names = tuple(printable(Path(name)) for name in names)
     if item.path is None or not want.residual:
         return stems, names
     return segment.with_residual(stems, names, _sound(item.path, item, want))
 
 
-def _separated(item: Item, want: Want, separator: Separator) -> tuple[tuple[str, ...], np.ndarray]:
-    if item.path is None:
+def _separated(item: Item, want: Want, separator: Separator) -> tuple[np.ndarray, tuple[str, ...]]:
+    if item.path is None or musdb_mp4.is_one(item.path):
         raise AudioError(
-            f"`{item.id}` has stems and no mixture that could be separated. Leave the separator "
-            "out, or name the mixture as `path`."
+            f"`{item.path or item.id}` is no single sound that could be separated. Leave the "
+            "separator out, or name a mixture as `path` (of MUSDB18, its wav files)."
         )
+    # Before the work: whether it can be read and is long enough.
+    mix = _sound(item.path, item, want)
+    _spans(len(mix), want, item)
     start, duration, keep = item.start, item.duration, want.keep_stems
     with separation.separated(
         item.path, separator, start=start, duration=duration, keep=keep
     ) as entry:
         excerpt = {**_excerpt(item, want), "start": 0.0}
-        return precomputed.load(entry.stems, want.sample_rate, **excerpt)
+        names, stems = precomputed.load(entry.stems, want.sample_rate, **excerpt)
+    names = tuple(printable(Path(name)) for name in names)
+    return segment.with_residual(stems, names, mix) if want.residual else (stems, names)
 
 
 def _given(item: Item) -> Any:

@@ -200,7 +200,7 @@ def _fitted(
             block = block.mean(axis=1, keepdims=True) if num_channels == 1 else block
             block = np.broadcast_to(block, (len(block), num_channels))
             done += len(block)
-            kept = block[: len(block) - max(0, done - num_samples)]
+            kept = block[: max(0, len(block) - max(0, done - num_samples))]
             if len(kept):
                 yield kept.T
     if abs(done - num_samples) > _TOLERANCE * sample_rate:

@@ -15,20 +15,25 @@ NAMES = ("drums", "bass", "other", "vocals")
 """Of the streams behind the mixture, in their order."""
 
 
-def is_one(path: Path | None) -> bool:
+def is_one(path: Path) -> bool:
     """Whether a path is that of such a file."""
-    return path is not None and path.name.endswith(SUFFIX)
+    return path.name.endswith(SUFFIX)
 
 
 def load_stems(
-    path: Path, sample_rate: int, *, start: float = 0.0, duration: float | None = None
+    path: Path,
+    sample_rate: int,
+    *,
+    start: float = 0.0,
+    duration: float | None = None,
+    resampler: str = "soxr",
 ) -> tuple[Float[np.ndarray, "num_stems num_samples"], tuple[str, ...]]:
-    """The mono stems of an excerpt and their names; `start` and `duration` in seconds.
+    """The mono stems of an excerpt and their names; see `lime_jax.audio.io.load`.
 
     Raises:
       AudioError: if the file cannot be read, or has other streams than MUSDB18.
     """
-    waveforms = _mono_streams(path, sample_rate, start, duration)
+    waveforms = _mono_streams(path, sample_rate, start, duration, resampler)
     if len(waveforms) != 1 + len(NAMES):
         raise AudioError(
             f"`{path}` has {len(waveforms)} streams, not a mixture and {len(NAMES)} stems. "
@@ -38,18 +43,23 @@ def load_stems(
 
 
 def load_mixture(
-    path: Path, sample_rate: int, *, start: float = 0.0, duration: float | None = None
+    path: Path,
+    sample_rate: int,
+    *,
+    start: float = 0.0,
+    duration: float | None = None,
+    resampler: str = "soxr",
 ) -> Float[np.ndarray, " num_samples"]:
     """The mono mixture of an excerpt.
 
     Raises:
       AudioError: if the file cannot be read.
     """
-    return _mono_streams(path, sample_rate, start, duration)[0]
+    return _mono_streams(path, sample_rate, start, duration, resampler)[0]
 
 
 def _mono_streams(
-    path: Path, sample_rate: int, start: float, duration: float | None
+    path: Path, sample_rate: int, start: float, duration: float | None, resampler: str
 ) -> list[Float[np.ndarray, " num_samples"]]:
     try:
         import stempeg
@@ -69,7 +79,7 @@ def _mono_streams(
     # (num_streams, num_samples, num_channels)
     mono = streams.mean(axis=2).astype(np.float32)
     at_rate = lambda wave: np.concatenate(
-        list(resampled(iter([wave]), int(rate), sample_rate, "soxr"))
+        list(resampled(iter([wave]), int(rate), sample_rate, resampler))
     )
     waveforms = [at_rate(waveform) for waveform in mono]
     wanted = round((duration or 0) * sample_rate)

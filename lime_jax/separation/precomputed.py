@@ -43,7 +43,7 @@ class Precomputed:
     @property
     def version(self) -> str:
         """Of the content of the files."""
-        total = hashlib.sha256(f"{self.start:g}".encode())
+        total = hashlib.sha256(repr(float(self.start)).encode())
         files = (
             {self.path.name: (self.path,)} if musdb_mp4.is_one(self.path) else stem_files(self.path)
         )
@@ -69,11 +69,16 @@ class Precomputed:
             raise ValueError(
                 f"`waveform` must be mono for stems from files, got shape {np.shape(waveform)}."
             )
-        names, stems = load(
-            self.path, sample_rate, start=self.start, duration=num_samples / sample_rate
-        )
-        waveforms = stems[:, :num_samples].reshape(len(names), *channels, -1)
-        return Stems(waveforms, names, sample_rate)
+        names, stems = load(self.path, sample_rate, start=self.start)
+        missing = num_samples - stems.shape[1]
+        if missing > io.STEM_TOLERANCE:
+            raise AudioError(
+                f"`{self.path}` ends {missing / sample_rate:.2f} s before the sound. Take stems of "
+                "the same session, or another `start`."
+            )
+        # Resamplers end a sample early or late.
+        stems = np.pad(stems[:, :num_samples], ((0, 0), (0, max(0, missing))))
+        return Stems(stems.reshape(len(names), *channels, num_samples), names, sample_rate)
 
 
 def load(
@@ -104,7 +109,7 @@ def load(
     if isinstance(path, Mapping):
         files = path
     elif musdb_mp4.is_one(Path(path)):
-        stems, names = musdb_mp4.load_stems(Path(path), sample_rate, **excerpt)
+        stems, names = musdb_mp4.load_stems(Path(path), sample_rate, resampler=resampler, **excerpt)
         return names, stems
     else:
         files = stem_files(Path(path))

@@ -47,7 +47,7 @@ class Spleeter:
     Attributes:
       network: a `SpleeterNetwork`.
       name: such as "spleeter:5stems".
-      version: changes whenever the stems would.
+      version: of the weights and whatever else the stems depend on; the cache asks for it.
       num_bins: how much of the spectrum the network hears, one of `NUM_BINS`.
       crossfade: seconds by which chunks overlap and fade into each other. The original's chunks do
         not overlap (0), and what a network makes of a sound may jump where they meet.

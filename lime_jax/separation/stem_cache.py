@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from lime_jax.audio import decode
-from lime_jax.errors import AudioError
+from lime_jax.errors import AudioError, LimeJaxError
 from lime_jax.models import cache
 from lime_jax.separation.base import Channels, Separator, StemStream, streamed
 
@@ -100,20 +100,20 @@ def separated(
     Raises:
       LimeJaxError: if the sound cannot be read or separated, or the cache not be written.
     """
-    key = _key(path, separator, start, duration)
+    key, content = _key(path, separator, start, duration)
     folder = (cache_folder or cache.cache_folder()) / COLLECTION / key
     if not is_whole(folder):
         if not keep:
             with tempfile.TemporaryDirectory() as scratch:
                 with _ONE_AT_A_TIME:
-                    _separate(path, separator, start, duration, Path(scratch), tell)
+                    _separate(path, content, separator, start, duration, Path(scratch), tell)
                 yield _known(Path(scratch))
             return
         with _ONE_AT_A_TIME:
             # By now another thread may have made it.
             if not is_whole(folder):
                 with cache.appearing(folder, is_whole) as new:
-                    _separate(path, separator, start, duration, new, tell)
+                    _separate(path, content, separator, start, duration, new, tell)
     yield _known(folder)
 
 
@@ -153,13 +153,14 @@ def _listing(folder: Path) -> dict[str, Any]:
     return listing
 
 
-def _key(path: Path, separator: Separator, start: float, duration: float | None) -> str:
+def _key(path: Path, separator: Separator, start: float, duration: float | None) -> tuple[str, str]:
+    """What an entry is called, and the digest of the sound file."""
     # `opened` has the words for files that are missing, empty or not regular.
     with decode.opened(path):
         content = _digest(path)
     excerpt = [float(start), None if duration is None else float(duration)]
     parts = [SCHEMA_VERSION, content, *excerpt, separator.name, separator.version]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest(), content
 
 
 def _digest(path: Path) -> str:
@@ -169,6 +170,7 @@ def _digest(path: Path) -> str:
 
 def _separate(
     path: Path,
+    content: str,
     separator: Separator,
     start: float,
     duration: float | None,
@@ -181,14 +183,16 @@ def _separate(
         if tell is not None:
             tell(f"separating {seconds:.3g} s of {path.name} with {separator.name}")
         blocks = _heard(path, decode.channel_blocks(source, start, duration))
-        stream = streamed(separator, blocks, rate)
+        stream = _blamed(separator, blocks, rate)
         num_samples = write_stems(folder, stream, rate)
+        if _digest(path) != content:
+            raise AudioError(f"`{path}` was changed while it was separated. Separate it again.")
         listing = {
             "format": FORMAT,
             "schema_version": SCHEMA_VERSION,
             "separator": separator.name,
             "separator_version": separator.version,
-            "source": {"name": path.name, "sha256": _digest(path)},
+            "source": {"name": path.name, "sha256": content},
             "start": start,
             "duration": duration,
             "sample_rate": rate,
@@ -200,6 +204,23 @@ def _separate(
             "files": [LISTING, *map(_file, stream.names)],
         }
     (folder / LISTING).write_bytes(Entry({}, listing).dumps())
+
+
+def _blamed(separator: Separator, blocks: Iterator[Channels], sample_rate: int) -> StemStream:
+    """What the system refuses a separator is no fault of the cache."""
+
+    def blamed(step: Callable[[], Any]) -> Any:
+        try:
+            return step()
+        except OSError as error:
+            raise LimeJaxError(f"`{separator.name}` failed: {error}") from error
+
+    def each() -> Iterator[Any]:
+        while (block := blamed(lambda: next(stream.blocks, None))) is not None:
+            yield block
+
+    stream = blamed(lambda: streamed(separator, blocks, sample_rate))
+    return StemStream(stream.names, each())
 
 
 def _heard(path: Path, blocks: Iterator[Any]) -> Iterator[Channels]:

@@ -518,6 +518,5 @@ def test_only_files_of_that_name_are_stem_files():
         Path("a.mp4"): False,
         Path("stem.mp4"): False,
         Path("a.stem.mp4/mixture.wav"): False,
-        None: False,
     }.items():
         assert musdb_mp4.is_one(path) == expected

@@ -277,3 +277,10 @@ class TestVersion:
 
 def test_it_is_called_as_the_program():
     assert Command(("/usr/bin/demucs", *PLACES)).name == "demucs"
+
+
+@pytest.mark.parametrize("num_samples", [RATE + 2_000, 2 * RATE, 20 * RATE])
+def test_stems_that_are_too_long_are_refused_however_long(doing, num_samples):
+    lines = f"soundfile.write(out / 'a.wav', np.zeros({num_samples}), rate)"
+    with pytest.raises(AudioError, match="must keep the length"):
+        doing(f"import numpy as np; {lines}")(noise(RATE), RATE)

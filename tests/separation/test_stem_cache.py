@@ -74,6 +74,25 @@ class TestEntries:
         assert separator.num_calls == 1 and len(entries(cache_folder)) == 1
         assert told == ["separating 1 s of song.wav with halves"]
 
+    def test_are_not_kept_of_a_file_that_changes_meanwhile(self, song, cache_folder):
+        class Changing(Halves):
+            def __call__(self, waveform, sample_rate):
+                write(song, noise(RATE, seed=9))
+                return super().__call__(waveform, sample_rate)
+
+        with pytest.raises(AudioError, match="was changed while it was separated"):
+            entry_of(song, Changing())
+        assert not entries(cache_folder)
+
+    @pytest.mark.parametrize("keep", [True, False])
+    def test_errors_of_a_separator_are_its_own(self, song, keep):
+        class Missing(Halves):
+            def __call__(self, waveform, sample_rate):
+                raise FileNotFoundError(2, "No such file", "weights.pt")
+
+        with pytest.raises(LimeJaxError, match=r"`halves` failed: .*weights\.pt"):
+            entry_of(song, Missing(), keep=keep)
+
     def test_belong_to_the_content_and_not_to_the_name(self, song, tmp_path, cache_folder):
         separator = Halves()
         copy = tmp_path / "elsewhere" / "copy.wav"
