@@ -53,6 +53,7 @@ def musicnn(num_outputs: int = 50) -> Case:
 def vgg16(num_outputs: int = 1) -> Case:
     """VGG16 on 128 mel bands × 63 frames, the input of the audioLIME experiments."""
     network = Vgg16(Vgg16Config(num_outputs=num_outputs), rngs=nnx.Rngs(0))
+    network.eval()
     return Case(f"VGG16, {num_outputs} outputs", network, noise(128, 63), 16, 512, 4)
 
 

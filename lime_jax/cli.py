@@ -220,8 +220,7 @@ def _list_models() -> None:
     for heading in ("stems", "weights", "description"):
         separators.add_column(heading)
     for card in separation.available():
-        is_here = separation.is_fetched(card.name)
-        here = "here" if is_here else f"lime-jax models fetch {card.collection}"
+        here = "here" if separation.is_fetched(card.name) else card.weights
         separators.add_row(card.name, ", ".join(card.stems), here, card.description)
     console = Console()
     console.print(table)
@@ -234,7 +233,7 @@ def _describe_model(name: str) -> None:
 
     from lime_jax import models, separation
 
-    is_separator = name.startswith(separation.FAMILY)
+    is_separator = _is_separator(name)
     card = dataclasses.asdict(separation.card(name) if is_separator else models.card(name))
     console = Console()
     units = {"sample_rate": " Hz", "patch_seconds": " s"}
@@ -246,13 +245,19 @@ def _describe_model(name: str) -> None:
         console.print(f"{name}: {text}", highlight=False, soft_wrap=True, markup=False)
 
 
+def _is_separator(name: str) -> bool:
+    from lime_jax import separation
+
+    return name.startswith(separation.FAMILY) or name == separation.ONE_VS_ALL
+
+
 def _fetch(config: FetchConfig) -> None:
     from rich.console import Console
 
     from lime_jax import models, separation
 
     console = Console()
-    is_separator = config.name.startswith(separation.FAMILY)
+    is_separator = _is_separator(config.name)
     if config.wheel is not None and is_separator:
         raise ValueError("`--wheel` goes with musicnn. Use `--archive FILE` for spleeter.")
     if config.archive is not None and not is_separator:

@@ -51,9 +51,11 @@ class Separation:
 
     Attributes:
       separator: takes the sound apart for stems and stems-time: spleeter:2stems, spleeter:4stems or
-        spleeter:5stems, with -16kHz behind it for the wider variant.
+        spleeter:5stems, with -16kHz behind it for the wider variant; or one-vs-all, trained by
+        scripts/train_separator.py.
       separator_weights: folder with a TensorFlow checkpoint of that network, such as
-        pretrained_models/5stems; what `lime-jax models fetch` got if not given.
+        pretrained_models/5stems, or with the output of train_separator.py; what is in the cache if
+        not given.
       separator_command: any other separator, as one quoted command line in which {audio} stands for
         a WAV file and {output_dir} for the folder that it writes one audio file per stem to; run
         without a shell.

@@ -3,25 +3,34 @@
 # dependencies = [
 #   "mido>=1.3.3",
 #   "numpy>=2.1",
+#   "pretty_midi>=0.2.11",
 #   "soundfile>=0.13.1",
 #   "soxr>=0.5.0.post1",
+#   "tinysoundfont>=0.3.7",
 #   "tyro>=1.0",
 # ]
+# [tool.uv]
+# override-dependencies = ["pyaudio ; sys_platform == 'none'"]  # plays, needs a compiler
 # ///
 """Composes songs and renders every instrument family of a song as a stem of its own.
 
-    apt-get install fluidsynth fluid-soundfont-gm
-    uv run scripts/render_songs.py --folder songs --num-songs 300    # 4 min on two cores
+    apt-get install fluidsynth fluid-soundfont-gm    # better sound; without it, packages from PyPI
+    uv run --script scripts/render_songs.py --composer band --num-songs 300 --duration 30    # 6 min
 
-Writes `FOLDER/SEED-INDEX/{piano,guitar,bass,drums,strings}.flac` (16 kHz, mono; only the families
-that play) and `song.json`. The mix is the sum of the stems; no subset of them leaves [-1, 1]. A
-song depends on the seed and its index alone, and songs that are there already are left alone.
+Writes `FOLDER/NAME/{piano,guitar,bass,drums,strings}.flac` (16 kHz, mono; only the families that
+play) and `song.json`. The mix is the sum of the stems; no subset of them leaves [-1, 1]. A song
+depends on the seed and its index alone, and songs that are there already are left alone. So does
+its split: of ten songs, seven are for training, one is for validation and two are for tests.
+
+The composer `band` casts songs as Slakh2100 does: piano, guitar, bass and drums in every song,
+several pianos or guitars in some, strings in five of six.
 
 The song that the package ships, as `lime_jax/data/song`, is the one of
 
-    uv run scripts/render_songs.py --folder songs --num-songs 1 --duration 10 --composer example
+    uv run --script scripts/render_songs.py --num-songs 1 --duration 10 --composer example
 
-The rendered audio is released under CC0-1.0. The soundfont, FluidR3, is MIT licensed.
+The rendered audio is released under CC0-1.0. The soundfonts are FluidR3 (MIT) or, without
+FluidSynth, TimGM6mb (GPL-2).
 """
 
 import dataclasses
@@ -30,14 +39,14 @@ import itertools
 import json
 import os
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import synthesis
+from synthesis import DRUM_CHANNEL, RENDER_RATE, Synthesizer
 
 SAMPLE_RATE = 16_000
 FAMILIES = ("piano", "guitar", "bass", "drums", "strings")
@@ -91,13 +100,13 @@ PROGRESSIONS = (
 TEMPI = (70.0, 160.0)
 # How likely a family pauses during a section.
 REST = 0.3
-DRUM_CHANNEL = 9
+# How likely a band has strings, as in Slakh2100, and a second piano or guitar.
+STRINGS, SECOND = 1758 / 2100, {"piano": 0.3, "guitar": 0.5}
+SPLITS = (*["train"] * 7, "validation", "test", "test")
 KICKS, SNARES, EXTRAS = (35, 36), (37, 38, 39, 40), (41, 43, 45, 47, 48, 49, 56, 62, 63, 76)
 CYMBALS = (42, 42, 42, 44, 46, 51, 53, 54, 59, 70)
 
-# Fast, and clean: what folds back at this rate lies above 10 kHz, outside what is kept.
-RENDER_RATE = 32_000
-# Silence between the stems of a song, which one run of FluidSynth renders one after another.
+# Silence between the parts of a song, which are rendered one after another.
 GAP_SECONDS = 2.0
 FADE_SECONDS = 0.02
 LEVEL_DB, GAIN_DB = -20.0, 6.0
@@ -112,9 +121,10 @@ class Config:
       num_songs: how many.
       seed: another seed gives other songs.
       duration: of every song, in seconds.
-      composer: "random", "all" for songs in which every family plays, or "example" for the song
-        that the package ships.
-      soundfont: a General MIDI soundfont with the programs of FluidR3.
+      composer: "random"; "all" for songs in which every family plays; "band" for songs cast as in
+        Slakh2100; or "example" for the song that the package ships.
+      synthesizer: fluidsynth, tinysoundfont (from PyPI), or auto: the first where it is installed.
+      soundfont: a General MIDI soundfont; FluidR3 or, without FluidSynth, TimGM6mb if not given.
       processes: songs rendered at a time.
     """
 
@@ -122,8 +132,9 @@ class Config:
     num_songs: int = 300
     seed: int = 0
     duration: float = 20.0
-    composer: str = "random"
-    soundfont: Path = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
+    composer: Literal["random", "all", "band", "example"] = "random"
+    synthesizer: Literal["auto", "fluidsynth", "tinysoundfont"] = "auto"
+    soundfont: Path | None = None
     processes: int = 2
 
 
@@ -179,7 +190,7 @@ class Harmony:
 
 @dataclasses.dataclass(frozen=True)
 class Song:
-    """A composition for one to five families."""
+    """A composition; a family may have several parts."""
 
     name: str
     duration: float
@@ -226,6 +237,15 @@ def compose_for_all(config: Config, index: int) -> Song:
     rng = np.random.default_rng((config.seed, index))
     harmony = draw_harmony(rng)
     return composed(config, f"all-{config.seed}-{index:05d}", rng, harmony, FAMILIES)
+
+
+def compose_for_band(config: Config, index: int) -> Song:
+    """Like `compose`, with the families of Slakh2100 and as many parts of them."""
+    rng = np.random.default_rng((config.seed, index))
+    harmony = draw_harmony(rng)
+    cast = [family for family in FAMILIES if family != "strings" or rng.random() < STRINGS]
+    cast += [family for family, chance in SECOND.items() if rng.random() < chance]
+    return composed(config, f"band-{config.seed}-{index:05d}", rng, harmony, cast)
 
 
 def composed(
@@ -483,23 +503,12 @@ EXAMPLE = {
         Pattern((Step(0.0, 2.0, (0, 2, 4)), Step(2.0, 2.0, (1, 3, 5))), "chord"),
     ),
 }
-COMPOSERS = {"random": compose, "all": compose_for_all, "example": example}
-
-
-def write_midi(song: Song, path: Path) -> None:
-    """Writes the parts of a song one after another, so that one run renders all stems."""
-    import mido
-
-    midi = mido.MidiFile(type=0, ticks_per_beat=480)
-    track = mido.MidiTrack()
-    midi.tracks.append(track)
-    ticks_per_second = 2 * midi.ticks_per_beat  # MIDI's default tempo is 120 beats per minute
-    now = 0
-    for seconds, message in sorted(messages(song), key=lambda timed: timed[0]):
-        tick = round(seconds * ticks_per_second)
-        track.append(message.copy(time=tick - now))
-        now = tick
-    midi.save(path)
+COMPOSERS = {
+    "random": compose,
+    "all": compose_for_all,
+    "band": compose_for_band,
+    "example": example,
+}
 
 
 def messages(song: Song) -> Iterator[tuple[float, Any]]:
@@ -521,17 +530,12 @@ def messages(song: Song) -> Iterator[tuple[float, Any]]:
         yield origin + song.duration + GAP_SECONDS, control(control=123, value=0)
 
 
-def render(song: Song, soundfont: Path) -> dict[str, np.ndarray]:
+def render(song: Song, synthesizer: Synthesizer) -> dict[str, np.ndarray]:
     """The stems of a song as 16 kHz waveforms, by family."""
-    import soundfile
     import soxr
 
-    with tempfile.TemporaryDirectory() as folder:
-        midi, wav = Path(folder, "song.mid"), Path(folder, "song.wav")
-        write_midi(song, midi)
-        run_fluidsynth(soundfont, midi, wav)
-        stereo, _ = soundfile.read(wav, dtype="float32")
-    waveform = soxr.resample(stereo.mean(axis=1), RENDER_RATE, SAMPLE_RATE)
+    duration = len(song.parts) * (song.duration + GAP_SECONDS)
+    waveform = soxr.resample(synthesizer(messages(song), duration), RENDER_RATE, SAMPLE_RATE)
     slot = round((song.duration + GAP_SECONDS) * SAMPLE_RATE)
     num_samples = round(song.duration * SAMPLE_RATE)
     waveform = np.pad(waveform, (0, max(0, slot * len(song.parts) - len(waveform))))
@@ -539,36 +543,38 @@ def render(song: Song, soundfont: Path) -> dict[str, np.ndarray]:
     return balance(song, np.stack(stems))
 
 
-def run_fluidsynth(soundfont: Path, midi: Path, wav: Path) -> None:
-    options = ["-q", "-n", "-i", "-r", str(RENDER_RATE), "-O", "float", "-T", "wav", "-F", str(wav)]
-    lazily = ["-o", "synth.dynamic-sample-loading=1"]
-    command = ["fluidsynth", *options, *lazily, str(soundfont), str(midi)]
-    subprocess.run(command, check=True, capture_output=True)
-
-
-def balance(song: Song, stems: np.ndarray) -> dict[str, np.ndarray]:
-    """Sets the level of every stem, and of all together so that no sum of stems can clip."""
-    loud = np.abs(stems) > 1e-4
-    power = (stems**2).sum(axis=1) / np.maximum(loud.sum(axis=1), 1)
+def balance(song: Song, parts: np.ndarray) -> dict[str, np.ndarray]:
+    """Sets the level of every part, and of all together so that no sum of stems can clip."""
+    loud = np.abs(parts) > 1e-4
+    power = (parts**2).sum(axis=1) / np.maximum(loud.sum(axis=1), 1)
     gains = np.array([LEVEL_DB + part.gain for part in song.parts])
-    stems = stems * (10 ** (gains / 20) / np.sqrt(power))[:, None]
+    parts = parts * (10 ** (gains / 20) / np.sqrt(np.maximum(power, 1e-12)))[:, None]
     fade = round(FADE_SECONDS * SAMPLE_RATE)
-    stems[:, -fade:] *= np.linspace(1.0, 0.0, fade)
-    stems *= 0.99 / max(np.abs(stems).sum(axis=0).max(), 0.99)
-    return dict(zip((part.family for part in song.parts), stems.astype(np.float32), strict=True))
+    parts[:, -fade:] *= np.linspace(1.0, 0.0, fade)
+    parts *= 0.99 / max(np.abs(parts).sum(axis=0).max(), 0.99)
+    stems: dict[str, np.ndarray] = {}
+    for part, waveform in zip(song.parts, parts.astype(np.float32), strict=True):
+        stems[part.family] = stems.get(part.family, 0) + waveform
+    return stems
 
 
-def describe(song: Song, config: Config) -> dict:
+def describe(song: Song, config: Config, index: int, synthesizer: Synthesizer) -> dict:
     """What `song.json` says."""
     settings = dataclasses.asdict(config)
     shape = {name: settings[name] for name in ("composer", "seed", "duration")}
     parts = [{k: v for k, v in vars(part).items() if k != "notes"} for part in song.parts]
-    licence = "Audio: CC0-1.0, rendered with FluidSynth and the MIT-licensed FluidR3 soundfont."
+    licence = f"Audio: CC0-1.0, rendered by {synthesizer.credits}."
     harmony = dataclasses.asdict(song.harmony)
-    return {"name": song.name, "config": shape, **harmony, "parts": parts, "licence": licence}
+    name = {"name": song.name, "split": split_of(index), "config": shape}
+    return {**name, **harmony, "parts": parts, "licence": licence}
 
 
-def write_song(index: int, config: Config) -> None:
+def split_of(index: int) -> str:
+    """Whether a song is for training, validation or tests."""
+    return SPLITS[index % len(SPLITS)]
+
+
+def write_song(index: int, config: Config, synthesizer: Synthesizer) -> None:
     """Composes, renders and stores one song; its folder appears whole or not at all."""
     import soundfile
 
@@ -579,28 +585,21 @@ def write_song(index: int, config: Config) -> None:
     partial = config.folder / f"{song.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for family, waveform in render(song, config.soundfont).items():
+    for family, waveform in render(song, synthesizer).items():
         soundfile.write(partial / f"{family}.flac", waveform, SAMPLE_RATE, subtype="PCM_16")
-    text = json.dumps(describe(song, config), indent=1)
+    text = json.dumps(describe(song, config, index, synthesizer), indent=1)
     (partial / "song.json").write_text(text + "\n", encoding="utf-8")
     os.replace(partial, target)
 
 
-def check_tools(config: Config) -> None:
-    advice = "Install it (Debian: apt-get install fluidsynth fluid-soundfont-gm)"
-    if shutil.which("fluidsynth") is None:
-        raise SystemExit(f"The program `fluidsynth` was not found. {advice}.")
-    if not config.soundfont.is_file():
-        raise SystemExit(f"`soundfont` {config.soundfont} is not a file. {advice} or name another.")
-
-
 def run(config: Config) -> None:
     """Renders all songs."""
-    check_tools(config)
-    # Nearly all the time goes to the FluidSynth processes, so threads are enough; forking a
-    # process that has imported jax is not safe.
+    synthesizer = synthesis.find(config.synthesizer, config.soundfont)
+    write = functools.partial(write_song, config=config, synthesizer=synthesizer)
+    # Nearly all the time goes to the synthesizers, so threads are enough; forking a process that
+    # has imported jax is not safe.
     with ThreadPoolExecutor(config.processes) as pool:
-        done = pool.map(functools.partial(write_song, config=config), range(config.num_songs))
+        done = pool.map(write, range(config.num_songs))
         for number, _ in enumerate(done, start=1):
             if number % 50 == 0 or number == config.num_songs:
                 print(f"{number} of {config.num_songs} songs", flush=True)

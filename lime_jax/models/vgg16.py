@@ -11,14 +11,17 @@ References:
 import dataclasses
 import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 # Convolutions of each of the five parts, as multiples of the width; a maximum ends each part.
 _PARTS = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
 _NUM_POOLED = 7
+# He's initialisation; the published code scales the layers for 4096 units, which narrow ones lack.
+_INIT = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,24 +40,35 @@ class Vgg16Config:
 
 
 class Vgg16(nnx.Module):
-    """The network: thirteen convolutions, five maxima, three layers."""
+    """The network: thirteen convolutions, five maxima, three layers; made for training."""
 
     def __init__(self, config: Vgg16Config, *, rngs: nnx.Rngs):
         sizes = [config.width * multiple for part in _PARTS for multiple in part]
-        conv = functools.partial(nnx.Conv, kernel_size=(3, 3), padding="SAME", rngs=rngs)
-        norm = functools.partial(nnx.BatchNorm, use_running_average=True, rngs=rngs)
+        start = {"kernel_init": _INIT, "rngs": rngs}
+        conv = functools.partial(nnx.Conv, kernel_size=(3, 3), padding="SAME", **start)
+        norm = functools.partial(nnx.BatchNorm, momentum=0.9, rngs=rngs)
         self.convs = nnx.List([conv(n, m) for n, m in zip([1, *sizes], sizes, strict=False)])
         self.norms = nnx.List([norm(size) for size in sizes])
         flat = _NUM_POOLED**2 * sizes[-1]
         units = config.num_units
         self.hidden = nnx.List(
-            [nnx.Linear(flat, units, rngs=rngs), nnx.Linear(units, units, rngs=rngs)]
+            [nnx.Linear(flat, units, **start), nnx.Linear(units, units, **start)]
         )
-        self.output = nnx.Linear(units, config.num_outputs, rngs=rngs)
+        self.dropout = nnx.Dropout(0.5)
+        self.output = nnx.Linear(units, config.num_outputs, **start)
 
     def __call__(
-        self, spectrograms: Float[Array, "batch time frequency"]
+        self,
+        spectrograms: Float[Array, "batch time frequency"],
+        *,
+        key: Key[Array, ""] | None = None,
     ) -> Float[Array, "batch num_outputs"]:
+        """Logits; in training, half of the hidden units are left out at random.
+
+        Args:
+          spectrograms: to be judged.
+          key: of the units that are left out; evaluation needs none.
+        """
         x = spectrograms[..., None]
         layers = zip(self.convs, self.norms, strict=True)
         for part in _PARTS:
@@ -63,8 +77,9 @@ class Vgg16(nnx.Module):
                 x = nnx.relu(norm(conv(x)))
             x = nnx.max_pool(x, (2, 2), (2, 2))
         x = adaptive_average_pool(x, _NUM_POOLED).reshape(len(x), -1)
-        for layer in self.hidden:
-            x = nnx.relu(layer(x))
+        keys = [None] * len(self.hidden) if key is None else jax.random.split(key)
+        for layer, one in zip(self.hidden, keys, strict=True):
+            x = self.dropout(nnx.relu(layer(x)), rngs=one)
         return self.output(x)
 
 

@@ -12,6 +12,7 @@ from lime_jax.separation.command import Command as Command
 from lime_jax.separation.precomputed import Precomputed as Precomputed
 from lime_jax.separation.precomputed import stem_files as stem_files
 from lime_jax.separation.registry import FAMILY as FAMILY
+from lime_jax.separation.registry import ONE_VS_ALL as ONE_VS_ALL
 from lime_jax.separation.registry import SeparatorCard as SeparatorCard
 from lime_jax.separation.registry import available as available
 from lime_jax.separation.registry import card as card

@@ -7,6 +7,7 @@ from lime_jax.errors import ModelError, unknown_name
 from lime_jax.separation.base import Separator
 
 FAMILY = "spleeter"
+ONE_VS_ALL = "one-vs-all"
 _WIDE = "-16kHz"
 # To be raised whenever `spleeter.py` would make other stems of the same weights.
 _ALGORITHM = 1
@@ -20,7 +21,7 @@ class SeparatorCard:
       name: what `load` takes.
       stems: their names, in their order.
       description: in one line.
-      collection: what `lime-jax models fetch` takes.
+      weights: how to get them.
       licence: of the weights.
       citation: the work to cite.
     """
@@ -28,7 +29,7 @@ class SeparatorCard:
     name: str
     stems: tuple[str, ...]
     description: str
-    collection: str
+    weights: str
     licence: str = "MIT"
     citation: str = (
         "R. Hennequin, A. Khlif, F. Voituret, M. Moussallam, Spleeter: a fast and efficient music "
@@ -41,12 +42,25 @@ _STEMS = {
     "4stems": ("vocals", "drums", "bass", "other"),
     "5stems": ("vocals", "piano", "drums", "bass", "other"),
 }
-_CARDS = tuple(
+_CARDS = (
+    *(
+        SeparatorCard(
+            f"{FAMILY}:{size}{ending}",
+            stems,
+            f"Spleeter, up to {kilohertz} kHz",
+            f"lime-jax models fetch {FAMILY}:{size}",
+        )
+        for ending, kilohertz in (("", 11), (_WIDE, 16))
+        for size, stems in _STEMS.items()
+    ),
     SeparatorCard(
-        f"{FAMILY}:{size}{ending}", stems, f"Spleeter, up to {kilohertz} kHz", f"{FAMILY}:{size}"
-    )
-    for ending, kilohertz in (("", 11), (_WIDE, 16))
-    for size, stems in _STEMS.items()
+        ONE_VS_ALL,
+        ("piano", "guitar", "bass", "drums", "strings"),
+        "small networks for experiments, up to 8 kHz",
+        "scripts/train_separator.py",
+        licence="yours",
+        citation="this library",
+    ),
 )
 
 
@@ -72,9 +86,10 @@ def load(name: str, *, checkpoint: Path | None = None, crossfade: float = 0.0) -
 
     Args:
       name: one of `available()`.
-      checkpoint: a folder with a TensorFlow checkpoint of that network, such as the original's
-        pretrained_models/5stems, instead of the weights in the cache.
-      crossfade: see `lime_jax.separation.Spleeter`.
+      checkpoint: weights from elsewhere than the cache: a folder with a TensorFlow checkpoint of
+        that Spleeter, such as the original's pretrained_models/5stems; for one-vs-all the output of
+        scripts/train_separator.py.
+      crossfade: of Spleeter, see `lime_jax.separation.Spleeter`.
 
     Raises:
       ModelError: if there is no such separator, or its weights are not there or damaged.
@@ -84,6 +99,8 @@ def load(name: str, *, checkpoint: Path | None = None, crossfade: float = 0.0) -
     from lime_jax.separation import spleeter, spleeter_weights
 
     card(name)
+    if name == ONE_VS_ALL:
+        return _one_vs_all(checkpoint, crossfade)
     spleeter.check_crossfade(crossfade)
     network = spleeter_weights.load(_size(name), checkpoint=checkpoint)
     return spleeter.Spleeter(
@@ -110,15 +127,27 @@ def fetch(name: str, *, archive: Path | None = None) -> Path:
     """
     from lime_jax.separation import spleeter_weights
 
+    if name == ONE_VS_ALL:
+        raise ModelError(f"`{name}` has no published weights. Train it with {card(name).weights}.")
     card(name)
     return spleeter_weights.fetch(_size(name), archive=archive)
 
 
 def is_fetched(name: str) -> bool:
     """Whether `load(name)` finds its weights on this machine."""
-    from lime_jax.separation import spleeter_weights
+    from lime_jax.separation import one_vs_all, spleeter_weights
 
+    if name == ONE_VS_ALL:
+        return one_vs_all.is_trained()
     return spleeter_weights.is_fetched(_size(name))
+
+
+def _one_vs_all(folder: Path | None, crossfade: float) -> Separator:
+    from lime_jax.separation import one_vs_all
+
+    if crossfade:
+        raise ValueError("`crossfade` goes with Spleeter; one-vs-all hears sounds as a whole.")
+    return one_vs_all.load(folder)
 
 
 def _size(name: str) -> str:

@@ -1,0 +1,1 @@
+"""What the scripts that repeat published experiments share: songs, training, results, pictures."""

@@ -1,0 +1,167 @@
+"""What an experiment leaves behind: tables, pictures, and the paper's numbers beside ours."""
+
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+SUMMARY = "summary.json"
+_PACKAGES = ("lime-jax", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A number of the paper and what came out here.
+
+    Attributes:
+      what: in a few words.
+      paper: as printed there; None if it has no such number.
+      ours: as it should be printed.
+      condition: what was asked of it, in words; None if nothing was.
+      passed: whether it holds; None without a condition.
+    """
+
+    what: str
+    paper: str | None
+    ours: str
+    condition: str | None = None
+    passed: bool | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture in the folder of an experiment, and what it shows."""
+
+    file: str
+    caption: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """An experiment on a page.
+
+    Attributes:
+      title: of the experiment.
+      paper: where it was published.
+      claim: in a sentence.
+      command: that repeats it.
+      figures: the paper's numbers and ours.
+      differences: between the paper's data, models and protocol and ours, a sentence each.
+      pictures: of the results.
+      minutes: the whole took, stored parts included.
+      config: plain values.
+    """
+
+    title: str
+    paper: str
+    claim: str
+    command: str
+    figures: Sequence[Figure]
+    differences: Sequence[str]
+    pictures: Sequence[Picture]
+    minutes: float
+    config: Mapping[str, Any]
+
+
+def write(folder: Path, summary: Summary) -> Path:
+    """Stores a summary with the versions and the machine it comes from; returns its path."""
+    path = folder / SUMMARY
+    record = {**plain(summary), "machine": machine()}
+    write_text(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    return path
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Stores rows as Parquet; returns the path."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    parquet.write_table(pa.Table.from_pylist([dict(row) for row in rows]), partial)
+    os.replace(partial, path)
+    return path
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """The rows that `write_table` stored."""
+    from pyarrow import parquet
+
+    return parquet.read_table(path).to_pylist()
+
+
+def write_bytes(path: Path, data: bytes) -> Path:
+    """Writes a file, whole or not at all; returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(data)
+    os.replace(partial, path)
+    return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """The same for text."""
+    return write_bytes(path, text.encode())
+
+
+def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
+    """As the papers print it: "99.90 ± 0.29"; the deviation needs two values."""
+    if not len(values):
+        return "none"
+    mean = math.fsum(values) / len(values)
+    if len(values) < 2:
+        return f"{mean:.{digits}f}"
+    spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
+    return f"{mean:.{digits}f} ± {spread:.{digits}f}"
+
+
+def show(summary: Summary) -> None:
+    """Prints the paper's numbers and ours."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("", "paper", "here", "asked", "", box=None)
+    for one in summary.figures:
+        held = {True: "holds", False: "FAILS", None: ""}[one.passed]
+        cells = (one.what, one.paper or "", one.ours, one.condition or "")
+        table.add_row(*map(escape, cells), held)
+    Console().print(table)
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what an experiment was run."""
+    import jax
+
+    device = jax.devices()[0]
+    return {
+        "device": device.device_kind if device.platform != "cpu" else "CPU",
+        "num_cpus": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, paths and tuples as what JSON knows."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
