@@ -23,7 +23,7 @@ depends on the seed and its index alone, and songs that are there already are le
 its split: of ten songs, seven are for training, one is for validation and two are for tests.
 
 The composer `band` casts songs as Slakh2100 does: piano, guitar, bass and drums in every song,
-several pianos or guitars in some, strings in five of six.
+several pianos or guitars in some, strings in five of six; a full drum kit plays through.
 
 The song that the package ships, as `lime_jax/data/song`, is the one of
 
@@ -39,7 +39,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -98,8 +98,9 @@ PROGRESSIONS = (
     (0, 2, 3, 4),
 )
 TEMPI = (70.0, 160.0)
-# How likely a family pauses during a section.
-REST = 0.3
+# How likely a family pauses during a section. The drums of a band play through.
+REST = dict.fromkeys(FAMILIES, 0.3)
+BAND_REST, BAND_TEXTURES = REST | {"drums": 0.0}, TEXTURES | {"drums": {"full kit": 1}}
 # How likely a band has strings, as in Slakh2100, and a second piano or guitar.
 STRINGS, SECOND = 1758 / 2100, {"piano": 0.3, "guitar": 0.5}
 SPLITS = (*["train"] * 7, "validation", "test", "test")
@@ -245,7 +246,8 @@ def compose_for_band(config: Config, index: int) -> Song:
     harmony = draw_harmony(rng)
     cast = [family for family in FAMILIES if family != "strings" or rng.random() < STRINGS]
     cast += [family for family, chance in SECOND.items() if rng.random() < chance]
-    return composed(config, f"band-{config.seed}-{index:05d}", rng, harmony, cast)
+    name = f"band-{config.seed}-{index:05d}"
+    return composed(config, name, rng, harmony, cast, rest=BAND_REST, textures=BAND_TEXTURES)
 
 
 def composed(
@@ -254,11 +256,17 @@ def composed(
     rng: np.random.Generator,
     harmony: Harmony,
     families: Sequence[str],
+    *,
+    rest: Mapping[str, float] = REST,
+    textures: Mapping[str, Mapping[str, float]] = TEXTURES,
 ) -> Song:
     bar_seconds = harmony.num_beats * 60 / harmony.tempo
     num_bars = int(np.ceil(config.duration / bar_seconds))
     sections = draw_sections(rng, num_bars)
-    parts = tuple(draw_part(rng, family, harmony, sections, config) for family in families)
+    parts = tuple(
+        draw_part(rng, family, harmony, sections, config, rest[family], textures[family])
+        for family in families
+    )
     return Song(name, config.duration, harmony, parts)
 
 
@@ -286,15 +294,21 @@ def draw_sections(rng: np.random.Generator, num_bars: int) -> list[range]:
 
 
 def draw_part(
-    rng: np.random.Generator, family: str, harmony: Harmony, sections: list[range], config: Config
+    rng: np.random.Generator,
+    family: str,
+    harmony: Harmony,
+    sections: list[range],
+    config: Config,
+    rest: float,
+    textures: Mapping[str, float],
 ) -> Part:
     """What a family plays: a pattern per section, or a rest, but never nothing at all."""
     bank, program = PROGRAMS[family][rng.integers(len(PROGRAMS[family]))]
-    plays = rng.random(len(sections)) >= REST
+    plays = rng.random(len(sections)) >= rest
     plays[rng.integers(len(sections))] = True
     notes = []
     for bars in (bars for bars, play in zip(sections, plays, strict=True) if play):
-        pattern, pitches = draw_pattern(rng, family, harmony), draw_register(rng, family)
+        pattern, pitches = draw_pattern(rng, textures, harmony), draw_register(rng, family)
         loudness = rng.uniform(55, 110)
         for bar in bars:
             notes += play_bar(rng, pattern, harmony, bar, pitches, loudness)
@@ -318,8 +332,10 @@ def draw_register(rng: np.random.Generator, family: str) -> range:
     return range(int(rng.integers(lowest, highest_start, endpoint=True)), highest + 1)
 
 
-def draw_pattern(rng: np.random.Generator, family: str, harmony: Harmony) -> Pattern:
-    names, weights = zip(*TEXTURES[family].items(), strict=True)
+def draw_pattern(
+    rng: np.random.Generator, textures: Mapping[str, float], harmony: Harmony
+) -> Pattern:
+    names, weights = zip(*textures.items(), strict=True)
     name = rng.choice(names, p=np.array(weights) / sum(weights))
     return PATTERNS[name](rng, harmony.num_beats)
 
@@ -364,6 +380,16 @@ def roots(rng: np.random.Generator, num_beats: int) -> Pattern:
 
 def kit(rng: np.random.Generator, num_beats: int) -> Pattern:
     """Kick, snare, cymbals and extras, any of which may be missing, but not all."""
+    return drums(rng, num_beats, (0.8, 0.8, 0.8, 0.3))
+
+
+def full_kit(rng: np.random.Generator, num_beats: int) -> Pattern:
+    """Kick, snare and cymbals, sometimes extras."""
+    return drums(rng, num_beats, (1.0, 1.0, 1.0, 0.3))
+
+
+def drums(rng: np.random.Generator, num_beats: int, chances: tuple[float, ...]) -> Pattern:
+    """A rhythm; `chances` say how likely kick, snare, cymbals and extras are in it."""
     backbeat = np.arange(num_beats) % 2 == 1
     layers = (
         (1.0, KICKS, rng.uniform(0.2, 0.9, num_beats)),
@@ -371,7 +397,7 @@ def kit(rng: np.random.Generator, num_beats: int) -> Pattern:
         (rng.choice((1.0, 0.5, 0.5, 0.25)), CYMBALS, rng.uniform(0.4, 1.0)),
         (rng.choice((0.5, 0.25)), EXTRAS, rng.uniform(0.05, 0.5)),
     )
-    present = rng.random(len(layers)) < (0.8, 0.8, 0.8, 0.3)
+    present = rng.random(len(layers)) < chances
     present[rng.integers(3)] = True
     steps = [
         Step(float(beat), 0.25, (int(pitch),))
@@ -391,6 +417,7 @@ PATTERNS = {
     "melody": melody,
     "roots": roots,
     "kit": kit,
+    "full kit": full_kit,
 }
 
 

@@ -22,6 +22,7 @@ References:
 
 import dataclasses
 import itertools
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,18 +31,18 @@ from typing import Any
 import jax
 import numpy as np
 import train_separator
-import tyro
 
 import lime_jax as lj
 from lime_jax import separation
 from lime_jax.errors import ModelError
-from lime_jax.experiments import confounder, corpus, guitar_piano, results, training
+from lime_jax.experiments import confounder, corpus, guitar_piano, results, script, training
 from lime_jax.experiments.confounder import DRUMS, TEST_SETS, VARIANTS, Excerpts
 from lime_jax.experiments.guitar_piano import OUTPUT_NAMES, SAMPLE_RATE, Clips
-from lime_jax.experiments.results import Figure, Picture
+from lime_jax.experiments.results import Figure, Picture, where
 from lime_jax.report import summary_plots
 from lime_jax.separation import one_vs_all
 
+BATCH_SIZE = 64
 ORACLE, RESIDUAL = "oracle", "+residual"
 Components = dict[str, tuple[tuple[str, ...], np.ndarray]]  # names and stems, by separator
 Test = tuple[Excerpts, Components]
@@ -72,7 +73,7 @@ class Size:
 SIZES = {
     "smoke": Size(2, 24, guitar_piano.Training(8, 64, num_epochs=5, num_snippets=16)),
     "default": Size(
-        10, None, guitar_piano.Training(8, 128, num_epochs=20, num_snippets=4, patience=6)
+        10, None, guitar_piano.Training(8, 128, num_epochs=16, num_snippets=4, patience=5)
     ),
     "full": Size(10, None, guitar_piano.Training()),
 }
@@ -88,6 +89,8 @@ class Config:
       smoke: few songs, two seeds and a tiny network, to see that all of it works.
       full: the published network and training, for an accelerator.
       num_seeds: networks of every variant; 10 if not given, 2 for smoke.
+      variants: gpdb, mixtures with a bass, and gpdbs, with strings too; one process may do the one
+        and another the other.
       separators: beside the stems themselves; those without weights here are left out.
       seed: of the excerpts, and of the first network.
     """
@@ -97,14 +100,14 @@ class Config:
     smoke: bool = False
     full: bool = False
     num_seeds: int | None = None
+    variants: tuple[str, ...] = tuple(VARIANTS)
     separators: tuple[str, ...] = ("one-vs-all", "spleeter:5stems")
     seed: int = 0
 
     @property
     def size(self) -> Size:
         """How much of the experiment is run."""
-        name = "full" if self.full else "smoke" if self.smoke else "default"
-        size = SIZES[name]
+        size = script.chosen(SIZES, smoke=self.smoke, full=self.full)
         return dataclasses.replace(size, num_seeds=self.num_seeds or size.num_seeds)
 
 
@@ -149,7 +152,9 @@ def stems_by_separator(
 
 def explain(predict: Any, stems: np.ndarray) -> lj.Explanation:
     """LIME on all masks, as in the paper."""
-    return lj.explain_batch(predict, jax.vmap(lj.from_stems)(stems), lj.exhaustive())
+    components = jax.vmap(lj.from_stems)(stems)
+    # A batch size that was found by timing could be another one, and round otherwise, next time.
+    return lj.explain_batch(predict, components, lj.exhaustive(), batch_size=BATCH_SIZE)
 
 
 def rows_of(predict: Any, excerpts: Excerpts, components: Components) -> Iterator[dict[str, Any]]:
@@ -257,17 +262,12 @@ def one_per_song(test: Test, seed: int) -> Test:
 
 def accuracies(rows: Sequence[dict]) -> dict[str, float]:
     """The share of right predictions in percent, by test set."""
-    oracle = [row for row in rows if row["separator"] == ORACLE]
+    sets = {name: where(rows, separator=ORACLE, test_set=name) for name in TEST_SETS}
     return {
-        test_set: share(row["label"] == row["predicted"] for row in of(oracle, test_set=test_set))
-        for test_set in TEST_SETS
-        if of(oracle, test_set=test_set)
+        name: share(row["label"] == row["predicted"] for row in some)
+        for name, some in sets.items()
+        if some
     }
-
-
-def of(rows: Sequence[dict], **wanted: Any) -> list[dict]:
-    """The rows with these values."""
-    return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
 
 
 def share(flags: Any) -> float:
@@ -282,19 +282,19 @@ def table_2(rows: Sequence[dict]) -> list[dict[str, Any]]:
         {"variant": variant, "seed": seed, "test_set": test_set, "accuracy": accuracy}
         for variant in VARIANTS
         for seed in seeds_of(rows, variant)
-        for test_set, accuracy in accuracies(of(rows, variant=variant, seed=seed)).items()
+        for test_set, accuracy in accuracies(where(rows, variant=variant, seed=seed)).items()
     ]
 
 
 def table_3(rows: Sequence[dict]) -> list[dict[str, Any]]:
     """How often drums are on top when guitar is predicted on t_dr-pno, in percent."""
-    said = of(rows, test_set="t_dr-pno", predicted="guitar")
+    said = where(rows, test_set="t_dr-pno", predicted="guitar")
     found = []
     for separator, variant in itertools.product(
         dict.fromkeys(r["separator"] for r in rows), VARIANTS
     ):
         for seed in seeds_of(rows, variant):
-            some = of(said, separator=separator, variant=variant, seed=seed)
+            some = where(said, separator=separator, variant=variant, seed=seed)
             drums = share(row["top"] == DRUMS for row in some)
             found.append(
                 {
@@ -350,10 +350,11 @@ def chi_squared(rows: Sequence[dict], others: Sequence[dict]) -> float:
 
 def repeats(config: Config, rows: Sequence[dict], data: Data) -> bool:
     """Whether the explanations of the first network are the same bit for bit, made again."""
-    excerpts, components = data.tests("gpdb")["t_dr-pno"]
-    predict = trained(config, "gpdb", config.seed, data)
+    first = config.variants[0]
+    excerpts, components = data.tests(first)["t_dr-pno"]
+    predict = trained(config, first, config.seed, data)
     again = list(rows_of(predict, excerpts, {ORACLE: components[ORACLE]}))
-    stored = of(rows, variant="gpdb", seed=config.seed, test_set="t_dr-pno", separator=ORACLE)
+    stored = where(rows, variant=first, seed=config.seed, test_set="t_dr-pno", separator=ORACLE)
     return [row["weights"] for row in again] == [row["weights"] for row in stored]
 
 
@@ -373,8 +374,8 @@ def figures_of(
 
 def figures_of_table_2(rows: Sequence[dict]) -> Iterator[Figure]:
     accuracy = table_2(rows)
-    for variant in VARIANTS:
-        sets = {name: of(accuracy, variant=variant, test_set=name) for name in TEST_SETS}
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        sets = {name: where(accuracy, variant=variant, test_set=name) for name in TEST_SETS}
         values = {name: [row["accuracy"] for row in some] for name, some in sets.items()}
         good = sum(
             same >= 97 and swapped <= 25 for same, swapped in zip(*values.values(), strict=True)
@@ -399,7 +400,7 @@ def figures_of_table_3(rows: Sequence[dict]) -> Iterator[Figure]:
     means: dict[tuple[str, str], float] = {}
     for separator in dict.fromkeys(row["separator"] for row in found):
         for variant in VARIANTS:
-            values = [r["drums_on_top"] for r in of(found, separator=separator, variant=variant)]
+            values = [r["drums_on_top"] for r in where(found, separator=separator, variant=variant)]
             if not values:
                 continue
             means[separator, variant] = mean = float(np.mean(values))
@@ -423,7 +424,7 @@ def figures_of_cells(rows: Sequence[dict]) -> Iterator[Figure]:
     """Figure 2: where drums play, they decide, whether the prediction is right or wrong."""
     separators = dict.fromkeys(row["separator"] for row in rows)
     for separator, predicted in itertools.product(separators, OUTPUT_NAMES):
-        some = of(rows, separator=separator, predicted=predicted)
+        some = where(rows, separator=separator, predicted=predicted)
         right = [row for row in some if row["label"] == predicted]
         wrong = [row for row in some if row["label"] != predicted]
         shares = [share(row["top"] == DRUMS for row in cell) for cell in (right, wrong)]
@@ -439,8 +440,8 @@ def figures_of_cells(rows: Sequence[dict]) -> Iterator[Figure]:
 
 def figures_of_untrained(rows: Sequence[dict], untrained: Sequence[dict]) -> Iterator[Figure]:
     for separator in dict.fromkeys(row["separator"] for row in untrained):
-        some = of(untrained, separator=separator)
-        others = of(rows, separator=separator, test_set="t_dr-pno", variant="gpdbs")
+        some = where(untrained, separator=separator)
+        others = where(rows, separator=separator, test_set="t_dr-pno", variant=some[0]["variant"])
         name, most = largest_share(some)
         p = chi_squared(some, others)
         yield Figure(
@@ -455,17 +456,18 @@ def figures_of_untrained(rows: Sequence[dict], untrained: Sequence[dict]) -> Ite
 def pictures_of(config: Config, cells: Sequence[dict]) -> list[Picture]:
     """Figures 2 and 3, with the one-vs-all separator if it is there."""
     separators = {cell["separator"] for cell in cells}
+    last = config.variants[-1]
     chosen = one_vs_all.NAME if one_vs_all.NAME in separators else ORACLE
     pictures = []
     for test_set in TEST_SETS:
-        some = of(cells, trained=True, separator=chosen, test_set=test_set, variant="gpdbs")
+        some = where(cells, trained=True, separator=chosen, test_set=test_set, variant=last)
         pictures.append(
             picture(config, f"figure-2-{test_set}.png", some,
                     f"Figure 2, {test_set}: the most important component of trained networks "
-                    f"(gpdbs, {chosen}), by label and prediction.")
+                    f"({last}, {chosen}), by label and prediction.")
         )  # fmt: skip
-    some = of(cells, trained=False, separator=chosen)
-    caption = f"Figure 3: the same for untrained networks (gpdbs, {chosen}) on t_dr-pno."
+    some = where(cells, trained=False, separator=chosen)
+    caption = f"Figure 3: the same for untrained networks ({last}, {chosen}) on t_dr-pno."
     return [*pictures, picture(config, "figure-3.png", some, caption)]
 
 
@@ -497,16 +499,19 @@ def differences(config: Config, rows: Sequence[dict]) -> list[str]:
 
 def run(config: Config) -> results.Summary:
     """Trains, explains, counts and draws."""
-    lj.keep_freed_memory()
+    size = config.size
+    settings = {"training": size.training, "max_songs": size.max_songs, "seed": config.seed}
+    results.begin(config.output_dir, {**settings, "separators": config.separators})
     start, data = time.perf_counter(), Data(config)
     seeds = range(config.seed, config.seed + config.size.num_seeds)
     rows = [
         row
-        for variant in VARIANTS
+        for variant in config.variants
         for seed in seeds
         for row in unit_of(config, variant, seed, True, data)
     ]
-    untrained = [row for seed in seeds for row in unit_of(config, "gpdbs", seed, False, data)]
+    last = config.variants[-1]
+    untrained = [row for seed in seeds for row in unit_of(config, last, seed, False, data)]
     folder, cells = config.output_dir, cells_of([*rows, *untrained])
     results.write_table(folder / "explanations.parquet", [*rows, *untrained])
     results.write_table(folder / "table-2.parquet", table_2(rows))
@@ -520,8 +525,7 @@ def run(config: Config) -> results.Summary:
         "Separation, 2020, section 4",
         claim="Explanations find the confounder that a network judges by, whether it is right or "
         "wrong, with true stems and with imperfect ones; untrained networks give no such picture.",
-        command="uv run scripts/reproduce_confounder.py --songs songs"
-        + (" --smoke" if config.smoke else " --full" if config.full else ""),
+        command=script.command(__file__, config),
         figures=figures_of(config, rows, untrained, is_same),
         differences=differences(config, rows),
         pictures=pictures_of(config, cells),
@@ -533,4 +537,4 @@ def run(config: Config) -> results.Summary:
 
 
 if __name__ == "__main__":
-    results.show(run(tyro.cli(Config)))
+    sys.exit(script.main(run, Config))

@@ -25,19 +25,19 @@ References:
 
 import collections
 import dataclasses
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 
 import lime_jax as lj
 from lime_jax import dataset, models
 from lime_jax.audio import io
 from lime_jax.errors import LimeJaxError
-from lime_jax.experiments import results
+from lime_jax.experiments import results, script
 from lime_jax.experiments.results import Figure, Picture
 from lime_jax.report import summary_plots
 from lime_jax.runs import aggregate, layouts, loop, pick, store
@@ -289,8 +289,7 @@ def figures_of(
 
 def run(config: Config) -> results.Summary:
     """Chooses songs, explains, compares and draws."""
-    lj.keep_freed_memory()
-    start, config = time.perf_counter(), config.sized
+    start, asked, config = time.perf_counter(), config, config.sized
     tag, items = chosen(config, items_of(config))
     stores = {stems: explain(config, tag, items, stems) for stems in (TRUE, SEPARATED)}
     rows = {stems: rows_of(found) for stems, found in stores.items()}
@@ -304,8 +303,7 @@ def run(config: Config) -> results.Summary:
         "Separation, 2020, section 5",
         claim="Explanations of a whole collection by its stems show what a tagger means by a tag, "
         "and separated stems tell the same as true ones.",
-        command="uv run scripts/reproduce_global_tagging.py --songs songs"
-        + (" --smoke" if config.smoke else ""),
+        command=script.command(__file__, asked),
         figures=figures_of(tag, rows, agreed, songs),
         differences=[
             f"{len(songs)} songs of `{config.songs.name}` whose top tag is {tag}, instead of six "
@@ -322,4 +320,4 @@ def run(config: Config) -> results.Summary:
 
 
 if __name__ == "__main__":
-    results.show(run(tyro.cli(Config)))
+    sys.exit(script.main(run, Config))

@@ -20,8 +20,8 @@ of clips beside the paper's) and `summary.json`. Killed at any moment, the same 
 """
 
 import dataclasses
-import io
 import math
+import sys
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -31,12 +31,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 import lime_jax as lj
 from lime_jax.audio import features
 from lime_jax.errors import AudioError, StoreError
-from lime_jax.experiments import corpus, results
+from lime_jax.experiments import corpus, results, script
 from lime_jax.report import look
 
 KS = (3, 5, 7, 9, 11)
@@ -125,11 +124,9 @@ class Config:
     @property
     def size(self) -> Size:
         """With `num_songs` as it was asked for."""
-        if self.smoke and self.full:
-            raise ValueError("`smoke` and `full` are both set. Choose one of them.")
         if self.num_songs is not None and self.num_songs < 1:
             raise ValueError(f"`num_songs` must be at least 1, got {self.num_songs}.")
-        size = SIZES["smoke" if self.smoke else "full" if self.full else "default"]
+        size = script.chosen(SIZES, smoke=self.smoke, full=self.full)
         return (
             size if self.num_songs is None else dataclasses.replace(size, num_songs=self.num_songs)
         )
@@ -311,21 +308,11 @@ def chosen_songs(config: Config) -> list[corpus.Song]:
     return [songs[index] for index in order[: config.size.num_songs]]
 
 
-def stored_rows(path: Path, origin: Row) -> list[Row]:
-    """What earlier calls found."""
-    rows = results.read_table(path) if path.exists() else []
-    if any(row[name] != value for row in rows for name, value in origin.items()):
-        raise StoreError(
-            f"`{path}` holds results of another model, size or seed. Choose another `output_dir`, "
-            "or delete the file."
-        )
-    return rows
-
-
 def collect(config: Config) -> list[Row]:
     """The rows of all chosen songs, stored song by song."""
     songs, path = chosen_songs(config), config.output_dir / "clips.parquet"
-    rows = stored_rows(path, config.origin)
+    results.begin(config.output_dir, config.origin)
+    rows = results.read_table(path) if path.exists() else []
     done = {row["clip"] for row in rows}
     pending = [song for song in songs if song.name not in done]
     tagger = lj.models.resolve(config.origin["model"])
@@ -375,9 +362,9 @@ def figure_of(curves: Sequence[Row], setting: str, kind: str) -> results.Figure:
     shares = column(curves, setting, kind, "share")
     skipped = listed(column(curves, setting, kind, "num_skipped"))
     is_asked = kind != AUDIOLIME
-    where = f"{setting} (paper: {PAPER_TAGGERS[setting]})"
+    tagger = f"{setting} (paper: {PAPER_TAGGERS[setting]})"
     return results.Figure(
-        what=f"{where}, {kind}: share unchanged at k = {listed(KS)}",
+        what=f"{tagger}, {kind}: share unchanged at k = {listed(KS)}",
         paper=printed(column(curves, setting, kind, "paper_share")),
         ours=f"{printed(shares)} (clips skipped: {skipped})",
         condition=f"audioLIME above {kind} at every k" if is_asked else None,
@@ -399,8 +386,8 @@ def printed(shares: Sequence[float | None]) -> str:
     return " ".join("none" if share is None else f"{share:.2f}" for share in shares)
 
 
-def picture(curves: Sequence[Row]) -> bytes:
-    """Our curves with standard errors, and the paper's dashed, as PNG."""
+def picture(curves: Sequence[Row]) -> Any:
+    """Our curves with standard errors, and the paper's dashed."""
     figure = look.figure(4.4)
     panels = figure.subplots(1, len(SETTINGS), sharey=True)
     for axes, setting in zip(panels, SETTINGS, strict=True):
@@ -415,9 +402,7 @@ def picture(curves: Sequence[Row]) -> bytes:
         look.dress(axes)
     panels[0].set_ylabel("share with unchanged top tag")
     draw_legend(figure, panels[0])
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    return figure
 
 
 def draw_curve(axes: Any, curves: Sequence[Row], setting: str, kind: str) -> None:
@@ -440,17 +425,6 @@ def draw_legend(figure: Any, axes: Any) -> None:
     figure.legend([handle_of[name] for name in names], names, fontsize=look.SMALL, **options)
 
 
-def command_of(config: Config) -> str:
-    """The command line of a configuration, without defaults."""
-    words = ["uv run scripts/reproduce_mml.py --songs", str(config.songs)]
-    for field in dataclasses.fields(config)[1:]:
-        value = getattr(config, field.name)
-        if value != field.default:
-            words.append(f"--{field.name.replace('_', '-')}")
-            words += [] if value is True else [str(value)]
-    return " ".join(words)
-
-
 def summary_of(config: Config, rows: Sequence[Row], curves: Sequence[Row]) -> results.Summary:
     seconds = [row["seconds"] for row in rows if row["kind"] != RANDOM and row["k"] == KS[0]]
     caption = (
@@ -463,7 +437,7 @@ def summary_of(config: Config, rows: Sequence[Row], curves: Sequence[Row]) -> re
         "Separation, MML 2020",
         claim="The best stem components of an explanation keep a tagger's top tag more often than "
         "the best frequency bands, and both more often than random components.",
-        command=command_of(config),
+        command=script.command(__file__, config),
         figures=figures_of(curves),
         differences=DIFFERENCES,
         pictures=[results.Picture("curves.png", caption)],
@@ -477,13 +451,11 @@ def run(config: Config) -> results.Summary:
     rows = collect(config)
     curves = curves_of(rows)
     results.write_table(config.output_dir / "curves.parquet", curves)
-    results.write_bytes(config.output_dir / "curves.png", picture(curves))
+    results.write_picture(config.output_dir / "curves.png", picture(curves))
     summary = summary_of(config, rows, curves)
     results.write(config.output_dir, summary)
     return summary
 
 
 if __name__ == "__main__":
-    lj.keep_freed_memory()
-    for figure in run(tyro.cli(Config)).figures:
-        print(f"{figure.what}: {figure.ours}, paper {figure.paper}")
+    sys.exit(script.main(run, Config))

@@ -17,10 +17,10 @@ beside these. The same command goes on where it was stopped.
 
 import dataclasses
 import functools
-import io
 import itertools
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,12 +29,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 import lime_jax as lj
-from lime_jax.errors import StoreError, unknown_name
-from lime_jax.experiments import adversaries, corpus, results
+from lime_jax.errors import unknown_name
+from lime_jax.experiments import adversaries, corpus, results, script
 from lime_jax.experiments.adversaries import Attack, Detector
+from lime_jax.experiments.results import where
 from lime_jax.models.base import Tagger
 from lime_jax.models.instrument_tagger import load_instrument_tagger
 from lime_jax.report import look
@@ -74,7 +74,11 @@ class Size:
     num_steps: int
 
 
-SMOKE, DEFAULT, FULL = Size(10, 1, 256, 100), Size(None, 1, 1024, 300), Size(None, 10, 8192, 1000)
+SIZES = {
+    "smoke": Size(10, 1, 256, 100),
+    "default": Size(None, 4, 1024, 300),
+    "full": Size(None, 10, 8192, 1000),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,9 +157,7 @@ class Cases:
 
 def size_of(config: Config) -> Size:
     """How much a configuration asks for."""
-    if config.smoke and config.full:
-        raise ValueError("`smoke` and `full` exclude each other. Leave one of them out.")
-    size = SMOKE if config.smoke else FULL if config.full else DEFAULT
+    size = script.chosen(SIZES, smoke=config.smoke, full=config.full)
     if config.num_songs is None:
         return size
     return dataclasses.replace(size, num_songs=config.num_songs)
@@ -367,20 +369,6 @@ def horses_of(
     return {"horses": rows}
 
 
-def check_settings(config: Config, size: Size) -> None:
-    """Refuses to go on with parts that other settings made."""
-    path = config.output_dir / "parts" / "settings.json"
-    kept = {k: v for k, v in results.plain(config).items() if k != "output_dir"}
-    text = json.dumps({**kept, "size": results.plain(size)}, indent=1) + "\n"
-    if not path.exists():
-        results.write_text(path, text)
-    elif path.read_text(encoding="utf-8") != text:
-        raise StoreError(
-            f"`{config.output_dir}` was begun with other settings, which `{path}` lists. Repeat "
-            "them, or choose another --output-dir."
-        )
-
-
 def stored(folder: Path, make: Callable[[], Mapping[str, Rows]]) -> dict[str, Rows]:
     """The tables of a part, made if they are not all there yet."""
     marker = folder / "minutes.json"
@@ -421,11 +409,6 @@ def tables_of(
     return tables
 
 
-def at(rows: Rows, **wanted: Any) -> Rows:
-    """The rows that have these values."""
-    return [row for row in rows if all(row[column] == value for column, value in wanted.items())]
-
-
 def column(rows: Rows, name: str) -> list:
     return [row[name] for row in rows]
 
@@ -452,8 +435,8 @@ def figures_of(tables: Mapping[str, Rows]) -> list[results.Figure]:
 def adversary_figures(rows: Rows) -> list[results.Figure]:
     figures = []
     for part in PARTS:
-        here = at(rows, domain=part[0], direction=part[1])
-        found = at(here, success=True)
+        here = where(rows, domain=part[0], direction=part[1])
+        found = where(here, success=True)
         told = f"{percent(len(found), len(here))}, {median(column(found, 'snr_db'), ' dB')}"
         name = f"successful adversaries and their median SNR, {', '.join(part)}"
         figures.append(results.Figure(name, None, told))
@@ -463,23 +446,23 @@ def adversary_figures(rows: Rows) -> list[results.Figure]:
 def flip_figures(rows: Rows) -> list[results.Figure]:
     figures = []
     for number, part in enumerate(PARTS):
-        here, where = at(rows, domain=part[0], direction=part[1]), ", ".join(part)
-        three = {s: column(at(here, k=3, selection=s), "flipped") for s in TABLE_2}
+        here, named = where(rows, domain=part[0], direction=part[1]), ", ".join(part)
+        three = {s: column(where(here, k=3, selection=s), "flipped") for s in TABLE_2}
         num = len(three["lime"])
         told = {s: percent(sum(flips), num) for s, flips in three.items()}
         holds = sum(three["energy"]) >= sum(three["lime"]) if num else None
         wish = "energy at least as good as LIME" if num else None
         paper = f"{TABLE_1[number]} %"
         figures += [
-            results.Figure(f"flips by the 3 top components of LIME, {where}", paper, told["lime"]),
-            results.Figure(f"the same by energy, {where}", None, told["energy"], wish, holds),
+            results.Figure(f"flips by the 3 top components of LIME, {named}", paper, told["lime"]),
+            results.Figure(f"the same by energy, {named}", None, told["energy"], wish, holds),
         ]
         for selection, values in TABLE_2.items():
-            flips = sum(column(at(here, right_sign=True, selection=selection), "flipped"))
+            flips = sum(column(where(here, right_sign=True, selection=selection), "flipped"))
             by = "LIME" if selection == "lime" else "energy, as many"
-            name = f"flips by all components of the right sign, {by}, {where}"
+            name = f"flips by all components of the right sign, {by}, {named}"
             figures.append(results.Figure(name, f"{values[number]} %", percent(flips, num)))
-    last = column(at(rows, k=NUM_COMPONENTS), "flipped")
+    last = column(where(rows, k=NUM_COMPONENTS), "flipped")
     told, wish = percent(sum(last), len(last)), "all flip" if last else None
     holds = all(last) if last else None
     return [*figures, results.Figure("flips by all components", "100 %", told, wish, holds)]
@@ -489,7 +472,7 @@ def subset_figures(rows: Rows) -> list[results.Figure]:
     figures = []
     papers = {3: "mostly 1 or 2", 5: "mostly 2 or 3"}
     for part, k in itertools.product(PARTS, SUBSETS):
-        hits = column(at(rows, domain=part[0], direction=part[1], k=k), "hits")
+        hits = column(where(rows, domain=part[0], direction=part[1], k=k), "hits")
         paper = papers.get(k, "10 %" if part == ("waveform", "plays to rests") else "40 to 50 %")
         told = f"{np.mean(hits):.2f} on average of {len(hits)}" if hits else "none"
         told = percent(sum(hits), len(hits)) if k == 1 else told
@@ -501,7 +484,7 @@ def subset_figures(rows: Rows) -> list[results.Figure]:
 def fidelity_figures(rows: Rows) -> list[results.Figure]:
     figures = []
     for domain, paper in MEDIANS.items():
-        hit, missed = (column(at(rows, domain=domain, hit=hit), "r2") for hit in (True, False))
+        hit, missed = (column(where(rows, domain=domain, hit=hit), "r2") for hit in (True, False))
         both = bool(hit and missed)
         apart = abs(np.median(hit) - np.median(missed)) if both else None
         figures.append(
@@ -517,7 +500,7 @@ def fidelity_figures(rows: Rows) -> list[results.Figure]:
 
 
 def horse_figures(rows: Rows) -> list[results.Figure]:
-    found = at(rows, flipped=True)
+    found = where(rows, flipped=True)
     hits, chance = sum(column(found, "hit")), np.sum([len(row["covers"]) for row in found])
     told = f"{percent(hits, len(found))}"
     if found:
@@ -543,9 +526,9 @@ def draw_flips(rows: Rows) -> Any:
     }
     counts = range(1, NUM_COMPONENTS + 1)
     for axes, part in zip(panels, PARTS, strict=True):
-        here = at(rows, domain=part[0], direction=part[1])
+        here = where(rows, domain=part[0], direction=part[1])
         for selection, (colour, marker, label) in styles.items():
-            chosen = [column(at(here, selection=selection, k=k), "flipped") for k in counts]
+            chosen = [column(where(here, selection=selection, k=k), "flipped") for k in counts]
             shares = [100 * np.mean(flips) if flips else np.nan for flips in chosen]
             axes.plot(counts, shares, color=colour, marker=marker, markersize=4, label=label)
         told = f"{', '.join(part)} ({len(here) // (2 * NUM_COMPONENTS)})"
@@ -563,7 +546,7 @@ def draw_subsets(rows: Rows) -> Any:
     figure = look.figure(8.2)
     panels = figure.subplots(len(PARTS), len(SUBSETS), sharey=True, width_ratios=(2, 4, 6))
     for (part, k), axes in zip(itertools.product(PARTS, SUBSETS), panels.ravel(), strict=True):
-        hits = column(at(rows, domain=part[0], direction=part[1], k=k), "hits")
+        hits = column(where(rows, domain=part[0], direction=part[1], k=k), "hits")
         shares = np.bincount(hits, minlength=k + 1) / max(len(hits), 1)
         axes.bar(range(k + 1), 100 * shares, color=look.FOR, width=0.7, label="LIME")
         axes.plot(
@@ -594,8 +577,8 @@ def draw_fidelity(rows: Rows) -> Any:
     figure = look.figure(3.8)
     panels = figure.subplots(1, len(PARTS), sharey=True)
     for axes, part in zip(panels, PARTS, strict=True):
-        here = at(rows, domain=part[0], direction=part[1])
-        values = [column(at(here, hit=hit), "r2") for hit in (True, False)]
+        here = where(rows, domain=part[0], direction=part[1])
+        values = [column(where(here, hit=hit), "r2") for hit in (True, False)]
         names = [f"{n}\n({len(v)})" for n, v in zip(("hit", "miss"), values, strict=True)]
         drawn = axes.boxplot(values, widths=0.5, patch_artist=True, medianprops={"color": look.INK})
         for box, colour in zip(drawn["boxes"], (look.FOR, look.AGAINST), strict=True):
@@ -659,9 +642,7 @@ def pictures_of(
     }  # fmt: skip
     for name, (figure, caption) in drawn.items():
         figure.suptitle(caption, x=0.01, ha="left", fontsize=look.TEXT, **look.plain_text())
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-        results.write_bytes(config.output_dir / f"{name}.png", buffer.getvalue())
+        results.write_picture(config.output_dir / f"{name}.png", figure)
     return [results.Picture(f"{name}.png", caption) for name, (_, caption) in drawn.items()]
 
 
@@ -686,20 +667,6 @@ def differences(config: Config, size: Size) -> list[str]:
     ]
 
 
-def command_of(config: Config) -> str:
-    """What repeats this."""
-    return " ".join(
-        [
-            f"uv run scripts/reproduce_veracity.py --songs {config.songs.name}",
-            *(["--output", config.output] if config.output != Config.output else []),
-            *(["--smoke"] if config.smoke else []),
-            *(["--full"] if config.full else []),
-            *([f"--num-songs {config.num_songs}"] if config.num_songs is not None else []),
-            *([f"--seed {config.seed}"] if config.seed != Config.seed else []),
-        ]
-    )
-
-
 def run(config: Config) -> results.Summary:
     """Makes what is not stored yet, tables, pictures and the summary; returns the summary."""
     earlier, start = minutes_stored(config), time.perf_counter()
@@ -708,7 +675,9 @@ def run(config: Config) -> results.Summary:
         raise ValueError(unknown_name("`output`", config.output, tagger.output_names))
     detector = Detector(tagger.network, tagger.output_names.index(config.output))
     excerpts = excerpts_of(config, size, tagger, detector)
-    check_settings(config, size)
+    places = ("output_dir", "songs")
+    settings = {k: v for k, v in vars(config).items() if k not in places} | {"size": size}
+    results.begin(config.output_dir, settings)
     tables = tables_of(config, size, detector, excerpts)
     pictures = pictures_of(config, tables, detector, excerpts["rests to plays"])
     summary = results.Summary(
@@ -718,7 +687,7 @@ def run(config: Config) -> results.Summary:
         "ISMIR 2021",
         claim="Explanations often miss the parts of the input that an adversary changed, and "
         "their fidelity does not tell when.",
-        command=command_of(config),
+        command=script.command(__file__, config),
         figures=figures_of(tables),
         differences=differences(config, size),
         pictures=pictures,
@@ -730,6 +699,4 @@ def run(config: Config) -> results.Summary:
 
 
 if __name__ == "__main__":
-    lj.keep_freed_memory()
-    for shown in run(tyro.cli(Config, description=__doc__)).figures:
-        print(f"{shown.what}: {shown.ours} (paper: {shown.paper})")
+    sys.exit(script.main(run, Config))

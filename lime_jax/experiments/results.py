@@ -3,15 +3,23 @@
 import dataclasses
 import datetime
 import importlib.metadata
+import io
 import json
 import math
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-SUMMARY = "summary.json"
+from lime_jax.errors import StoreError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+SUMMARY, SETTINGS = "summary.json", "settings.json"
+Row = Mapping[str, Any]
+
 _PACKAGES = ("lime-jax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
@@ -69,10 +77,34 @@ class Summary:
     config: Mapping[str, Any]
 
 
+def begin(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Begins a folder of results, or goes on in one that was begun with the same settings.
+
+    Args:
+      folder: of the experiment.
+      settings: everything that the numbers depend on.
+
+    Raises:
+      StoreError: if it was begun with other settings.
+    """
+    path, wanted = folder / SETTINGS, plain(settings)
+    if not path.exists():
+        write_text(path, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n")
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    differing = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
+    if differing:
+        raise StoreError(
+            f"`{folder}` was begun with other settings: {', '.join(differing)}. Repeat those in "
+            f"`{path}`, or choose another `--output-dir`."
+        )
+
+
 def write(folder: Path, summary: Summary) -> Path:
     """Stores a summary with the versions and the machine it comes from; returns its path."""
     path = folder / SUMMARY
     record = {**plain(summary), "machine": machine()}
+    record["config"] = _without_places(record["config"])
     write_text(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return path
 
@@ -105,9 +137,21 @@ def write_bytes(path: Path, data: bytes) -> Path:
     return path
 
 
+def write_picture(path: Path, drawing: "Drawing") -> Path:
+    """The same for a figure of matplotlib, as PNG."""
+    buffer = io.BytesIO()
+    drawing.savefig(buffer, format="png", metadata={"Software": None})
+    return write_bytes(path, buffer.getvalue())
+
+
 def write_text(path: Path, text: str) -> Path:
     """The same for text."""
     return write_bytes(path, text.encode())
+
+
+def where(rows: Iterable[Row], **wanted: Any) -> list[Row]:
+    """The rows that have these values."""
+    return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
 
 
 def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
@@ -158,6 +202,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(entry) for entry in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def _without_places(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Paths by their last part: where things lay on a machine is nobody's business."""
+    is_path = lambda value: isinstance(value, str) and os.path.isabs(value)
+    return {name: Path(v).name if is_path(v) else v for name, v in config.items()}
 
 
 def _version(name: str) -> str | None:

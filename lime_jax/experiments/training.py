@@ -26,11 +26,11 @@ def best_of(epochs: Iterable[tuple[float, State]], patience: int) -> State:
     since = 0
     for loss, state in epochs:
         since += 1
-        if best is None or loss < best[0]:
+        if np.isfinite(loss) and (best is None or loss < best[0]):
             best, since = (loss, state), 0
         if since >= patience:
             break
-    if best is None or not np.isfinite(best[0]):
+    if best is None:
         raise ValueError("`epochs` must reach a finite validation loss. Lower the learning rate.")
     return best[1]
 

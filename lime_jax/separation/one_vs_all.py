@@ -167,14 +167,15 @@ class OneVsAll:
             )
         config = self.network.config
         channels = _at_rate(np.atleast_2d(waveform), sample_rate, config.sample_rate)
-        size = channels.shape[1]
-        padded = np.pad(channels, ((0, 0), (0, -size % _GRID)))
+        size, length = channels.shape[1], waveform.shape[-1]
+        # A sample or two may be none at a lower rate.
+        padded = np.pad(channels, ((0, 0), (0, -size % _GRID if size else _GRID)))
         found = np.asarray(stems_of(self.network, jnp.asarray(padded)))[..., :size]
-        flat = _at_rate(found.reshape(-1, size), config.sample_rate, sample_rate)
+        num_rows = len(channels) * len(config.instruments)
+        rows = _at_rate(found.reshape(num_rows, size), config.sample_rate, sample_rate)
         # Resamplers end a sample early or late.
-        missing = max(0, waveform.shape[-1] - flat.shape[1])
-        flat = np.pad(flat, ((0, 0), (0, missing)))[:, : waveform.shape[-1]]
-        stems = flat.reshape(len(channels), len(config.instruments), -1).swapaxes(0, 1)
+        rows = np.pad(rows[:, :length], ((0, 0), (0, max(0, length - rows.shape[1]))))
+        stems = rows.reshape(len(channels), len(config.instruments), length).swapaxes(0, 1)
         shape = (len(config.instruments), *waveform.shape)
         return Stems(stems.reshape(shape), tuple(config.instruments), sample_rate)
 

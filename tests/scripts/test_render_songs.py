@@ -1,24 +1,23 @@
 import collections
-import importlib.util
 import json
 import shutil
-import sys
-from pathlib import Path
+import subprocess
 
 import numpy as np
 import pytest
+import soundfile
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "render_songs.py"
+from tests.scripts.conftest import SCRIPTS
 
 
 @pytest.fixture(scope="module")
-def songs():
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("render_songs", SCRIPT)
-    sys.modules["render_songs"] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["render_songs"]
+def songs(script):
+    return script("render_songs")
+
+
+@pytest.fixture(scope="module")
+def bands(songs):
+    return [songs.compose_for_band(songs.Config(seed=7), index) for index in range(80)]
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +120,38 @@ class TestLevels:
         np.testing.assert_allclose(level, songs.LEVEL_DB + song.parts[0].gain, atol=1e-3)
 
 
+class TestBands:
+    def test_they_are_cast_as_in_slakh(self, bands):
+        casts = [collections.Counter(part.family for part in song.parts) for song in bands]
+        assert all(cast[name] for cast in casts for name in ("piano", "guitar", "bass", "drums"))
+        assert 0.7 < sum("strings" in cast for cast in casts) / len(casts) < 0.95
+        assert all(cast["bass"] == cast["drums"] == 1 for cast in casts)
+        for family in ("piano", "guitar"):
+            assert {cast[family] for cast in casts} == {1, 2}
+
+    def test_seven_of_ten_songs_are_for_training(self, songs):
+        splits = collections.Counter(map(songs.split_of, range(100)))
+        assert splits == {"train": 70, "validation": 10, "test": 20}
+
+    def test_parts_of_a_family_make_one_stem(self, songs, bands):
+        song = next(song for song in bands if len(song.parts) > 5)
+        noise = np.random.default_rng(0).normal(0, 0.1, (len(song.parts), 8000))
+        stems = songs.balance(song, noise)
+        assert list(stems) == list(dict.fromkeys(part.family for part in song.parts))
+        one_by_one = [
+            songs.balance(songs.dataclasses.replace(song, parts=(part,)), row[None])[part.family]
+            for part, row in zip(song.parts, noise, strict=True)
+        ]
+        guitars = sum(
+            waveform
+            for part, waveform in zip(song.parts, one_by_one, strict=True)
+            if part.family == "guitar"
+        )
+        # Up to one gain for all, which keeps the loudest sum within full scale.
+        gain = np.dot(stems["guitar"], guitars) / np.dot(guitars, guitars)
+        np.testing.assert_allclose(stems["guitar"], gain * guitars, atol=1e-6)
+
+
 class TestMidi:
     def test_parts_follow_each_other_and_every_note_ends(self, song, songs):
         pytest.importorskip("mido", reason="writing MIDI needs mido")
@@ -142,16 +173,20 @@ class TestRendering:
     @pytest.fixture
     def config(self, songs, tmp_path):
         pytest.importorskip("mido", reason="writing MIDI needs mido")
-        if shutil.which("fluidsynth") is None or not songs.Config().soundfont.is_file():
+        if shutil.which("fluidsynth") is None or not songs.synthesis.SOUNDFONT.is_file():
             pytest.skip("needs fluidsynth and fluid-soundfont-gm")
         return songs.Config(folder=tmp_path, num_songs=1, duration=3.0, composer="example")
 
-    def test_the_same_song_is_the_same_sound(self, songs, config):
+    @pytest.fixture
+    def synthesizer(self, songs, config):
+        return songs.synthesis.find("fluidsynth", None)
+
+    def test_the_same_song_is_the_same_sound(self, songs, config, synthesizer):
         song = songs.example(config, 0)
-        first, second = (songs.render(song, config.soundfont) for _ in range(2))
+        first, second = (songs.render(song, synthesizer) for _ in range(2))
         assert all(np.array_equal(first[family], second[family]) for family in first)
 
-    def test_stems_sound_and_do_not_leak_into_the_next(self, songs, config):
+    def test_stems_sound_and_do_not_leak_into_the_next(self, songs, config, synthesizer):
         late = songs.example(config, 0)
         quiet = [
             songs.dataclasses.replace(
@@ -159,7 +194,7 @@ class TestRendering:
             )
             for part in late.parts
         ]
-        stems = songs.render(songs.dataclasses.replace(late, parts=tuple(quiet)), config.soundfont)
+        stems = songs.render(songs.dataclasses.replace(late, parts=tuple(quiet)), synthesizer)
         for waveform in stems.values():
             assert np.abs(waveform[: int(1.4 * songs.SAMPLE_RATE)]).max() < 1e-4
             assert np.abs(waveform).max() > 1e-2
@@ -176,7 +211,28 @@ class TestRendering:
             assert (info.samplerate, info.channels, info.frames) == (16_000, 1, 48_000)
 
     def test_missing_soundfont_is_one_line(self, songs, tmp_path):
-        config = songs.Config(folder=tmp_path / "out", soundfont=tmp_path / "none.sf2")
+        none = tmp_path / "none.sf2"
+        config = songs.Config(folder=tmp_path / "out", soundfont=none, synthesizer="fluidsynth")
         with pytest.raises(SystemExit, match=r"none\.sf2 is not a file"):
             songs.run(config)
         assert not config.folder.exists()
+
+
+@pytest.mark.network
+def test_packages_from_pypi_are_enough(songs, tmp_path):
+    """In an environment of its own, as `uv run --script` makes it, without FluidSynth."""
+    if shutil.which("uv") is None:
+        pytest.skip("needs uv")
+    script = SCRIPTS / "render_songs.py"
+    options = "--num-songs 2 --duration 4 --composer band --synthesizer tinysoundfont".split()
+    for name in ("first", "second"):
+        command = ["uv", "run", "--script", str(script), "--folder", str(tmp_path / name)]
+        subprocess.run([*command, *options], check=True, capture_output=True, timeout=300)
+    stems = {path.relative_to(tmp_path / "first") for path in tmp_path.glob("first/*/*.flac")}
+    assert len(stems) >= 8
+    for stem in stems:
+        first, second = (soundfile.read(tmp_path / name / stem)[0] for name in ("first", "second"))
+        assert len(first) == 64_000 and np.abs(first).max() > 0.01
+        np.testing.assert_array_equal(first, second)
+    description = json.loads(next(tmp_path.glob("first/*/song.json")).read_text(encoding="utf-8"))
+    assert "tinysoundfont with the soundfont TimGM6mb (GPL-2)" in description["licence"]

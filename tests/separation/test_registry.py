@@ -9,9 +9,10 @@ import pytest
 from lime_jax import separation
 from lime_jax.errors import ModelError
 from lime_jax.separation import Separator, Spleeter, registry, spleeter_weights
+from lime_jax.separation.one_vs_all import OneVsAllConfig
 from lime_jax.separation.unet import CONFIGS, SpleeterConfig
 
-NAMES = [card.name for card in separation.available()]
+NAMES = [card.name for card in separation.available() if card.name != separation.ONE_VS_ALL]
 SIZES = ["2stems", "4stems", "5stems"]
 
 
@@ -37,13 +38,17 @@ def asked(monkeypatch):
 
 def test_names_are_the_promised_ones():
     assert NAMES == [f"spleeter:{size}{wide}" for wide in ("", "-16kHz") for size in SIZES]
+    assert separation.card("one-vs-all").stems == OneVsAllConfig().instruments
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_cards_are_complete(name):
     card = separation.card(name)
     assert all((card.description, card.licence, card.citation, card.stems))
-    assert card.stems == CONFIGS[card.collection.removeprefix("spleeter:")].instruments
+    assert (
+        card.stems
+        == CONFIGS[card.weights.removeprefix("lime-jax models fetch spleeter:")].instruments
+    )
     assert ("16 kHz" in card.description) == name.endswith("-16kHz")
 
 
@@ -97,8 +102,7 @@ def test_impossible_cross_fades_are_refused_before_weights_are_read(crossfade, a
 @pytest.mark.parametrize("name", NAMES)
 def test_without_weights_it_says_what_to_run(name, cache_folder):
     assert not separation.is_fetched(name)
-    collection = separation.card(name).collection
-    with pytest.raises(ModelError, match=f"run `lime-jax models fetch {collection}`"):
+    with pytest.raises(ModelError, match=f"run `{separation.card(name).weights}`"):
         separation.load(name)
     assert not cache_folder.exists()
 
