@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import train_separator
 
@@ -152,19 +153,20 @@ def stems_by_separator(
 
 def explain(predict: Any, stems: np.ndarray) -> lj.Explanation:
     """LIME on all masks, as in the paper."""
-    components = jax.vmap(lj.from_stems)(stems)
+    components = jax.vmap(lj.from_stems)(jnp.asarray(stems))
     # A batch size that was found by timing could be another one, and round otherwise, next time.
     return lj.explain_batch(predict, components, lj.exhaustive(), batch_size=BATCH_SIZE)
 
 
 def rows_of(predict: Any, excerpts: Excerpts, components: Components) -> Iterator[dict[str, Any]]:
     """The explanation of the predicted class, for every excerpt and separator."""
-    probabilities = np.asarray(predict(excerpts.stems.sum(axis=1)))
+    probabilities = np.asarray(predict(jnp.asarray(excerpts.stems.sum(axis=1))))
     predicted = probabilities.argmax(axis=1)
     for separator, (names, stems) in components.items():
-        found = jax.tree.map(np.asarray, explain(predict, stems))
+        found = explain(predict, stems)
+        coefficients, fidelity = np.asarray(found.coefficients), np.asarray(found.fidelity)
         for item, output in enumerate(predicted):
-            weights = found.coefficients[item, output]
+            weights = coefficients[item, output]
             top = int(weights.argmax())
             yield {
                 "separator": separator,
@@ -175,7 +177,7 @@ def rows_of(predict: Any, excerpts: Excerpts, components: Components) -> Iterato
                 "top": names[top] if weights[top] > 0 else None,
                 "components": list(names),
                 "weights": weights.tolist(),
-                "fidelity": float(found.fidelity[item, output]),
+                "fidelity": float(fidelity[item, output]),
             }
 
 

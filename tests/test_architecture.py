@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1] / "lime_jax"
-ORDER = ["core", "audio", "models", "separation", "runs", "report", "demo"]
+ORDER = ["core", "audio", "models", "separation", "runs", "report", "experiments", "demo"]
 
 
 def imported_modules(path):
