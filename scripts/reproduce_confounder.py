@@ -491,8 +491,9 @@ def differences(config: Config, rows: Sequence[dict]) -> list[str]:
         "Silence of more than a second in the target, or in drums that belong to it, is cut out.",
         "The imperfect separator is ours (scripts/train_separator.py), not Cerberus or the "
         "published one-vs-all networks.",
-        "Predictions of piano are made where no drums play: there is nothing for drums to explain, "
-        "and the share of drums in those cells is reported without a condition.",
+        "Predictions of piano are made where no drums play, so there is nothing for drums to "
+        "explain: the share of drums in those cells is reported without a condition. What a true "
+        "but silent stem gets there is what LIME's ridge takes from the others.",
     ]
     if left_out:
         lines.append(f"Without {', '.join(left_out)}, whose weights were not there.")

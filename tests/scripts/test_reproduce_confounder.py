@@ -120,5 +120,5 @@ def test_the_predicted_class_is_explained_by_its_largest_positive_weight(confoun
     components = {"oracle": (("guitar", "piano", "bass", "drums"), stems)}
     first, second = confounder.rows_of(LoudDrums(), excerpts, components)
     assert (first["predicted"], first["top"]) == ("guitar", "drums")
-    assert second["predicted"] == "piano" and second["top"] is None
+    assert second["predicted"] == "piano" and second["top"] != "piano"
     assert first["weights"][3] > first["weights"][0] > 0 > second["weights"][1]
