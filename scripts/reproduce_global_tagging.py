@@ -39,7 +39,7 @@ from lime_jax.audio import io
 from lime_jax.errors import LimeJaxError
 from lime_jax.experiments import results, script
 from lime_jax.experiments.results import Figure, Picture
-from lime_jax.report import summary_plots
+from lime_jax.report import summary as reports
 from lime_jax.runs import aggregate, layouts, loop, pick, store
 from lime_jax.runs.config import RunConfig
 from lime_jax.runs.items import Item
@@ -246,18 +246,8 @@ def picture(config: Config, found: store.Store, stems: str) -> Picture:
         drawn = pick.sample(connection, index, 5000, '"group" IS NULL')
     faithful = aggregate.aggregate(found).faithfulness.to_pylist()
     row = next(row for row in faithful if row["group"] is None)
-    column = lambda name: drawn.rows[name].to_numpy().astype(float)
-    png = summary_plots.output_picture(
-        row["output"],
-        drawn.names,
-        drawn.weights,
-        column("prediction"),
-        column("local_prediction"),
-        np.nan_to_num(column("fidelity")),
-        row,
-    )
     file = f"figure-4-{stems}.png"
-    results.write_bytes(config.output_dir / file, png)
+    results.write_bytes(config.output_dir / file, reports.output_picture(row, drawn))
     return Picture(
         file, f"Figure 4 with {stems} stems: weights of every snippet, and faithfulness."
     )

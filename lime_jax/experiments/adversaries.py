@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from lime_jax.core.components import from_labels, grid
@@ -130,6 +129,8 @@ def attack(
       Praher et al., On the Veracity of Local, Model-agnostic Explanations in Audio Classification:
         Targeted Investigations with Adversarial Examples, 2021.
     """
+    import optax
+
     target = jnp.asarray(target, bool)
     adam = optax.adam(settings.learning_rate)
 

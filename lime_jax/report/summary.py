@@ -93,7 +93,7 @@ def write_report(
         for index in shown:
             row = shown[index]
             drawn = pick.sample(connection, index, _NUM_DRAWN)
-            picture = _output_picture(row, drawn)
+            picture = output_picture(row, drawn)
             pictures[f"{index}-weights.png"] = picture
             sections.append({"output": row, "picture": _base64(picture), "clips": clips[index]})
     further = _further_pictures(summary)
@@ -123,7 +123,13 @@ def _shown_outputs(summary: Summary, number: int) -> dict[int, dict[str, Any]]:
     return {row["output_index"]: row for row in highest[:number]}
 
 
-def _output_picture(row: Mapping[str, Any], drawn: pick.Sample) -> bytes:
+def output_picture(row: Mapping[str, Any], drawn: pick.Sample) -> bytes:
+    """The picture about an output, see `summary_plots.output_picture`.
+
+    Args:
+      row: of the table about faithfulness.
+      drawn: explanations of that output.
+    """
     column = lambda name: drawn.rows[name].to_numpy().astype(float)
     return summary_plots.output_picture(
         row["output"],

@@ -143,15 +143,25 @@ def gathered(make: Any, waveform: Waveform, sample_rate: int) -> Stems:
     Raises:
       ValueError: for another shape.
     """
+    waveform = checked(waveform)
+    stream = make(iter([np.atleast_2d(waveform)]), sample_rate)
+    waveforms = np.concatenate(list(stream.blocks), axis=-1)
+    return Stems(waveforms[:, 0] if waveform.ndim == 1 else waveforms, stream.names, sample_rate)
+
+
+def checked(waveform: Waveform) -> Float[np.ndarray, "*num_channels num_samples"]:
+    """The waveform as float32.
+
+    Raises:
+      ValueError: for another shape than `(num_samples,)` or `(num_channels, num_samples)`, or none.
+    """
     waveform = np.asarray(waveform, np.float32)
     if waveform.ndim not in (1, 2) or waveform.size == 0:
         raise ValueError(
             "`waveform` must have shape (num_samples,) or (num_channels, num_samples) and hold a "
             f"sample, got {waveform.shape}."
         )
-    stream = make(iter([np.atleast_2d(waveform)]), sample_rate)
-    waveforms = np.concatenate(list(stream.blocks), axis=-1)
-    return Stems(waveforms[:, 0] if waveform.ndim == 1 else waveforms, stream.names, sample_rate)
+    return waveform
 
 
 def with_residual(stems: Stems, mix: Waveform) -> Stems:

@@ -26,7 +26,7 @@ from lime_jax.core.precision import products
 from lime_jax.core.pytree import pytree, static
 from lime_jax.errors import ModelError
 from lime_jax.models import cache, weights
-from lime_jax.separation.base import Channels, Stems, Waveform
+from lime_jax.separation.base import Channels, Stems, Waveform, checked
 from lime_jax.separation.registry import ONE_VS_ALL as NAME
 
 # Sounds are filled up to a multiple of so many samples, so that few lengths are compiled.
@@ -159,12 +159,7 @@ class OneVsAll:
         Raises:
           ValueError: for another shape.
         """
-        waveform = np.asarray(waveform, np.float32)
-        if waveform.ndim not in (1, 2) or waveform.size == 0:
-            raise ValueError(
-                "`waveform` must have shape (num_samples,) or (num_channels, num_samples) and hold "
-                f"a sample, got {waveform.shape}."
-            )
+        waveform = checked(waveform)
         config = self.network.config
         channels = _at_rate(np.atleast_2d(waveform), sample_rate, config.sample_rate)
         size, length = channels.shape[1], waveform.shape[-1]
