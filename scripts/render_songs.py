@@ -607,16 +607,29 @@ def write_song(index: int, config: Config, synthesizer: Synthesizer) -> None:
 
     song = COMPOSERS[config.composer](config, index)
     target = config.folder / song.name
+    description = describe(song, config, index, synthesizer)
     if target.exists():
+        check_same(target, description)
         return
-    partial = config.folder / f"{song.name}.partial"
+    partial = config.folder / f".{song.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     for family, waveform in render(song, synthesizer).items():
         soundfile.write(partial / f"{family}.flac", waveform, SAMPLE_RATE, subtype="PCM_16")
-    text = json.dumps(describe(song, config, index, synthesizer), indent=1)
+    text = json.dumps(description, indent=1)
     (partial / "song.json").write_text(text + "\n", encoding="utf-8")
     os.replace(partial, target)
+
+
+def check_same(folder: Path, description: dict) -> None:
+    """Refuses to take a song of other settings for the one that was asked for."""
+    found = json.loads((folder / "song.json").read_text(encoding="utf-8"))
+    names = ("config", "split", "licence")
+    if differing := [name for name in names if found.get(name) != description[name]]:
+        raise SystemExit(
+            f"`{folder}` was rendered with other settings ({', '.join(differing)}). Choose another "
+            "`--folder`, or delete it."
+        )
 
 
 def run(config: Config) -> None:

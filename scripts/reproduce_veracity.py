@@ -76,7 +76,7 @@ class Size:
 
 SIZES = {
     "smoke": Size(10, 1, 256, 100),
-    "default": Size(None, 4, 1024, 300),
+    "default": Size(None, 2, 1024, 300),
     "full": Size(None, 10, 8192, 1000),
 }
 
@@ -87,7 +87,8 @@ class Config:
 
     Attributes:
       songs: the folder that `render_songs.py` filled, or that of Slakh2100.
-      output_dir: where tables, pictures and the summary go.
+      output_dir: where tables, pictures and the summary go; experiments/veracity if not given, with
+        -smoke or -full behind it.
       output: the family that the network is to hear.
       smoke: a minute's work, to see that it runs.
       full: the paper's sizes; some two hours on two cores.
@@ -104,7 +105,7 @@ class Config:
     """
 
     songs: Path = Path("songs")
-    output_dir: Path = Path("experiments/veracity")
+    output_dir: Path | None = None
     output: str = "strings"
     smoke: bool = False
     full: bool = False
@@ -116,6 +117,11 @@ class Config:
     spectrogram_rate: float = 5e-3
     spectrogram_alpha: float = 15.0
     spectrogram_epsilon: float = 0.1
+
+    @property
+    def folder(self) -> Path:
+        """Where everything goes."""
+        return script.folder("veracity", self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,17 +201,19 @@ _logits = jax.jit(Detector.logits)
 def starts_in(
     stem: np.ndarray, sample_rate: int, length: int, num: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Random starts of excerpts throughout which a stem sounds, `num` at most."""
+    """Random starts of excerpts that do not overlap, and throughout which a stem sounds."""
     quiet = np.cumsum([0, *~corpus.sounding(stem, sample_rate)])
-    starts = np.arange(0, len(stem) - length + 1, sample_rate // 10)
+    starts = np.arange(rng.integers(length), len(stem) - length + 1, length)
     starts = starts[quiet[starts + length] == quiet[starts]]
     return rng.permutation(starts)[:num]
 
 
-def excerpts_of(config: Config, size: Size, tagger: Tagger, detector: Detector) -> dict:
+def excerpts_of(
+    config: Config, size: Size, songs: Sequence[corpus.Song], tagger: Tagger, detector: Detector
+) -> dict[str, Excerpts]:
     """By direction: excerpts that the family rests in, and the same in which it plays."""
     which, plays, rests = [], [], []
-    songs = corpus.of_split(corpus.songs_of(config.songs), "test")
+    songs = corpus.of_split(songs, "test")
     songs = [song for song in songs if config.output in song.stems][: size.num_songs]
     length = tagger.patch_num_samples
     for number, song in enumerate(songs):
@@ -253,7 +261,7 @@ def explained(
 def attacked(
     detector: Detector, excerpts: Excerpts, domain: str, target: bool, settings: Attack
 ) -> tuple[Rows, Cases]:
-    """A row about every adversary, and those that reached their target."""
+    """A row about every adversary, and those that reached their target in several steps."""
     clean = patches_of(detector, excerpts.waveforms)
     is_waveform = domain == "waveform"
     inputs = jnp.asarray(excerpts.waveforms) if is_waveform else clean
@@ -268,7 +276,8 @@ def attacked(
             excerpts.which, found.success, found.num_steps, noise, strict=True
         )
     ]
-    kept = np.flatnonzero(found.success)
+    # A single step moves every element equally far: nothing then ranks components by energy.
+    kept = np.flatnonzero(found.success & (found.num_steps > 1))
     cases = Cases([excerpts.which[n] for n in kept], target, clean[kept], changed[kept])
     return rows, cases
 
@@ -384,7 +393,7 @@ def stored(folder: Path, make: Callable[[], Mapping[str, Rows]]) -> dict[str, Ro
 
 def minutes_stored(config: Config) -> float:
     """How long the parts took that are there already."""
-    markers = (config.output_dir / "parts").glob("*/minutes.json")
+    markers = (config.folder / "parts").glob("*/minutes.json")
     return math.fsum(json.loads(path.read_text(encoding="utf-8")) for path in markers)
 
 
@@ -392,7 +401,7 @@ def tables_of(
     config: Config, size: Size, detector: Detector, excerpts: Mapping[str, Excerpts]
 ) -> dict[str, Rows]:
     """All tables, from parts that are stored one by one."""
-    parts, keys = config.output_dir / "parts", jax.random.split(jax.random.key(config.seed), 5)
+    parts, keys = config.folder / "parts", jax.random.split(jax.random.key(config.seed), 5)
     tables: dict[str, Rows] = {name: [] for name in TABLES}
     for part, key in zip(PARTS, keys, strict=False):
         settings = attack_of(config, size, part[0])
@@ -405,16 +414,12 @@ def tables_of(
     make = functools.partial(horses_of, detector, rests, size.num_samples, keys[-1])
     tables |= stored(parts / "horses", make)
     for name, rows in tables.items():
-        results.write_table(config.output_dir / f"{name}.parquet", rows)
+        results.write_table(config.folder / f"{name}.parquet", rows)
     return tables
 
 
 def column(rows: Rows, name: str) -> list:
     return [row[name] for row in rows]
-
-
-def percent(count: int, num: int) -> str:
-    return f"{100 * count / num:.0f} % of {num}" if num else "none"
 
 
 def median(values: Sequence[float], unit: str = "") -> str:
@@ -437,7 +442,7 @@ def adversary_figures(rows: Rows) -> list[results.Figure]:
     for part in PARTS:
         here = where(rows, domain=part[0], direction=part[1])
         found = where(here, success=True)
-        told = f"{percent(len(found), len(here))}, {median(column(found, 'snr_db'), ' dB')}"
+        told = f"{results.percent(len(found), len(here))}, {median(column(found, 'snr_db'), ' dB')}"
         name = f"successful adversaries and their median SNR, {', '.join(part)}"
         figures.append(results.Figure(name, None, told))
     return figures
@@ -449,9 +454,9 @@ def flip_figures(rows: Rows) -> list[results.Figure]:
         here, named = where(rows, domain=part[0], direction=part[1]), ", ".join(part)
         three = {s: column(where(here, k=3, selection=s), "flipped") for s in TABLE_2}
         num = len(three["lime"])
-        told = {s: percent(sum(flips), num) for s, flips in three.items()}
+        told = {s: results.percent(sum(flips), num) for s, flips in three.items()}
         holds = sum(three["energy"]) >= sum(three["lime"]) if num else None
-        wish = "energy at least as good as LIME" if num else None
+        wish = "energy at least as good as LIME"
         paper = f"{TABLE_1[number]} %"
         figures += [
             results.Figure(f"flips by the 3 top components of LIME, {named}", paper, told["lime"]),
@@ -461,9 +466,9 @@ def flip_figures(rows: Rows) -> list[results.Figure]:
             flips = sum(column(where(here, right_sign=True, selection=selection), "flipped"))
             by = "LIME" if selection == "lime" else "energy, as many"
             name = f"flips by all components of the right sign, {by}, {named}"
-            figures.append(results.Figure(name, f"{values[number]} %", percent(flips, num)))
+            figures.append(results.Figure(name, f"{values[number]} %", results.percent(flips, num)))
     last = column(where(rows, k=NUM_COMPONENTS), "flipped")
-    told, wish = percent(sum(last), len(last)), "all flip" if last else None
+    told, wish = results.percent(sum(last), len(last)), "all flip"
     holds = all(last) if last else None
     return [*figures, results.Figure("flips by all components", "100 %", told, wish, holds)]
 
@@ -475,7 +480,7 @@ def subset_figures(rows: Rows) -> list[results.Figure]:
         hits = column(where(rows, domain=part[0], direction=part[1], k=k), "hits")
         paper = papers.get(k, "10 %" if part == ("waveform", "plays to rests") else "40 to 50 %")
         told = f"{np.mean(hits):.2f} on average of {len(hits)}" if hits else "none"
-        told = percent(sum(hits), len(hits)) if k == 1 else told
+        told = results.percent(sum(hits), len(hits)) if k == 1 else told
         name = f"found of the {k} changed components" if k > 1 else "found the changed component"
         figures.append(results.Figure(f"{name}, {', '.join(part)}", paper, told))
     return figures
@@ -492,7 +497,7 @@ def fidelity_figures(rows: Rows) -> list[results.Figure]:
                 f"median R² of explanations that hit | that miss, {domain}",
                 f"{paper[0]:.2f} | {paper[1]:.2f}",
                 f"{median(hit)} | {median(missed)}",
-                "less than 0.1 apart" if both else None,
+                "less than 0.1 apart",
                 bool(apart < 0.1) if both else None,
             )
         )
@@ -502,13 +507,13 @@ def fidelity_figures(rows: Rows) -> list[results.Figure]:
 def horse_figures(rows: Rows) -> list[results.Figure]:
     found = where(rows, flipped=True)
     hits, chance = sum(column(found, "hit")), np.sum([len(row["covers"]) for row in found])
-    told = f"{percent(hits, len(found))}"
+    told = f"{results.percent(hits, len(found))}"
     if found:
         told += f" (by chance {100 * chance / len(found) / NUM_COMPONENTS:.0f} %)"
-    wish = "more than half" if found else None
+    wish = "more than half"
     return [
         results.Figure("rests that a mark turns into plays", "3 shown",
-                       percent(len(found), len(rows))),
+                       results.percent(len(found), len(rows))),
         results.Figure("explanations whose top component the mark covers", "3 of 3", told, wish,
                        2 * hits > len(found) if found else None),
         results.Figure("median R² of these explanations", "0.68, 0.74 and 0.96",
@@ -642,7 +647,7 @@ def pictures_of(
     }  # fmt: skip
     for name, (figure, caption) in drawn.items():
         figure.suptitle(caption, x=0.01, ha="left", fontsize=look.TEXT, **look.plain_text())
-        results.write_picture(config.output_dir / f"{name}.png", figure)
+        results.write_picture(config.folder / f"{name}.png", figure)
     return [results.Picture(f"{name}.png", caption) for name, (_, caption) in drawn.items()]
 
 
@@ -658,8 +663,8 @@ def differences(config: Config, size: Size) -> list[str]:
         "The learning rate of adversaries on spectrograms is ten times the paper's, so that a step "
         "moves the label as far as one on the waveform; the paper's patches have unit variance, "
         "ours a standard deviation of 0.36.",
-        "An adversary that needs a single step on the spectrogram moves every element equally far; "
-        "the energy of its change does not rank components.",
+        "Adversaries that need a single step, which moves every element equally far, are counted "
+        "but not measured: the energy of their change does not rank components.",
         "The paper's marks were drawn by hand; ours are lines and crosses in every component, and "
         "the faintest that flips the label is taken.",
         f"{size.num_samples} masks per explanation (paper: 8192), at most {size.num_steps} steps "
@@ -670,14 +675,15 @@ def differences(config: Config, size: Size) -> list[str]:
 def run(config: Config) -> results.Summary:
     """Makes what is not stored yet, tables, pictures and the summary; returns the summary."""
     earlier, start = minutes_stored(config), time.perf_counter()
+    places = ("output_dir", "songs", "smoke", "full", "num_songs")
     size, tagger = size_of(config), load_instrument_tagger()
     if config.output not in tagger.output_names:
         raise ValueError(unknown_name("`output`", config.output, tagger.output_names))
     detector = Detector(tagger.network, tagger.output_names.index(config.output))
-    excerpts = excerpts_of(config, size, tagger, detector)
-    places = ("output_dir", "songs")
     settings = {k: v for k, v in vars(config).items() if k not in places} | {"size": size}
-    results.begin(config.output_dir, settings)
+    songs = corpus.songs_of(config.songs)
+    results.begin(config.folder, {**settings, "songs": corpus.fingerprint(songs)})
+    excerpts = excerpts_of(config, size, songs, tagger, detector)
     tables = tables_of(config, size, detector, excerpts)
     pictures = pictures_of(config, tables, detector, excerpts["rests to plays"])
     summary = results.Summary(
@@ -694,7 +700,7 @@ def run(config: Config) -> results.Summary:
         minutes=round(earlier + (time.perf_counter() - start) / 60, 2),
         config=results.plain(config) | {"size": results.plain(size)},
     )
-    results.write(config.output_dir, summary)
+    results.write(config.folder, summary)
     return summary
 
 

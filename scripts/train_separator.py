@@ -14,6 +14,8 @@ The weights go into the cache, where `--separator one-vs-all` finds them, or to 
 
 import dataclasses
 import json
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,11 +24,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 from flax import nnx
 
-import lime_jax as lj
-from lime_jax.experiments import corpus, training
+from lime_jax.errors import LimeJaxError, ModelError
+from lime_jax.experiments import corpus, script, training
 from lime_jax.models import cache, weights
 from lime_jax.separation import one_vs_all
 from lime_jax.separation.one_vs_all import OneVsAllConfig, OneVsAllNetwork
@@ -66,9 +67,11 @@ class Config:
     max_songs: int | None = None
 
 
-def read_stems(songs: list[corpus.Song], max_songs: int | None) -> Stems:
-    """The stems of songs as 16-bit numbers, which need half the memory."""
-    chosen = songs[:max_songs]
+def read_stems(config: Config, songs: list[corpus.Song], split: str) -> Stems:
+    """The stems of a split as 16-bit numbers, which need half the memory."""
+    chosen = corpus.of_split(songs, split)[: config.max_songs]
+    if not chosen:
+        raise LimeJaxError(f"`{config.songs}` holds no {split} songs. Render more.")
     loaded = (corpus.load(song, NETWORK.instruments, NETWORK.sample_rate) for song in chosen)
     return [np.round(np.clip(stems, -1, 1) * 32767).astype(np.int16) for stems in loaded]
 
@@ -170,22 +173,31 @@ def evaluate(config: Config, network: OneVsAllNetwork, songs: Stems) -> dict[str
 
 def run(config: Config) -> dict[str, float]:
     """Trains, tests and stores; returns the scores."""
-    lj.keep_freed_memory()
+    folder = config.output or one_vs_all.default_folder()
+    if folder.exists() and not cache.is_complete(folder):
+        raise ModelError(f"`{folder}` holds something else. Choose another `--output`.")
     songs = corpus.songs_of(config.songs)
-    train, validation, test = (
-        read_stems(corpus.of_split(songs, split), config.max_songs) for split in corpus.SPLITS
-    )
+    train, validation, test = (read_stems(config, songs, split) for split in corpus.SPLITS)
     arrays = training.best_of(epochs(config, train, validation), config.patience)
     network = weights.network_of(
         lambda: OneVsAllNetwork(NETWORK, rngs=nnx.Rngs(0)), arrays, source="training"
     )
     scores = evaluate(config, network, test)
     origin = {"script": "scripts/train_separator.py", "median SI-SDR improvement in dB": scores}
-    folder = config.output or one_vs_all.default_folder()
+    # A whole folder in the cache is otherwise left alone.
+    shutil.rmtree(folder, ignore_errors=True)
     cache.write(folder, {one_vs_all.NAME: arrays}, origin=json.dumps(origin))
     print(f"weights: {folder}")
     return scores
 
 
+def quickly(songs: Path, folder: Path) -> one_vs_all.OneVsAll:
+    """A separator after a minute of training, for smoke tests; made once."""
+    if not cache.is_complete(folder):
+        few = {"num_epochs": 2, "steps_per_epoch": 25, "max_songs": 24}
+        run(Config(songs, folder, **few))
+    return one_vs_all.load(folder)
+
+
 if __name__ == "__main__":
-    print(json.dumps(run(tyro.cli(Config)), indent=1))
+    sys.exit(script.main(run, Config, lambda scores: print(json.dumps(scores, indent=1))))

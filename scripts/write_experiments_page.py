@@ -88,7 +88,7 @@ def page(found: dict[str, dict[str, Any]]) -> str:
 
 
 def overview(one: dict[str, Any]) -> str:
-    asked = [figure["passed"] for figure in one["figures"] if figure["passed"] is not None]
+    asked = [bool(figure["passed"]) for figure in one["figures"] if figure["condition"]]
     anchor = "".join(c for c in one["title"].lower().replace(" ", "-") if c.isalnum() or c == "-")
     return f"| [{one['title']}](#{anchor}) | {sum(asked)} of {len(asked)} | {minutes(one)} |"
 
@@ -105,7 +105,8 @@ def section(name: str, one: dict[str, Any]) -> Iterator[str]:
     yield from (f"{minutes(one)} minutes on {where}, {machine['date']}.", "")
     yield from ("| | paper | here | asked | |", "|---|---|---|---|---|")
     for figure in one["figures"]:
-        held = {True: "holds", False: "**fails**", None: ""}[figure["passed"]]
+        unknown = "not evaluated" if figure["condition"] else ""
+        held = {True: "holds", False: "**fails**", None: unknown}[figure["passed"]]
         cells = (figure["what"], figure["paper"], figure["ours"], figure["condition"])
         yield f"| {' | '.join(cell(text) for text in cells)} | {held} |"
     yield from ("", "What differs from the paper:", "")
@@ -122,6 +123,9 @@ def cell(text: str | None) -> str:
 
 def run(config: Config) -> int:
     """Takes results over and writes the page, or checks it."""
+    if config.check and not PAGE.exists():
+        print(f"`{PAGE}` is not there. Write it with this script.")
+        return 1
     if config.check:
         is_current = PAGE.read_text(encoding="utf-8") == page(stored())
         print("up to date" if is_current else f"out of date: {PAGE}")

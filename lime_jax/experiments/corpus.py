@@ -1,6 +1,7 @@
 """Songs whose stems are known: rendered by scripts/render_songs.py, or Slakh2100."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -62,6 +63,15 @@ def of_split(songs: Sequence[Song], split: str) -> list[Song]:
     return [song for song in songs if song.split == split]
 
 
+def fingerprint(songs: Sequence[Song]) -> str:
+    """SHA-256 of names, splits, and the sizes of all files."""
+    total = hashlib.sha256()
+    for song in songs:
+        files = {name: [p.stat().st_size for p in paths] for name, paths in song.stems.items()}
+        total.update(json.dumps([song.name, song.split, sorted(files.items())]).encode())
+    return total.hexdigest()
+
+
 def load(
     song: Song, families: Sequence[str], sample_rate: int
 ) -> Float[np.ndarray, "num_families num_samples"]:
@@ -103,7 +113,8 @@ def _rendered(folder: Path) -> list[Song]:
             split = json.loads(description.read_text(encoding="utf-8")).get("split")
         except (OSError, ValueError, AttributeError) as error:
             raise StoreError(f"`{description}` does not describe a song ({error}).") from error
-        if split in SPLITS:
+        # A folder that is being rendered is hidden.
+        if split in SPLITS and not description.parent.name.startswith("."):
             stems = precomputed.stem_files(description.parent)
             songs.append(Song(description.parent.name, split, stems))
     return songs

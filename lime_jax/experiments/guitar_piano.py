@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 from lime_jax.audio import features
 from lime_jax.core.precision import products
 from lime_jax.core.pytree import pytree
+from lime_jax.errors import LimeJaxError
 from lime_jax.experiments import training
 from lime_jax.models import weights
 from lime_jax.models.vgg16 import Vgg16, Vgg16Config
@@ -128,7 +129,15 @@ def train(config: Training, train: Clips, validation: Clips, *, seed: int) -> di
       train: what to learn from.
       validation: what decides when to stop.
       seed: of the initial weights, the snippets and the dropout.
+
+    Raises:
+      LimeJaxError: if there are too few clips for a step.
     """
+    if len(train.mixes) * config.num_snippets < config.batch_size or not validation.mixes:
+        raise LimeJaxError(
+            f"{len(train.mixes)} clips to train with and {len(validation.mixes)} to validate with "
+            f"are too few for a batch of {config.batch_size}. Render more songs."
+        )
     return training.best_of(_epochs(config, train, validation, seed), config.patience)
 
 

@@ -1,5 +1,6 @@
 """What an experiment leaves behind: tables, pictures, and the paper's numbers beside ours."""
 
+import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lime_jax.errors import StoreError
+from lime_jax.runs import files
+from lime_jax.runs.loop import num_processors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -32,7 +35,7 @@ class Figure:
       paper: as printed there; None if it has no such number.
       ours: as it should be printed.
       condition: what was asked of it, in words; None if nothing was.
-      passed: whether it holds; None without a condition.
+      passed: whether it holds; None without a condition, or where nothing could be counted.
     """
 
     what: str
@@ -87,10 +90,12 @@ def begin(folder: Path, settings: Mapping[str, Any]) -> None:
     Raises:
       StoreError: if it was begun with other settings.
     """
-    path, wanted = folder / SETTINGS, plain(settings)
-    if not path.exists():
-        write_text(path, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n")
-        return
+    path = folder / SETTINGS
+    wanted = {**plain(settings), "lime_jax": _version("lime-jax")}
+    text = json.dumps(wanted, indent=1, ensure_ascii=False) + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        files.write_whole(path, lambda file: file.write(text.encode()), exclusive=True)
     found = json.loads(path.read_text(encoding="utf-8"))
     differing = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
     if differing:
@@ -112,28 +117,21 @@ def write(folder: Path, summary: Summary) -> Path:
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     """Stores rows as Parquet; returns the path."""
     import pyarrow as pa
-    from pyarrow import parquet
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    parquet.write_table(pa.Table.from_pylist([dict(row) for row in rows]), partial)
-    os.replace(partial, path)
+    files.write_table(path, pa.Table.from_pylist([dict(row) for row in rows]))
     return path
 
 
 def read_table(path: Path) -> list[dict[str, Any]]:
     """The rows that `write_table` stored."""
-    from pyarrow import parquet
-
-    return parquet.read_table(path).to_pylist()
+    return files.read_table(path).to_pylist()
 
 
 def write_bytes(path: Path, data: bytes) -> Path:
     """Writes a file, whole or not at all; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
+    files.write_whole(path, lambda file: file.write(data))
     return path
 
 
@@ -152,6 +150,11 @@ def write_text(path: Path, text: str) -> Path:
 def where(rows: Iterable[Row], **wanted: Any) -> list[Row]:
     """The rows that have these values."""
     return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+
+
+def percent(count: float, number: int, digits: int = 0) -> str:
+    """A share such as "98.5 % of 200", or none."""
+    return f"{100 * count / number:.{digits}f} % of {number}" if number else "none"
 
 
 def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
@@ -173,7 +176,8 @@ def show(summary: Summary) -> None:
 
     table = Table("", "paper", "here", "asked", "", box=None)
     for one in summary.figures:
-        held = {True: "holds", False: "FAILS", None: ""}[one.passed]
+        unknown = "not evaluated" if one.condition else ""
+        held = {True: "holds", False: "FAILS", None: unknown}[one.passed]
         cells = (one.what, one.paper or "", one.ours, one.condition or "")
         table.add_row(*map(escape, cells), held)
     Console().print(table)
@@ -186,7 +190,7 @@ def machine() -> dict[str, Any]:
     device = jax.devices()[0]
     return {
         "device": device.device_kind if device.platform != "cpu" else "CPU",
-        "num_cpus": len(os.sched_getaffinity(0)),
+        "num_cpus": num_processors(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _PACKAGES},
         "date": datetime.date.today().isoformat(),

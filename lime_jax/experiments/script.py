@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,17 +10,20 @@ from typing import Any, TypeVar
 
 from lime_jax.core.allocator import keep_freed_memory
 from lime_jax.errors import LimeJaxError
-from lime_jax.experiments.results import Summary, show
+from lime_jax.experiments import results
 
 Size = TypeVar("Size")
 
 
-def main(run: Callable[[Any], Summary], config: type) -> int:
-    """Runs an experiment with the options of the command line, and shows what came out.
+def main(
+    run: Callable[[Any], Any], config: type, tell: Callable[[Any], None] = results.show
+) -> int:
+    """Runs a script with the options of the command line, and shows what came out.
 
     Args:
-      run: the experiment.
-      config: a frozen dataclass; its first field names the songs.
+      run: what it does.
+      config: a frozen dataclass of its options.
+      tell: shows what `run` returned.
 
     Returns:
       0; 2 after one line about what is wrong; 130 if it was interrupted.
@@ -29,11 +33,11 @@ def main(run: Callable[[Any], Summary], config: type) -> int:
     options = tyro.cli(config)
     keep_freed_memory()
     try:
-        show(run(options))
+        tell(run(options))
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on.\n")
         return 130
-    except (LimeJaxError, ValueError, OSError) as error:
+    except (LimeJaxError, ValueError, OSError, MemoryError) as error:
         if os.environ.get("LIME_JAX_TRACEBACK"):
             raise
         sys.stderr.write(f"{error}\n")
@@ -52,6 +56,17 @@ def chosen(sizes: Mapping[str, Size], *, smoke: bool, full: bool) -> Size:
     return sizes["smoke" if smoke else "full" if full else "default"]
 
 
+def folder(name: str, config: Any) -> Path:
+    """Where results go: as asked for, or a folder of each size in `experiments`.
+
+    Args:
+      name: of the experiment.
+      config: with `output_dir`, `smoke` and perhaps `full`.
+    """
+    ending = "-smoke" if config.smoke else "-full" if getattr(config, "full", False) else ""
+    return config.output_dir or Path("experiments") / f"{name}{ending}"
+
+
 def command(file: str, config: Any) -> str:
     """What repeats a run in words, without options that have their default.
 
@@ -65,7 +80,7 @@ def command(file: str, config: Any) -> str:
         is_needed = field.name == "songs" or value != field.default
         if is_needed and field.name != "output_dir":
             words += [f"--{field.name.replace('_', '-')}", *_words(value)]
-    return " ".join(words)
+    return shlex.join(words)
 
 
 def _words(value: Any) -> list[str]:

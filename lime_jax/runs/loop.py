@@ -219,7 +219,7 @@ def explain_all(
     Raises:
       ModelError: if the model fails on everything.
     """
-    num_workers = explainer.config.num_workers or _num_processors()
+    num_workers = explainer.config.num_workers or num_processors()
     loaded = ahead(_until(stopped, items), explainer.want, num_workers)
     bad: set[str] = set()
     for batch in batches(loaded, explainer.num_items):
@@ -239,7 +239,7 @@ def explain_all(
     keep.tell()
 
 
-def _num_processors() -> int:
+def num_processors() -> int:
     """Those that this process may use, where the system says so."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

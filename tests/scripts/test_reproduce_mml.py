@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import lime_jax as lj
+from lime_jax.experiments import corpus
 
 SAMPLE_RATE = 16_000
 
@@ -87,7 +88,7 @@ def test_a_question_is_explained_and_judged(mml):
     """Component 3 raises output 0, others hardly do; half of them lower it."""
     weights = jnp.where(jnp.arange(16) % 2 == 1, 0.01, -0.01).at[3].set(1.0)
     predict = lambda x: jnp.stack([x @ weights, jnp.full(len(x), 0.5)], axis=1)
-    question = mml.Question(predict, lj.from_stems(jnp.eye(16)), lj.lime(500))
+    question = mml.Question(predict, lj.from_stems(jnp.eye(16)), lj.lime(500), np.ones(16, bool))
     rows = mml.judge(question, "audioLIME", jax.random.key(0), np.random.default_rng(0))
     told = {(row["kind"], row["k"]): row["unchanged"] for row in rows}
     assert len(told) == 10
@@ -106,7 +107,9 @@ def test_looking_snippets_up_equals_evaluating_songs(mml, monkeypatch, getkey):
     tagger = lambda x: jax.nn.sigmoid(jnp.square(x) @ mixing)
     question = mml.song_question(tagger, sources, 1000)
     components = lj.cross(lj.from_stems(sources), lj.equal_segments(24, 3), 3)
-    whole = mml.Question(lj.models.Snippets(tagger, 8), components, question.method)
+    whole = mml.Question(
+        lj.models.Snippets(tagger, 8), components, question.method, question.sounds
+    )
     masks = np.asarray(jax.random.bernoulli(getkey(), 0.4, (40, 15)))
     np.testing.assert_allclose(question.outputs_of(masks), whole.outputs_of(masks), atol=1e-6)
     found, expected = (lj.explain(q.predict, q.components, q.method) for q in (question, whole))
@@ -123,9 +126,24 @@ def test_shares_leave_out_what_was_skipped(mml):
 
 
 def test_above_means_above_everywhere(mml):
-    assert mml.is_above([0.5, 0.6], [0.4, 0.5])
-    assert not mml.is_above([0.5, 0.6], [0.4, 0.6])
-    assert not mml.is_above([0.5, None], [0.4, 0.5])
+    assert mml.is_ahead([0.1, None, 0.2])
+    assert not mml.is_ahead([0.1, 0.0])
+    assert mml.is_ahead([None, None]) is None
+    rows = lambda *shares: [
+        {"clip": n, "unchanged": share, "skipped": share is None} for n, share in enumerate(shares)
+    ]
+    # The second clip is missing in one, the third in the other.
+    assert mml.lead_of(rows(1.0, None, 0.0, 1.0), rows(0.5, 0.0, None, 0.0)) == 0.75
+    assert mml.lead_of(rows(None), rows(1.0)) is None
+
+
+def test_silent_components_are_not_kept(mml):
+    sources = np.ones((2, 90))
+    sources[1, 30:60] = 0
+    expected = [True, True, True, False, True, True]
+    assert mml.sounding(sources, 3).tolist() == expected
+    question = mml.snippet_question(None, sources.astype(np.float32), 10)
+    assert question.sounds.sum() == 18 - 3
 
 
 def test_songs_that_are_too_short_are_named(mml, songs):
@@ -139,7 +157,8 @@ def test_songs_that_are_too_short_are_named(mml, songs):
 
 
 def test_more_songs_begin_with_the_same(mml, songs):
-    chosen = lambda number: mml.chosen_songs(mml.Config(songs=songs, smoke=True, num_songs=number))
+    found = corpus.songs_of(songs)
+    chosen = lambda number: mml.chosen_songs(mml.Config(smoke=True, num_songs=number), found)
     assert chosen(2) == chosen(3)[:2]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lime_jax import separation
+from lime_jax.errors import LimeJaxError, ModelError
 from lime_jax.separation import one_vs_all
 from tests.scripts.conftest import SCRIPTS
 from tests.songs import write_songs
@@ -24,8 +25,9 @@ def trainer(script):
 
 @pytest.fixture(scope="module")
 def stems(trainer, tmp_path_factory):
-    folder = write_songs(tmp_path_factory.mktemp("songs"), 3)
-    return trainer.read_stems(trainer.corpus.songs_of(folder), None)
+    folder = write_songs(tmp_path_factory.mktemp("songs"), 3, splits=("train",))
+    songs = trainer.corpus.songs_of(folder)
+    return trainer.read_stems(trainer.Config(), songs, "train")
 
 
 def test_examples_are_excerpts_of_stems_with_gains(trainer, stems):
@@ -71,12 +73,20 @@ def test_si_sdr_ignores_scale_and_counts_noise(trainer):
     np.testing.assert_allclose(found, 20, atol=0.1)
 
 
+def test_folders_that_hold_something_else_and_missing_splits_are_refused(trainer, tmp_path):
+    songs = write_songs(tmp_path / "songs", 1)
+    with pytest.raises(ModelError, match="holds something else"):
+        trainer.run(trainer.Config(songs, output=songs))
+    with pytest.raises(LimeJaxError, match="holds no validation songs"):
+        trainer.run(trainer.Config(songs, output=tmp_path / "new"))
+
+
 @pytest.mark.slow
 def test_weights_can_be_used_and_repeat(tmp_path):
     """In processes of their own: gradients need the optimisations that tests do without."""
     songs = write_songs(tmp_path / "songs", 3)
     options = "--num-epochs 1 --steps-per-epoch 2 --batch-size 4".split()
-    for name in ("first", "second"):
+    for name in ("first", "second", "second"):  # the last takes the place of the one before
         command = [sys.executable, str(SCRIPTS / "train_separator.py"), "--songs", str(songs)]
         command += ["--output", str(tmp_path / name), *options]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=clean())
