@@ -17,44 +17,35 @@ beside these. The same command goes on where it was stopped.
 
 import dataclasses
 import functools
-import itertools
 import json
 import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from veracity_figures import draw_fidelity, draw_flips, draw_horses, draw_subsets, figures_of
+from veracity_measures import (
+    DIRECTIONS,
+    PARTS,
+    TABLES,
+    Excerpts,
+    Rows,
+    horses_of,
+    in_batches,
+    logits,
+    measured,
+    patches_of,
+)
 
-import lime_jax as lj
 from lime_jax.errors import unknown_name
-from lime_jax.experiments import adversaries, corpus, results, script
+from lime_jax.experiments import corpus, results, script
 from lime_jax.experiments.adversaries import Attack, Detector
-from lime_jax.experiments.results import where
 from lime_jax.models.base import Tagger
 from lime_jax.models.instrument_tagger import load_instrument_tagger
 from lime_jax.report import look
-
-DOMAINS = ("waveform", "spectrogram")
-DIRECTIONS = {"rests to plays": True, "plays to rests": False}  # and the target
-PARTS = tuple(itertools.product(DOMAINS, DIRECTIONS))
-TABLES = ("adversaries", "flips", "subsets", "fidelity")
-GRID = (5, 4)
-NUM_COMPONENTS = math.prod(GRID)
-SUBSETS = (1, 3, 5)
-AMPLITUDES = (0.25, 0.5, 1.0, 1.5)
-
-# Their numbers, in the order of `PARTS`.
-TABLE_1 = (53, 21, 41, 32)
-TABLE_2 = {"lime": (86, 49, 91, 44), "energy": (99, 74, 98, 55)}
-MEDIANS = {"waveform": (0.71, 0.68), "spectrogram": (0.74, 0.67)}
-
-Row = dict[str, Any]
-Rows = list[Row]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,43 +115,6 @@ class Config:
         return script.folder("veracity", self)
 
 
-@dataclasses.dataclass(frozen=True)
-class Excerpts:
-    """Excerpts about which the network is right; `which` holds the song and the start of each."""
-
-    which: Rows
-    waveforms: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class Cases:
-    """Adversaries that reached their target: whose they are, and patches before and after."""
-
-    which: Rows
-    target: bool
-    clean: jax.Array
-    changed: jax.Array
-
-    @property
-    def labels(self) -> jax.Array:
-        """The component of every element of a patch."""
-        return lj.grid(GRID, self.clean.shape[1:])
-
-    @property
-    def energies(self) -> jax.Array:
-        """Of the change, in every component."""
-        return adversaries.energies(self.changed - self.clean, self.labels, NUM_COMPONENTS)
-
-    def towards(self, coefficients: jax.Array) -> jax.Array:
-        """How much components speak for the target."""
-        return coefficients if self.target else -coefficients
-
-    def reached(self, detector: Detector, masks: jax.Array) -> np.ndarray:
-        """Whether the label flips where only the components of a mask are changed."""
-        says_yes = adversaries.says_yes(detector, self.clean, self.changed, self.labels, masks)
-        return np.asarray(says_yes) == self.target
-
-
 def size_of(config: Config) -> Size:
     """How much a configuration asks for."""
     size = script.chosen(SIZES, smoke=config.smoke, full=config.full)
@@ -178,24 +132,6 @@ def attack_of(config: Config, size: Size, domain: str) -> Attack:
         ),
     }  # fmt: skip
     return Attack(*numbers[domain], num_steps=size.num_steps)
-
-
-def in_batches(function: Callable[..., Any], *arrays: Any, size: int = 64) -> Any:
-    """Calls a function on batches of one shape, the last filled up, and joins what it returns."""
-    num = len(arrays[0])
-    size = min(size, num)
-    rows = np.minimum(np.arange(num + -num % size), num - 1).reshape(-1, size)
-    found = [function(*(jnp.asarray(array[some]) for array in arrays)) for some in rows]
-    return jax.tree.map(lambda *pieces: jnp.concatenate(pieces)[:num], *found)
-
-
-def patches_of(detector: Detector, waveforms: Any) -> jax.Array:
-    """What the network sees of excerpts."""
-    return in_batches(functools.partial(_patches, detector), waveforms)
-
-
-_patches = jax.jit(Detector.patches)
-_logits = jax.jit(Detector.logits)
 
 
 def starts_in(
@@ -236,7 +172,7 @@ def rightly_judged(
     target, right = DIRECTIONS[direction], np.zeros(0, bool)
     if which:
         patches = patches_of(detector, np.stack(waveforms))
-        right = np.asarray(in_batches(functools.partial(_logits, detector), patches) > 0) != target
+        right = np.asarray(in_batches(functools.partial(logits, detector), patches) > 0) != target
     if not right.any():
         raise ValueError(
             f"`songs` has no test excerpt for {direction!r} about which the network is right. Use "
@@ -244,138 +180,6 @@ def rightly_judged(
         )
     kept = np.flatnonzero(right)
     return Excerpts([which[n] for n in kept], np.stack([waveforms[n] for n in kept]))
-
-
-def explained(
-    detector: Detector, patches: jax.Array, num_samples: int, key: jax.Array
-) -> tuple[jax.Array, np.ndarray]:
-    """Weights `(num_patches, num_components)` and fidelity of the explanation of every patch."""
-    if not len(patches):
-        return jnp.zeros((0, NUM_COMPONENTS)), np.zeros(0)
-    labels = lj.grid(GRID, patches.shape[1:])
-    cut = lambda patch: lj.from_labels(patch, labels, NUM_COMPONENTS, lj.fills.mean(patch))
-    found = lj.explain_batch(detector, jax.vmap(cut)(patches), lj.lime(num_samples), key=key)
-    return found.coefficients[:, 0], np.asarray(found.fidelity[:, 0])
-
-
-def attacked(
-    detector: Detector, excerpts: Excerpts, domain: str, target: bool, settings: Attack
-) -> tuple[Rows, Cases]:
-    """A row about every adversary, and those that reached their target in several steps."""
-    clean = patches_of(detector, excerpts.waveforms)
-    is_waveform = domain == "waveform"
-    inputs = jnp.asarray(excerpts.waveforms) if is_waveform else clean
-    model = adversaries.Hearing(detector) if is_waveform else detector
-    found = in_batches(lambda x: adversaries.attack(model, x, target, settings), inputs)
-    changed = inputs + found.delta
-    changed = patches_of(detector, changed) if is_waveform else changed
-    noise = np.asarray(adversaries.signal_to_noise(inputs, found.delta))
-    rows = [
-        {**which, "success": bool(success), "steps": int(steps), "snr_db": float(decibels)}
-        for which, success, steps, decibels in zip(
-            excerpts.which, found.success, found.num_steps, noise, strict=True
-        )
-    ]
-    # A single step moves every element equally far: nothing then ranks components by energy.
-    kept = np.flatnonzero(found.success & (found.num_steps > 1))
-    cases = Cases([excerpts.which[n] for n in kept], target, clean[kept], changed[kept])
-    return rows, cases
-
-
-def flips_of(detector: Detector, cases: Cases, coefficients: jax.Array) -> Rows:
-    """Which labels flip when only the top components of the change are added, for every number."""
-    strength = cases.towards(coefficients)
-    num_right = np.asarray((strength > 0).sum(axis=1)).tolist()
-    rows = []
-    for selection, ranked_by in {"lime": strength, "energy": cases.energies}.items():
-        flipped = cases.reached(detector, adversaries.strongest(ranked_by))
-        for which, right, flips in zip(cases.which, num_right, flipped, strict=True):
-            rows += [
-                {
-                    **which,
-                    "selection": selection,
-                    "k": k,
-                    "flipped": bool(flip),
-                    "right_sign": k == right,
-                }
-                for k, flip in enumerate(flips, start=1)
-            ]
-    return rows
-
-
-def subsets_of(detector: Detector, cases: Cases, num_samples: int, key: jax.Array) -> Rows:
-    """How many of the only components that are changed an explanation finds, where that flips."""
-    masks = adversaries.strongest(cases.energies)[:, jnp.array(SUBSETS) - 1]
-    who, subset = np.nonzero(cases.reached(detector, masks))
-    masks = masks[who, subset]
-    patches = adversaries.transplanted(cases.clean[who], cases.changed[who], cases.labels, masks)
-    coefficients, fidelity = explained(detector, patches, num_samples, key)
-    ranked = adversaries.strongest(cases.towards(coefficients))
-    top = ranked[np.arange(len(who)), np.array(SUBSETS)[subset] - 1]
-    hits = np.asarray((top & masks).sum(axis=1))
-    return [
-        {**cases.which[n], "k": SUBSETS[s], "hits": int(hit), "r2": float(r2)}
-        for n, s, hit, r2 in zip(who, subset, hits, fidelity, strict=True)
-    ]
-
-
-def measured(
-    detector: Detector, excerpts: Excerpts, part: tuple[str, str], settings: Attack, size: Size,
-    key: jax.Array,
-) -> dict[str, Rows]:  # fmt: skip
-    """All tables about one domain and direction."""
-    domain, direction = part
-    key_all, key_subsets = jax.random.split(key)
-    rows, cases = attacked(detector, excerpts, domain, DIRECTIONS[direction], settings)
-    flips, subsets = [], []
-    if cases.which:
-        coefficients, _ = explained(detector, cases.changed, size.num_samples, key_all)
-        flips = flips_of(detector, cases, coefficients)
-        subsets = subsets_of(detector, cases, size.num_samples, key_subsets)
-    single = [row for row in subsets if row["k"] == 1]
-    columns = ("song", "start", "r2")
-    fidelity = [{**{c: row[c] for c in columns}, "hit": row["hits"] == 1} for row in single]
-    tables = zip(TABLES, (rows, flips, subsets, fidelity), strict=True)
-    here = {"domain": domain, "direction": direction}
-    return {name: [{**here, **row} for row in table] for name, table in tables}
-
-
-@jax.jit
-def marked_probabilities(detector: Detector, clean: jax.Array, drawings: jax.Array) -> jax.Array:
-    """What the detector says of every patch with every drawing, `(num_patches, num_drawings)`."""
-    return jax.lax.map(lambda patch: detector(patch[None] + drawings)[:, 0], clean)
-
-
-def horses_of(
-    detector: Detector, excerpts: Excerpts, num_samples: int, key: jax.Array
-) -> dict[str, Rows]:
-    """For every excerpt the faintest mark that makes the family play, and what explains it."""
-    clean = patches_of(detector, excerpts.waveforms)
-    marks = adversaries.marks(GRID, clean.shape[1:])
-    drawings = jnp.asarray(np.stack([mark.drawing for mark in marks]))
-    probabilities = np.stack(
-        [np.asarray(marked_probabilities(detector, clean, a * drawings)) for a in AMPLITUDES], 1
-    )
-    faintest, best = adversaries.faintest(probabilities)
-    flipped = np.flatnonzero(faintest < len(AMPLITUDES))
-    amplitudes = np.float32(AMPLITUDES)[faintest[flipped]]
-    patches = clean[flipped] + amplitudes[:, None, None] * drawings[best[flipped]]
-    coefficients, fidelity = explained(detector, patches, num_samples, key)
-    before = np.asarray(in_batches(detector, clean))[:, 0]
-    rows = [
-        {**which, "before": float(p), "flipped": False}
-        | dict.fromkeys(("mark", "covers", "amplitude", "after", "top", "hit", "r2", "weights"))
-        for which, p in zip(excerpts.which, before, strict=True)
-    ]
-    for n, weights, r2 in zip(flipped, np.asarray(coefficients), fidelity, strict=True):
-        mark, top = marks[best[n]], int(weights.argmax())
-        rows[n] |= {
-            "flipped": True, "mark": mark.shape, "covers": list(mark.components),
-            "amplitude": AMPLITUDES[faintest[n]],
-            "after": float(probabilities[n, faintest[n], best[n]]), "top": top,
-            "hit": top in mark.components, "r2": float(r2), "weights": weights.tolist(),
-        }  # fmt: skip
-    return {"horses": rows}
 
 
 def stored(folder: Path, make: Callable[[], Mapping[str, Rows]]) -> dict[str, Rows]:
@@ -406,7 +210,7 @@ def tables_of(
     for part, key in zip(PARTS, keys, strict=False):
         settings = attack_of(config, size, part[0])
         here = excerpts[part[1]]
-        make = functools.partial(measured, detector, here, part, settings, size, key)
+        make = functools.partial(measured, detector, here, part, settings, size.num_samples, key)
         found = stored(parts / "-".join(part).replace(" ", "-"), make)
         for name in TABLES:
             tables[name] += found[name]
@@ -418,223 +222,11 @@ def tables_of(
     return tables
 
 
-def column(rows: Rows, name: str) -> list:
-    return [row[name] for row in rows]
-
-
-def median(values: Sequence[float], unit: str = "") -> str:
-    return f"{np.median(values):.2f}{unit}" if len(values) else "none"
-
-
-def figures_of(tables: Mapping[str, Rows]) -> list[results.Figure]:
-    """The paper's numbers and these."""
-    return [
-        *adversary_figures(tables["adversaries"]),
-        *flip_figures(tables["flips"]),
-        *subset_figures(tables["subsets"]),
-        *fidelity_figures(tables["fidelity"]),
-        *horse_figures(tables["horses"]),
-    ]
-
-
-def adversary_figures(rows: Rows) -> list[results.Figure]:
-    figures = []
-    for part in PARTS:
-        here = where(rows, domain=part[0], direction=part[1])
-        found = where(here, success=True)
-        told = f"{results.percent(len(found), len(here))}, {median(column(found, 'snr_db'), ' dB')}"
-        name = f"successful adversaries and their median SNR, {', '.join(part)}"
-        figures.append(results.Figure(name, None, told))
-    return figures
-
-
-def flip_figures(rows: Rows) -> list[results.Figure]:
-    figures = []
-    for number, part in enumerate(PARTS):
-        here, named = where(rows, domain=part[0], direction=part[1]), ", ".join(part)
-        three = {s: column(where(here, k=3, selection=s), "flipped") for s in TABLE_2}
-        num = len(three["lime"])
-        told = {s: results.percent(sum(flips), num) for s, flips in three.items()}
-        holds = sum(three["energy"]) >= sum(three["lime"]) if num else None
-        wish = "energy at least as good as LIME"
-        paper = f"{TABLE_1[number]} %"
-        figures += [
-            results.Figure(f"flips by the 3 top components of LIME, {named}", paper, told["lime"]),
-            results.Figure(f"the same by energy, {named}", None, told["energy"], wish, holds),
-        ]
-        for selection, values in TABLE_2.items():
-            flips = sum(column(where(here, right_sign=True, selection=selection), "flipped"))
-            by = "LIME" if selection == "lime" else "energy, as many"
-            name = f"flips by all components of the right sign, {by}, {named}"
-            figures.append(results.Figure(name, f"{values[number]} %", results.percent(flips, num)))
-    last = column(where(rows, k=NUM_COMPONENTS), "flipped")
-    told, wish = results.percent(sum(last), len(last)), "all flip"
-    holds = all(last) if last else None
-    return [*figures, results.Figure("flips by all components", "100 %", told, wish, holds)]
-
-
-def subset_figures(rows: Rows) -> list[results.Figure]:
-    figures = []
-    papers = {3: "mostly 1 or 2", 5: "mostly 2 or 3"}
-    for part, k in itertools.product(PARTS, SUBSETS):
-        hits = column(where(rows, domain=part[0], direction=part[1], k=k), "hits")
-        paper = papers.get(k, "10 %" if part == ("waveform", "plays to rests") else "40 to 50 %")
-        told = f"{np.mean(hits):.2f} on average of {len(hits)}" if hits else "none"
-        told = results.percent(sum(hits), len(hits)) if k == 1 else told
-        name = f"found of the {k} changed components" if k > 1 else "found the changed component"
-        figures.append(results.Figure(f"{name}, {', '.join(part)}", paper, told))
-    return figures
-
-
-def fidelity_figures(rows: Rows) -> list[results.Figure]:
-    figures = []
-    for domain, paper in MEDIANS.items():
-        hit, missed = (column(where(rows, domain=domain, hit=hit), "r2") for hit in (True, False))
-        both = bool(hit and missed)
-        apart = abs(np.median(hit) - np.median(missed)) if both else None
-        figures.append(
-            results.Figure(
-                f"median R² of explanations that hit | that miss, {domain}",
-                f"{paper[0]:.2f} | {paper[1]:.2f}",
-                f"{median(hit)} | {median(missed)}",
-                "less than 0.1 apart",
-                bool(apart < 0.1) if both else None,
-            )
-        )
-    return figures
-
-
-def horse_figures(rows: Rows) -> list[results.Figure]:
-    found = where(rows, flipped=True)
-    hits, chance = sum(column(found, "hit")), np.sum([len(row["covers"]) for row in found])
-    told = f"{results.percent(hits, len(found))}"
-    if found:
-        told += f" (by chance {100 * chance / len(found) / NUM_COMPONENTS:.0f} %)"
-    wish = "more than half"
-    return [
-        results.Figure("rests that a mark turns into plays", "3 shown",
-                       results.percent(len(found), len(rows))),
-        results.Figure("explanations whose top component the mark covers", "3 of 3", told, wish,
-                       2 * hits > len(found) if found else None),
-        results.Figure("median R² of these explanations", "0.68, 0.74 and 0.96",
-                       median(column(found, "r2"))),
-    ]  # fmt: skip
-
-
-def draw_flips(rows: Rows) -> Any:
-    """The share of labels that flip over the number of components, as Figure 2 of the paper."""
-    figure = look.figure(6.4)
-    panels = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
-    styles = {
-        "energy": (look.AGAINST, "o", "energy of the change"),
-        "lime": (look.FOR, "s", "LIME"),
-    }
-    counts = range(1, NUM_COMPONENTS + 1)
-    for axes, part in zip(panels, PARTS, strict=True):
-        here = where(rows, domain=part[0], direction=part[1])
-        for selection, (colour, marker, label) in styles.items():
-            chosen = [column(where(here, selection=selection, k=k), "flipped") for k in counts]
-            shares = [100 * np.mean(flips) if flips else np.nan for flips in chosen]
-            axes.plot(counts, shares, color=colour, marker=marker, markersize=4, label=label)
-        told = f"{', '.join(part)} ({len(here) // (2 * NUM_COMPONENTS)})"
-        axes.set_title(told, fontsize=look.SMALL, color=look.INK)
-        axes.set_xticks([1, 3, 5, 10, 15, 20])
-        look.dress(axes)
-    panels[0].legend(loc="lower right", fontsize=look.SMALL, frameon=False)
-    figure.supxlabel("components of the change that are added", fontsize=look.TEXT)
-    figure.supylabel("labels that flip (%)", fontsize=look.TEXT)
-    return figure
-
-
-def draw_subsets(rows: Rows) -> Any:
-    """How many of the changed components were found, as Figure 3 of the paper."""
-    figure = look.figure(8.2)
-    panels = figure.subplots(len(PARTS), len(SUBSETS), sharey=True, width_ratios=(2, 4, 6))
-    for (part, k), axes in zip(itertools.product(PARTS, SUBSETS), panels.ravel(), strict=True):
-        hits = column(where(rows, domain=part[0], direction=part[1], k=k), "hits")
-        shares = np.bincount(hits, minlength=k + 1) / max(len(hits), 1)
-        axes.bar(range(k + 1), 100 * shares, color=look.FOR, width=0.7, label="LIME")
-        axes.plot(
-            range(k + 1), [100 * p for p in by_chance(k)], color=look.INK, marker="_",
-            markersize=16, markeredgewidth=2, linestyle="none", label="by chance",
-        )  # fmt: skip
-        axes.set_xticks(range(k + 1))
-        axes.set_title(f"{k} changed, {len(hits)} flip", fontsize=look.SMALL, color=look.INK)
-        look.dress(axes)
-    for axes, part in zip(panels[:, 0], PARTS, strict=True):
-        axes.set_ylabel(f"{part[0]},\n{part[1]} (%)", fontsize=look.SMALL)
-    panels[0, -1].legend(loc="upper right", fontsize=look.SMALL, frameon=False)
-    figure.supxlabel("of them among as many top components", fontsize=look.TEXT)
-    return figure
-
-
-def by_chance(k: int) -> list[float]:
-    """How likely `k` components drawn blindly are to hold 0, 1, … of the `k` changed ones."""
-    others = NUM_COMPONENTS - k
-    return [
-        math.comb(k, hits) * math.comb(others, k - hits) / math.comb(NUM_COMPONENTS, k)
-        for hits in range(k + 1)
-    ]
-
-
-def draw_fidelity(rows: Rows) -> Any:
-    """Fidelity of explanations that hit and of those that miss, as Figure 4 of the paper."""
-    figure = look.figure(3.8)
-    panels = figure.subplots(1, len(PARTS), sharey=True)
-    for axes, part in zip(panels, PARTS, strict=True):
-        here = where(rows, domain=part[0], direction=part[1])
-        values = [column(where(here, hit=hit), "r2") for hit in (True, False)]
-        names = [f"{n}\n({len(v)})" for n, v in zip(("hit", "miss"), values, strict=True)]
-        drawn = axes.boxplot(values, widths=0.5, patch_artist=True, medianprops={"color": look.INK})
-        for box, colour in zip(drawn["boxes"], (look.FOR, look.AGAINST), strict=True):
-            box.set_facecolor(colour)
-            box.set_alpha(0.6)
-        axes.set_xticks([1, 2], names)
-        axes.set_title("\n".join(part), fontsize=look.SMALL, color=look.INK)
-        look.dress(axes)
-    panels[0].set_ylim(0, 1.02)
-    panels[0].set_ylabel("fidelity (R²)")
-    return figure
-
-
-def draw_horses(rows: Rows, detector: Detector, excerpts: Excerpts) -> Any:
-    """The excerpt that a mark flips furthest: as it was, marked, and its explanation."""
-    figure = look.figure(3.6)
-    number = max(range(len(rows)), key=lambda n: rows[n]["after"] or 0.0)
-    row = rows[number]
-    clean = np.asarray(patches_of(detector, excerpts.waveforms[number : number + 1]))[0]
-    if not row["flipped"]:
-        told = "No mark of the grid makes the network hear the family."
-        figure.text(0.5, 0.5, told, ha="center", **look.plain_text())
-        return figure
-    marks = adversaries.marks(GRID, clean.shape)
-    named = (row["mark"], tuple(row["covers"]))
-    mark = next(mark for mark in marks if (mark.shape, mark.components) == named)
-    patch = clean + np.float32(row["amplitude"]) * mark.drawing
-    weights = np.asarray(row["weights"])[np.asarray(lj.grid(GRID, clean.shape))]
-    panels = figure.subplots(1, 3, sharey=True)
-    titles = (
-        f"clean: p = {row['before']:.2f}",
-        f"marked: p = {row['after']:.2f}",
-        f"LIME's weights: R² = {row['r2']:.2f}",
-    )
-    for axes, values, told in zip(panels, (clean, patch, weights), titles, strict=True):
-        of_weights = {"cmap": look.colormap(), "norm": look.norm(weights)}
-        style = of_weights if values is weights else {"cmap": "viridis", "vmax": patch.max()}
-        shown = axes.imshow(values.T, origin="lower", aspect="auto", **style)
-        axes.set_title(told, fontsize=look.SMALL, color=look.INK)
-        axes.set_xlabel("frame")
-        look.dress(axes)
-    panels[-1].contour(mark.drawing.T, levels=[0.5], colors=look.INK, linewidths=0.8)
-    figure.colorbar(shown, ax=panels[-1], pad=0.02)
-    panels[0].set_ylabel("mel band")
-    return figure
-
-
 def pictures_of(
     config: Config, tables: Mapping[str, Rows], detector: Detector, excerpts: Excerpts
 ) -> list[results.Picture]:
     """Draws and stores all pictures."""
+    clean = patches_of(detector, excerpts.waveforms)
     drawn = {
         "flips": (draw_flips(tables["flips"]), "Labels that flip when only the top components of "
                   "the change are added, chosen by LIME or by energy"),
@@ -642,7 +234,7 @@ def pictures_of(
                     "finds, where no others were changed"),
         "fidelity": (draw_fidelity(tables["fidelity"]), "Fidelity of explanations that find the "
                      "changed component and of those that do not"),
-        "horses": (draw_horses(tables["horses"], detector, excerpts), "A mark drawn on the "
+        "horses": (draw_horses(tables["horses"], clean), "A mark drawn on the "
                    f"spectrogram makes the network hear {config.output}"),
     }  # fmt: skip
     for name, (figure, caption) in drawn.items():

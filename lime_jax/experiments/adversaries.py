@@ -133,12 +133,7 @@ def attack(
 
     target = jnp.asarray(target, bool)
     adam = optax.adam(settings.learning_rate)
-
-    def loss(delta):
-        logits = model.logits(inputs + delta)
-        labels = jnp.broadcast_to(target, logits.shape).astype(logits.dtype)
-        missed = optax.sigmoid_binary_cross_entropy(logits, labels).sum()
-        return jnp.square(delta).sum() + settings.alpha * missed, logits
+    gradients_of = jax.grad(functools.partial(_loss, model, target, settings), has_aux=True)
 
     def is_going_on(state):
         _, _, goes_on, _, step = state
@@ -146,7 +141,7 @@ def attack(
 
     def advance(state):
         delta, moments, goes_on, num_steps, step = state
-        gradients, logits = jax.grad(loss, has_aux=True)(delta)
+        gradients, logits = gradients_of(delta, inputs)
         goes_on &= (logits > 0) != target
         # optax 0.2.8 raises a float to its integer count, which strict promotion refuses.
         with jax.numpy_dtype_promotion("standard"):
@@ -156,12 +151,22 @@ def attack(
         delta = jnp.where(chosen, moved, delta)
         return delta, moments, goes_on, num_steps + goes_on.astype(jnp.int32), step + 1
 
-    batch = inputs.shape[0]
-    delta = jnp.zeros_like(inputs)
+    delta, batch = jnp.zeros_like(inputs), inputs.shape[0]
     nothing = jnp.zeros(batch, jnp.int32)
     state = (delta, adam.init(delta), jnp.ones(batch, bool), nothing, jnp.int32(0))
     delta, _, _, num_steps, _ = jax.lax.while_loop(is_going_on, advance, state)
     return Adversaries(delta, (model.logits(inputs + delta) > 0) == target, num_steps)
+
+
+def _loss(
+    model: Any, target: Array, settings: Attack, delta: Array, inputs: Array
+) -> tuple[Float[Array, ""], Float[Array, " batch"]]:
+    import optax
+
+    logits = model.logits(inputs + delta)
+    labels = jnp.broadcast_to(target, logits.shape).astype(logits.dtype)
+    missed = optax.sigmoid_binary_cross_entropy(logits, labels).sum()
+    return jnp.square(delta).sum() + settings.alpha * missed, logits
 
 
 def signal_to_noise(

@@ -152,7 +152,7 @@ def where(rows: Iterable[Row], **wanted: Any) -> list[Row]:
     return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
 
 
-def percent(count: float, number: int, digits: int = 0) -> str:
+def percent(count: int, number: int, digits: int = 0) -> str:
     """A share such as "98.5 % of 200", or none."""
     return f"{100 * count / number:.{digits}f} % of {number}" if number else "none"
 

@@ -126,6 +126,12 @@ def clips():
     return Clips([(6000 * mix).astype(np.int16) for mix in mixes], np.arange(8) % 2 == 1)
 
 
+def test_too_few_clips_for_a_step_are_refused(clips):
+    how = Training(width=2, num_units=8, batch_size=16)
+    with pytest.raises(LimeJaxError, match="too few for a batch of 16"):
+        guitar_piano.train(how, clips, clips, seed=0)
+
+
 @pytest.mark.slow
 def test_training_repeats_itself_and_learns(clips, monkeypatch):
     """Gradients through pooling need the optimisations that other tests do without."""

@@ -102,3 +102,19 @@ def test_silences_of_more_than_a_second_are_not_sounding():
 
 def test_silence_never_sounds():
     assert not corpus.sounding(np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE).any()
+
+
+def test_fingerprints_tell_songs_apart(tmp_path):
+    songs = corpus.songs_of(write_songs(tmp_path, 3))
+    first = corpus.fingerprint(songs)
+    assert corpus.fingerprint(corpus.songs_of(tmp_path)) == first
+    assert corpus.fingerprint(songs[:2]) != first
+    with (tmp_path / "song-001" / "bass.flac").open("ab") as file:
+        file.write(b"more")
+    assert corpus.fingerprint(corpus.songs_of(tmp_path)) != first
+
+
+def test_songs_that_are_being_rendered_are_not_there_yet(tmp_path):
+    write_songs(tmp_path, 2)
+    (tmp_path / "song-001").rename(tmp_path / ".song-001.partial")
+    assert [song.name for song in corpus.songs_of(tmp_path)] == ["song-000"]

@@ -210,6 +210,13 @@ class TestRendering:
             info = soundfile.info(folder / f"{family}.flac")
             assert (info.samplerate, info.channels, info.frames) == (16_000, 1, 48_000)
 
+    def test_songs_of_other_settings_are_not_taken_for_these(self, songs, config):
+        songs.run(config)
+        songs.run(config)  # is there already
+        other = songs.dataclasses.replace(config, duration=4.0)
+        with pytest.raises(SystemExit, match=r"rendered with other settings \(config\)"):
+            songs.run(other)
+
     def test_missing_soundfont_is_one_line(self, songs, tmp_path):
         none = tmp_path / "none.sf2"
         config = songs.Config(folder=tmp_path / "out", soundfont=none, synthesizer="fluidsynth")

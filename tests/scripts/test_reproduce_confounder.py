@@ -13,6 +13,11 @@ def confounder(script):
     return script("reproduce_confounder")
 
 
+@pytest.fixture(scope="module")
+def tables(script):
+    return script("confounder_tables")
+
+
 def row(test_set, label, predicted, top, *, seed=0, separator="oracle", trained=True):
     return {
         "variant": "gpdb", "seed": seed, "test_set": test_set, "separator": separator,
@@ -33,15 +38,15 @@ ROWS = [
 ]
 
 
-def test_table_2_counts_every_excerpt_once(confounder):
-    assert confounder.table_2(ROWS) == [
+def test_table_2_counts_every_excerpt_once(tables):
+    assert tables.table_2(ROWS) == [
         {"variant": "gpdb", "seed": 0, "test_set": SAME, "accuracy": 100.0},
         {"variant": "gpdb", "seed": 0, "test_set": SWAPPED, "accuracy": 25.0},
     ]
 
 
-def test_table_3_is_about_guitar_on_the_swapped_set(confounder):
-    found = {r["separator"]: r for r in confounder.table_3(ROWS)}
+def test_table_3_is_about_guitar_on_the_swapped_set(tables):
+    found = {r["separator"]: r for r in tables.table_3(ROWS)}
     assert found["oracle"]["num_explanations"] == 3
     assert found["oracle"]["drums_on_top"] == pytest.approx(66.67)
     assert found["one-vs-all"]["drums_on_top"] == 100
@@ -54,33 +59,33 @@ def test_table_3_is_about_guitar_on_the_swapped_set(confounder):
         ([(97.0, 25.0)] * 7 + [(96.9, 25.0), (97.0, 25.1), (0.0, 0.0)], False),
     ],
 )
-def test_eight_of_ten_seeds_must_be_confounded(confounder, accuracies, passed, monkeypatch):
+def test_eight_of_ten_seeds_must_be_confounded(tables, accuracies, passed, monkeypatch):
     table = [
         {"variant": "gpdb", "seed": seed, "test_set": name, "accuracy": value}
         for seed, pair in enumerate(accuracies)
-        for name, value in zip(confounder.TEST_SETS, pair, strict=True)
+        for name, value in zip(tables.TEST_SETS, pair, strict=True)
     ]
-    monkeypatch.setattr(confounder, "table_2", lambda rows: table)
+    monkeypatch.setattr(tables, "table_2", lambda rows: table)
     rows = [row(SAME, "guitar", "guitar", "drums", seed=seed) for seed in range(10)]
-    first, second = confounder.figures_of_table_2(rows)
+    first, second = tables.figures_of_table_2(rows)
     assert (first.passed, second.passed) == (None, passed)
     assert second.paper == "12.58 ± 2.98"
 
 
-def test_cells_are_shares_of_their_label_and_prediction(confounder):
-    cells = confounder.cells_of(ROWS)
+def test_cells_are_shares_of_their_label_and_prediction(tables):
+    cells = tables.cells_of(ROWS)
     some = results.where(cells, separator="oracle", test_set=SWAPPED, label="piano")
     assert {cell["component"]: cell["share"] for cell in some} == {"drums": 0.5, "bass": 0.5}
     (none,) = results.where(cells, predicted="piano", label="guitar")
     assert none["component"] is None and none["num_explanations"] == 1
 
 
-def test_untrained_networks_are_compared_with_trained_ones(confounder):
+def test_untrained_networks_are_compared_with_trained_ones(tables):
     even = [row(SWAPPED, "piano", "guitar", top, trained=False) for top in ("drums", "bass")] * 20
     trained = [row(SWAPPED, "piano", "guitar", "drums")] * 40
-    (figure,) = confounder.figures_of_untrained(trained, even)
+    (figure,) = tables.figures_of_untrained(trained, even)
     assert figure.passed and figure.ours.startswith("bass, 50.0 % of 40")
-    (figure,) = confounder.figures_of_untrained(trained, trained)
+    (figure,) = tables.figures_of_untrained(trained, trained)
     assert not figure.passed
 
 

@@ -1,4 +1,6 @@
+import collections
 import dataclasses
+import types
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,8 @@ SHAPE = (10, 8)
 @pytest.fixture(scope="module")
 def veracity(script):
     pytest.importorskip("optax", reason="adversaries need the extra `train`")
-    return script("reproduce_veracity")
+    names = ("veracity_measures", "veracity_figures", "reproduce_veracity")
+    return types.SimpleNamespace(**collections.ChainMap(*(vars(script(name)) for name in names)))
 
 
 @pytree
@@ -48,10 +51,10 @@ def excerpts_of(veracity, is_playing):
 @pytest.fixture
 def measured(veracity, detector):
     """Tables about both directions, for adversaries on the patches."""
-    settings, size = veracity.Attack(0.01, 10.0, 0.2, 50), veracity.Size(None, 1, 200, 50)
+    settings = veracity.Attack(0.01, 10.0, 0.2, 50)
     return {
         direction: veracity.measured(
-            detector, excerpts_of(veracity, not target), ("spectrogram", direction), settings, size,
+            detector, excerpts_of(veracity, not target), ("spectrogram", direction), settings, 200,
             jax.random.key(0),
         )
         for direction, target in veracity.DIRECTIONS.items()
@@ -106,14 +109,14 @@ def test_marks_that_change_nothing_are_told(veracity):
     shown, covered, fidelity = veracity.horse_figures(rows)
     assert (shown.ours, covered.ours, fidelity.ours) == ("0 % of 6", "none", "none")
     assert covered.passed is None
-    assert veracity.draw_horses(rows, deaf, excerpts).texts
+    assert veracity.draw_horses(rows, veracity.patches_of(deaf, excerpts.waveforms)).texts
 
 
 def test_without_a_success_the_tables_are_empty_and_drawn(veracity, detector):
-    settings, size = veracity.Attack(1e-4, 10.0, 1e-3, 2), veracity.Size(None, 1, 200, 2)
+    settings = veracity.Attack(1e-4, 10.0, 1e-3, 2)
     part = ("waveform", "rests to plays")
     excerpts = excerpts_of(veracity, False)
-    tables = veracity.measured(detector, excerpts, part, settings, size, jax.random.key(0))
+    tables = veracity.measured(detector, excerpts, part, settings, 200, jax.random.key(0))
     assert [row["success"] for row in tables["adversaries"]] == [False] * 6
     assert not any(tables[name] for name in ("flips", "subsets", "fidelity"))
     for draw in ("flips", "subsets", "fidelity"):
@@ -144,10 +147,10 @@ def test_chance_is_a_distribution(veracity):
 def test_excerpts_start_where_the_stem_sounds_throughout(veracity):
     stem = np.zeros(100_000, np.float32)
     stem[40_000:80_000] = 0.1
-    starts = veracity.starts_in(stem, 10_000, 20_000, 9, np.random.default_rng(0))
-    assert len(starts) == 9 and len(set(starts)) == 9
+    starts = np.sort(veracity.starts_in(stem, 10_000, 8000, 3, np.random.default_rng(0)))
+    assert len(starts) == 3 and (np.diff(starts) >= 8000).all()
     # Edges are known to within a second, below which gaps count as music.
-    assert (starts >= 34_000).all() and (starts + 20_000 <= 86_000).all()
+    assert (starts >= 34_000).all() and (starts + 8000 <= 86_000).all()
     assert not len(veracity.starts_in(0 * stem + 0, 10_000, 200_000, 9, np.random.default_rng(0)))
 
 
