@@ -327,6 +327,9 @@ def differences(config: Config, rows: Sequence[dict]) -> list[str]:
         f"VGG16 with {how.width} filters in its first layer and {how.num_units} hidden units "
         f"(published: 64 and 4096), at most {how.num_epochs} epochs, patience {how.patience}.",
         "Silence of more than a second in the target, or in drums that belong to it, is cut out.",
+        "Table 3 is about misclassifications, as the paper's text says, and once more about all "
+        "predictions of guitar, as its caption can be read: some are right, of guitar without "
+        "drums, and drums that do not play cannot be on top.",
         "The separator has a stem for strings in gpdb too, where none play.",
         "The imperfect separator is ours (scripts/train_separator.py), not Cerberus or the "
         "published one-vs-all networks.",
