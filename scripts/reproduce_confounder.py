@@ -66,7 +66,7 @@ class Size:
 
 
 SIZES = {
-    "smoke": Size(2, 24, guitar_piano.Training(8, 64, num_epochs=5, num_snippets=16)),
+    "smoke": Size(1, 24, guitar_piano.Training(8, 64, num_epochs=5, num_snippets=16)),
     "default": Size(
         10, None, guitar_piano.Training(8, 128, num_epochs=16, num_snippets=4, patience=5)
     ),
@@ -82,9 +82,9 @@ class Config:
       songs: a folder that `render_songs.py` filled, or Slakh2100.
       output_dir: where weights, tables and pictures go; experiments/confounder if not given, with
         -smoke or -full behind it.
-      smoke: few songs, two seeds and a tiny network, to see that all of it works.
+      smoke: few songs, one seed and a tiny network, to see that all of it works.
       full: the published network and training, for an accelerator.
-      num_seeds: networks of every variant; 10 if not given, 2 for smoke.
+      num_seeds: networks of every variant; 10 if not given, 1 for smoke.
       max_songs: of every split; what the size says if not given.
       variants: gpdb, mixtures with a bass, and gpdbs, with strings too; one process may do the one
         and another the other.
