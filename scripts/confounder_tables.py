@@ -100,9 +100,9 @@ def cells_of(rows: Sequence[dict]) -> list[dict[str, Any]]:
 
 def largest_share(rows: Sequence[dict]) -> tuple[str, float]:
     """The component that is on top most often, and how often in percent."""
-    tops = [row["top"] for row in rows]
-    name = max(sorted({str(top) for top in tops}), key=[str(top) for top in tops].count)
-    return name, share(str(top) == name for top in tops)
+    tops = [row["top"] or "no stem" for row in rows]
+    name = max(sorted(set(tops)), key=tops.count)
+    return name, share(top == name for top in tops)
 
 
 def figures_of(rows: Sequence[dict], untrained: Sequence[dict], is_same: bool) -> list[Figure]:

@@ -15,7 +15,7 @@
 """Composes songs and renders every instrument family of a song as a stem of its own.
 
     apt-get install fluidsynth fluid-soundfont-gm    # better sound; without it, packages from PyPI
-    uv run --script scripts/render_songs.py --composer band --num-songs 300 --duration 30    # 6 min
+    uv run --script scripts/render_songs.py --composer band --num-songs 400 --duration 30    # 3 min
 
 Writes `FOLDER/NAME/{piano,guitar,bass,drums,strings}.flac` (16 kHz, mono; only the families that
 play) and `song.json`. The mix is the sum of the stems; no subset of them leaves [-1, 1]. A song

@@ -43,7 +43,6 @@ from confounder_tables import (
 
 import lime_jax as lj
 from lime_jax import separation
-from lime_jax.errors import ModelError
 from lime_jax.experiments import confounder, corpus, guitar_piano, results, script, training
 from lime_jax.experiments.confounder import TEST_SETS, VARIANTS, Excerpts
 from lime_jax.experiments.guitar_piano import OUTPUT_NAMES, SAMPLE_RATE, Clips
@@ -52,6 +51,7 @@ from lime_jax.report import summary_plots
 from lime_jax.separation import one_vs_all
 
 BATCH_SIZE = 64
+SPLEETER = "spleeter:5stems"
 Components = dict[str, tuple[tuple[str, ...], np.ndarray]]  # names and stems, by separator
 Test = tuple[Excerpts, Components]
 
@@ -88,7 +88,8 @@ class Config:
       max_songs: of every split; what the size says if not given.
       variants: gpdb, mixtures with a bass, and gpdbs, with strings too; one process may do the one
         and another the other.
-      separators: beside the stems themselves; those without weights here are left out.
+      separators: beside the stems themselves; if not given, one-vs-all, and spleeter:5stems where
+        its weights were fetched.
       seed: of the excerpts, and of the first network.
     """
 
@@ -99,7 +100,7 @@ class Config:
     num_seeds: int | None = None
     max_songs: int | None = None
     variants: tuple[str, ...] = tuple(VARIANTS)
-    separators: tuple[str, ...] = ("one-vs-all", "spleeter:5stems")
+    separators: tuple[str, ...] | None = None
     seed: int = 0
 
     @property
@@ -119,23 +120,25 @@ class Config:
 
 def check(config: Config) -> None:
     """Refuses what cannot be meant, before anything is read."""
-    if unknown := set(config.variants) - set(VARIANTS) or not config.variants:
-        raise ValueError(f"`--variants` must be of {', '.join(VARIANTS)}, got {unknown}.")
+    if not config.variants or not set(config.variants) <= set(VARIANTS):
+        given = " ".join(config.variants) or "none"
+        raise ValueError(f"`--variants` must be of {', '.join(VARIANTS)}, got {given}.")
     if config.size.num_seeds < 1:
         raise ValueError(f"`--num-seeds` must be at least 1, got {config.size.num_seeds}.")
-    for name in config.separators:
+    for name in config.separators or ():
         separation.card(name)
 
 
 def separators_of(config: Config) -> dict[str, separation.Separator]:
-    """The separators whose weights are here."""
-    found = {}
-    for name in config.separators:
-        try:
-            found[name] = separator_of(config, name)
-        except ModelError as error:
-            print(f"without {name}: {error}")
-    return found
+    """The separators asked for, or those that can be had.
+
+    Raises:
+      ModelError: if the weights of one are not here.
+    """
+    names = config.separators
+    if names is None:
+        names = (one_vs_all.NAME, *([SPLEETER] if separation.is_fetched(SPLEETER) else []))
+    return {name: separator_of(config, name) for name in names}
 
 
 def separator_of(config: Config, name: str) -> separation.Separator:
@@ -318,8 +321,6 @@ def picture(config: Config, file: str, cells: Sequence[dict], caption: str) -> P
 
 def differences(config: Config, rows: Sequence[dict]) -> list[str]:
     how = config.size.training
-    used = dict.fromkeys(row["separator"] for row in rows)
-    left_out = [name for name in config.separators if name not in used]
     number = len({row["song"] for row in rows})
     lines = [
         f"The songs of `{config.songs.name}`, {number} of them for tests with an excerpt per class "
@@ -337,8 +338,8 @@ def differences(config: Config, rows: Sequence[dict]) -> list[str]:
         "explain: the share of drums in those cells is reported without a condition. What a true "
         "but silent stem gets there is what LIME's ridge takes from the others.",
     ]
-    if left_out:
-        lines.append(f"Without {', '.join(left_out)}, whose weights were not there.")
+    if not any(row["separator"] == SPLEETER for row in rows):
+        lines.append(f"Without {SPLEETER}, whose weights were not there.")
     return lines
 
 

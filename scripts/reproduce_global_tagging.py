@@ -11,7 +11,8 @@ surrogates are, and whether separated stems say the same as true ones.
     uv run scripts/reproduce_global_tagging.py --songs songs             # 12 min on two cores
     uv run scripts/reproduce_global_tagging.py --songs songs --smoke     # two minutes, no download
 
-Songs of a split called train are left out: separators may have been trained on them.
+Songs of a split called train are left out: separators may have been trained on them. There is no
+`--full`: the size of the paper is that of its data.
 
 The paper's data and separator:
 
@@ -341,8 +342,9 @@ def settings(
 def run(config: Config) -> results.Summary:
     """Chooses songs, explains, compares and draws."""
     start, asked, config = time.perf_counter(), config, config.sized
+    separator, _ = separator_of(config), models.load(config.model)
     everything = items_of(config)
-    results.begin(config.folder, settings(config, everything, separator_of(config)))
+    results.begin(config.folder, settings(config, everything, separator))
     tag, items = chosen(config, everything)
     stores = {stems: explain(config, tag, items, stems) for stems in (TRUE, SEPARATED)}
     rows = {stems: rows_of(found, items) for stems, found in stores.items()}

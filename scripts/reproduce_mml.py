@@ -337,11 +337,11 @@ def collect(config: Config) -> list[Row]:
     """The rows of all chosen songs, stored song by song."""
     everything, path = corpus.songs_of(config.songs), config.folder / "clips.parquet"
     songs = chosen_songs(config, everything)
+    tagger = lj.models.resolve(config.origin["model"])
     results.begin(config.folder, {**config.origin, "songs": corpus.fingerprint(everything)})
     rows = results.read_table(path) if path.exists() else []
     done = {row["clip"] for row in rows}
     pending = [song for song in songs if song.name not in done]
-    tagger = lj.models.resolve(config.origin["model"])
     for number, song in enumerate(pending, start=len(songs) - len(pending) + 1):
         try:
             found = judge_song(song, tagger, config.size.num_samples, config.seed)

@@ -175,8 +175,8 @@ def rightly_judged(
         right = np.asarray(in_batches(functools.partial(logits, detector), patches) > 0) != target
     if not right.any():
         raise ValueError(
-            f"`songs` has no test excerpt for {direction!r} about which the network is right. Use "
-            "more songs, or another `output`."
+            f"`--songs` has no test excerpt for {direction!r} about which the network is right. "
+            "Use more songs, or another `--output`."
         )
     kept = np.flatnonzero(right)
     return Excerpts([which[n] for n in kept], np.stack([waveforms[n] for n in kept]))
@@ -274,8 +274,8 @@ def run(config: Config) -> results.Summary:
     detector = Detector(tagger.network, tagger.output_names.index(config.output))
     settings = {k: v for k, v in vars(config).items() if k not in places} | {"size": size}
     songs = corpus.songs_of(config.songs)
-    results.begin(config.folder, {**settings, "songs": corpus.fingerprint(songs)})
     excerpts = excerpts_of(config, size, songs, tagger, detector)
+    results.begin(config.folder, {**settings, "songs": corpus.fingerprint(songs)})
     tables = tables_of(config, size, detector, excerpts)
     pictures = pictures_of(config, tables, detector, excerpts["rests to plays"])
     summary = results.Summary(

@@ -191,6 +191,14 @@ def run(config: Config) -> dict[str, float]:
     return scores
 
 
+def tell(scores: dict[str, float]) -> None:
+    """Prints the scores, and a caution where training was too short."""
+    print("improvement of SI-SDR over the mixture, median of test excerpts, in dB:")
+    print("  " + ", ".join(f"{name} {score:+.2f}" for name, score in scores.items()))
+    if min(scores.values()) < 0:
+        print("Some stems are worse than the mixture: train for longer.")
+
+
 def quickly(songs: Path, folder: Path) -> one_vs_all.OneVsAll:
     """A separator after a minute of training, for smoke tests; made once."""
     if not cache.is_complete(folder):
@@ -200,4 +208,4 @@ def quickly(songs: Path, folder: Path) -> one_vs_all.OneVsAll:
 
 
 if __name__ == "__main__":
-    sys.exit(script.main(run, Config, lambda scores: print(json.dumps(scores, indent=1))))
+    sys.exit(script.main(run, Config, tell))

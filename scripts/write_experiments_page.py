@@ -77,7 +77,7 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         "or are those of Slakh2100 or MUSDB18 where you have them. Numbers of the papers come from",
         "other data, so the conditions, not the digits, are what is compared.",
         "",
-        "| experiment | conditions that hold | minutes |",
+        "| experiment | conditions that hold | minutes of work |",
         "|---|---|---|",
         *(overview(one) for one in found.values()),
         "",
@@ -102,7 +102,7 @@ def section(name: str, one: dict[str, Any]) -> Iterator[str]:
     where = f"{machine['device']}, {machine['num_cpus']} cores, jax {machine['versions']['jax']}"
     yield from (f"## {one['title']}", "", f"{one['paper']}.", "", one["claim"], "")
     yield from ("```bash", one["command"], "```", "")
-    yield from (f"{minutes(one)} minutes on {where}, {machine['date']}.", "")
+    yield from (f"{minutes(one)} minutes of work on {where}, {machine['date']}.", "")
     yield from ("| | paper | here | asked | |", "|---|---|---|---|---|")
     for figure in one["figures"]:
         unknown = "not evaluated" if figure["condition"] else ""

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from lime_jax.errors import AudioError, StoreError
 from lime_jax.runs import layouts
 from lime_jax.separation import precomputed
+from lime_jax.separation.precomputed import SLAKH_LISTING
 
 FAMILIES = ("piano", "guitar", "bass", "drums", "strings")
 SPLITS = ("train", "validation", "test")
@@ -49,11 +50,13 @@ def songs_of(folder: Path) -> list[Song]:
       StoreError: if there are none.
     """
     is_rendered = next(folder.glob(f"*/{_DESCRIPTION}"), None) is not None
-    songs = _rendered(folder) if is_rendered else _slakh(folder)
+    is_slakh = next(folder.rglob(SLAKH_LISTING), None) is not None
+    songs = _rendered(folder) if is_rendered else _slakh(folder) if is_slakh else []
     if not songs:
         raise StoreError(
-            f"`{folder}` holds no songs with a split. Fill it with scripts/render_songs.py, or "
-            "name the folder of Slakh2100 that holds train, validation and test."
+            f"`{folder}` holds no songs with a split. Fill it with scripts/render_songs.py "
+            "--composer band, or name the folder of Slakh2100 that holds train, validation and "
+            "test."
         )
     return songs
 

@@ -169,18 +169,13 @@ def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
 
 
 def show(summary: Summary) -> None:
-    """Prints the paper's numbers and ours."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("", "paper", "here", "asked", "", box=None)
+    """Prints the paper's numbers and ours, two lines each."""
     for one in summary.figures:
         unknown = "not evaluated" if one.condition else ""
         held = {True: "holds", False: "FAILS", None: unknown}[one.passed]
-        cells = (one.what, one.paper or "", one.ours, one.condition or "")
-        table.add_row(*map(escape, cells), held)
-    Console().print(table)
+        told = {"here": one.ours, "paper": one.paper, "asked": one.condition}
+        print(f"{one.what}{f': {held}' if held else ''}")
+        print("    " + "; ".join(f"{name} {text}" for name, text in told.items() if text))
 
 
 def machine() -> dict[str, Any]:

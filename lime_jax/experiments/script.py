@@ -34,6 +34,12 @@ def main(
     keep_freed_memory()
     try:
         tell(run(options))
+        if getattr(options, "smoke", False):
+            print(
+                "A smoke test: it is too small for these numbers and conditions to mean anything."
+            )
+        if (folder := getattr(options, "folder", None)) is not None:
+            print(f"results: {folder}")
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on.\n")
         return 130

@@ -57,7 +57,7 @@ _CARDS = (
         ONE_VS_ALL,
         ("piano", "guitar", "bass", "drums", "strings"),
         "small networks for experiments, up to 8 kHz",
-        "scripts/train_separator.py",
+        "uv run scripts/train_separator.py",
         licence="yours",
         citation="this library",
     ),
