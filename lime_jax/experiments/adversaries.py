@@ -26,12 +26,14 @@ class Attack:
       alpha: how much the target counts against the energy of the change.
       epsilon: the largest change of any element.
       num_steps: at most.
+      margin: how far beyond the boundary the logit must be to stop; Carlini and Wagner's κ.
     """
 
     learning_rate: float
     alpha: float
     epsilon: float
     num_steps: int
+    margin: float = 0.0
 
 
 @pytree
@@ -113,7 +115,7 @@ def attack(
     """Searches changes of little energy that move the label of every input to a target.
 
     Minimises `sum(delta**2) + alpha * cross_entropy(target)` within `|delta| <= epsilon`, and stops
-    for every input as soon as its label is the target.
+    for every input as soon as its label is the target, by the margin asked for.
 
     Args:
       model: a pytree whose `logits` maps inputs to `(batch,)`.
@@ -142,7 +144,7 @@ def attack(
     def advance(state):
         delta, moments, goes_on, num_steps, step = state
         gradients, logits = gradients_of(delta, inputs)
-        goes_on &= (logits > 0) != target
+        goes_on &= jnp.where(target, logits, -logits) <= settings.margin
         # optax 0.2.8 raises a float to its integer count, which strict promotion refuses.
         with jax.numpy_dtype_promotion("standard"):
             updates, moments = adam.update(jnp.sign(gradients), moments)

@@ -50,6 +50,14 @@ def test_attacks_stop_as_soon_as_the_label_flips(domain, target):
     np.testing.assert_allclose(reached, [0.011, 0.006, 0.02], rtol=1e-3)
 
 
+def test_a_margin_lies_beyond_the_boundary():
+    detector = Detector(MeanOfOne(6, 0.0105), 1)
+    inputs = jnp.zeros((1, *SHAPE))
+    for margin, steps in ((0.0, 11), (0.02, 13), (0.05, 16)):
+        found = adversaries.attack(detector, inputs, True, Attack(1e-3, 10.0, 0.02, 50, margin))
+        assert found.num_steps.tolist() == [steps] and found.success.all()
+
+
 def test_an_input_with_the_target_already_is_left_alone():
     detector = Detector(MeanOfOne(6, 0.0), 1)
     settings = Attack(1e-3, 10.0, 0.02, 5)
