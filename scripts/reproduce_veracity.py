@@ -5,7 +5,7 @@ Prinz, Arthur Flexer, Gerhard Widmer: On the Veracity of Local, Model-agnostic E
 Classification: Targeted Investigations with Adversarial Examples, ISMIR 2021.
 
     uv run --script scripts/render_songs.py --composer band --num-songs 400 --duration 30
-    uv run scripts/reproduce_veracity.py --songs songs        # about 3 min, two cores
+    uv run scripts/reproduce_veracity.py --songs songs        # about 10 min, two cores
 
 Test songs are cut into excerpts in which a family of instruments plays, or from which its stem is
 left out. Adversaries change what the network hears, as waveform or as spectrogram, until it takes
