@@ -152,20 +152,20 @@ def where(rows: Iterable[Row], **wanted: Any) -> list[Row]:
     return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
 
 
-def percent(count: int, number: int, digits: int = 0) -> str:
-    """A share such as "98.5 % of 200", or none."""
-    return f"{100 * count / number:.{digits}f} % of {number}" if number else "none"
+def percent(count: int, number: int) -> str:
+    """A share such as "98 % of 200", or none."""
+    return f"{100 * count / number:.0f} % of {number}" if number else "none"
 
 
-def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
+def mean_and_deviation(values: Sequence[float]) -> str:
     """As the papers print it: "99.90 ± 0.29"; the deviation needs two values."""
     if not len(values):
         return "none"
     mean = math.fsum(values) / len(values)
     if len(values) < 2:
-        return f"{mean:.{digits}f}"
+        return f"{mean:.2f}"
     spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
-    return f"{mean:.{digits}f} ± {spread:.{digits}f}"
+    return f"{mean:.2f} ± {spread:.2f}"
 
 
 def show(summary: Summary) -> None:
