@@ -1,6 +1,7 @@
 """How a frozen dataclass becomes a pytree."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
@@ -23,4 +24,21 @@ def pytree(cls: type[T]) -> type[T]:
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     meta = [field.name for field in fields if field.metadata.get("static")]
     data = [field.name for field in fields if not field.metadata.get("static")]
-    return jax.tree_util.register_dataclass(cls, data_fields=data, meta_fields=meta)
+    keys = [jax.tree_util.GetAttrKey(name) for name in data]
+
+    def flatten(instance: T) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return tuple(getattr(instance, n) for n in data), tuple(getattr(instance, n) for n in meta)
+
+    def flatten_with_keys(instance: T) -> tuple[tuple[tuple[Any, Any], ...], tuple[Any, ...]]:
+        leaves, structure = flatten(instance)
+        return tuple(zip(keys, leaves, strict=True)), structure
+
+    def unflatten(structure: tuple[Any, ...], leaves: Iterable[Any]) -> T:
+        return cls(
+            **dict(zip(data, leaves, strict=True)), **dict(zip(meta, structure, strict=True))
+        )
+
+    # Not register_dataclass: under it, jax 0.10 and 0.11 take the structures of any two classes
+    # with the same static values for equal, and jit then now and then runs the other's program.
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+    return cls
