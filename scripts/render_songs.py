@@ -3,6 +3,7 @@
 # dependencies = [
 #   "mido>=1.3.3",
 #   "numpy>=2.1",
+#   "praat-parselmouth>=0.4.7",
 #   "pretty_midi>=0.2.11",
 #   "soundfile>=0.13.1",
 #   "soxr>=0.5.0.post1",
@@ -23,7 +24,10 @@ depends on the seed and its index alone, and songs that are there already are le
 its split: of ten songs, seven are for training, one is for validation and two are for tests.
 
 The composer `band` casts songs as Slakh2100 does: piano, guitar, bass and drums in every song,
-several pianos or guitars in some, strings in five of six; a full drum kit plays through.
+several pianos or guitars in some, strings in five of six; a full drum kit plays through. The
+composer `sung` adds a voice to such a band: a choir of the soundfont, or words that eSpeak NG says
+and Praat tunes to a melody (`apt-get install espeak-ng`), or speech. Its stem is `voice.flac`;
+`voice.lab` says when it is heard, in the form of the Jamendo corpus.
 
 The song that the package ships, as `lime_jax/data/song`, is the one of
 
@@ -45,7 +49,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import singing
 import synthesis
+from singing import Singer
 from synthesis import DRUM_CHANNEL, RENDER_RATE, Synthesizer
 
 SAMPLE_RATE = 16_000
@@ -107,6 +113,19 @@ SPLITS = (*["train"] * 7, "validation", "test", "test")
 KICKS, SNARES, EXTRAS = (35, 36), (37, 38, 39, 40), (41, 43, 45, 47, 48, 49, 56, 62, 63, 76)
 CYMBALS = (42, 42, 42, 44, 46, 51, 53, 54, 59, 70)
 
+# Voices: choirs and other programs of the soundfont, what they do, and how they come about.
+VOICE, CHOIRS = "voice", ((0, 52), (0, 53), (0, 54), (0, 85), (0, 91))
+VOICE_TEXTURES = {"melody": 1}
+CHOIR_TEXTURES = {"pad": 1, "block": 1, "melody": 2}
+VOICE_REGISTERS = (range(45, 65), range(52, 72), range(57, 77))
+MANNERS = {"choir": 0.3, "sung": 0.5, "spoken": 0.2}
+VOICE_GAIN_DB = (0.0, 10.0)
+# How likely a voice rests during a section, and during a bar of the others.
+VOICE_REST, VOICE_BAR_REST = 0.35, 0.25
+# A frame counts as voice down to so much below the voice's own level; pauses for breath belong to
+# it, clicks do not.
+VOICE_FRAME_SECONDS, VOICE_BELOW_DB, VOICE_GAP_SECONDS, VOICE_LEAST_SECONDS = 0.02, 35, 0.3, 0.1
+
 # Silence between the parts of a song, which are rendered one after another.
 GAP_SECONDS = 2.0
 FADE_SECONDS = 0.02
@@ -123,7 +142,7 @@ class Config:
       seed: another seed gives other songs.
       duration: of every song, in seconds.
       composer: "random"; "all" for songs in which every family plays; "band" for songs cast as in
-        Slakh2100; or "example" for the song that the package ships.
+        Slakh2100; "sung" for those with a voice; or "example" for the song that the package ships.
       synthesizer: fluidsynth, tinysoundfont (from PyPI), or auto: the first where it is installed.
       soundfont: a General MIDI soundfont; FluidR3 or, without FluidSynth, TimGM6mb if not given.
       processes: songs rendered at a time.
@@ -133,7 +152,7 @@ class Config:
     num_songs: int = 300
     seed: int = 0
     duration: float = 20.0
-    composer: Literal["random", "all", "band", "example"] = "random"
+    composer: Literal["random", "all", "band", "sung", "example"] = "random"
     synthesizer: Literal["auto", "fluidsynth", "tinysoundfont"] = "auto"
     soundfont: Path | None = None
     processes: int = 2
@@ -191,12 +210,13 @@ class Harmony:
 
 @dataclasses.dataclass(frozen=True)
 class Song:
-    """A composition; a family may have several parts."""
+    """A composition; a family may have several parts, and words have a singer."""
 
     name: str
     duration: float
     harmony: Harmony
     parts: tuple[Part, ...]
+    singer: Singer | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,6 +268,44 @@ def compose_for_band(config: Config, index: int) -> Song:
     cast += [family for family, chance in SECOND.items() if rng.random() < chance]
     name = f"band-{config.seed}-{index:05d}"
     return composed(config, name, rng, harmony, cast, rest=BAND_REST, textures=BAND_TEXTURES)
+
+
+def compose_for_singer(config: Config, index: int) -> Song:
+    """Like `compose_for_band`, with a voice."""
+    band = compose_for_band(config, index)
+    rng = np.random.default_rng((config.seed, index, 1))
+    manner = str(rng.choice(list(MANNERS), p=list(MANNERS.values())))
+    textures = CHOIR_TEXTURES if manner == "choir" else VOICE_TEXTURES
+    notes = draw_vocals(rng, band.harmony, config, textures)
+    gain = float(rng.uniform(*VOICE_GAIN_DB))
+    name = f"sung-{config.seed}-{index:05d}"
+    if manner == "choir":
+        bank, program = CHOIRS[rng.integers(len(CHOIRS))]
+        choir = Part(VOICE, bank, program, int(rng.integers(0, 90)), gain, notes)
+        return dataclasses.replace(band, name=name, parts=(*band.parts, choir))
+    singer = singing.draw_singer(rng, manner, gain, notes)  # type: ignore[arg-type]
+    return dataclasses.replace(band, name=name, singer=singer)
+
+
+def draw_vocals(
+    rng: np.random.Generator, harmony: Harmony, config: Config, textures: Mapping[str, float]
+) -> tuple[Note, ...]:
+    """What a voice sings: sections and bars in which it rests are part of it."""
+    bar_seconds = harmony.num_beats * 60 / harmony.tempo
+    sections = draw_sections(rng, int(np.ceil(config.duration / bar_seconds)))
+    sings = rng.random(len(sections)) >= VOICE_REST
+    sings[rng.integers(len(sections))] = True
+    pitches = VOICE_REGISTERS[rng.integers(len(VOICE_REGISTERS))]
+    notes: list[Note] = []
+    for bars in (bars for bars, sing in zip(sections, sings, strict=True) if sing):
+        pattern, loudness = draw_pattern(rng, textures, harmony), rng.uniform(70, 110)
+        rests = rng.random(len(bars)) < VOICE_BAR_REST
+        rests[0] = False
+        for bar in (bar for bar, rest in zip(bars, rests, strict=True) if not rest):
+            notes += play_bar(rng, pattern, harmony, bar, pitches, loudness)
+    if not notes:
+        return draw_vocals(rng, harmony, config, textures)
+    return in_time(notes, config.duration)
 
 
 def composed(
@@ -534,6 +592,7 @@ COMPOSERS = {
     "random": compose,
     "all": compose_for_all,
     "band": compose_for_band,
+    "sung": compose_for_singer,
     "example": example,
 }
 
@@ -566,23 +625,55 @@ def render(song: Song, synthesizer: Synthesizer) -> dict[str, np.ndarray]:
     slot = round((song.duration + GAP_SECONDS) * SAMPLE_RATE)
     num_samples = round(song.duration * SAMPLE_RATE)
     waveform = np.pad(waveform, (0, max(0, slot * len(song.parts) - len(waveform))))
-    stems = [waveform[n * slot :][:num_samples] for n in range(len(song.parts))]
-    return balance(song, np.stack(stems))
+    sounds = [waveform[n * slot :][:num_samples] for n in range(len(song.parts))]
+    names = [part.family for part in song.parts]
+    gains = [part.gain for part in song.parts]
+    if song.singer is not None:
+        sounds.append(singing.render(song.singer, song.duration, SAMPLE_RATE)[:num_samples])
+        names.append(VOICE)
+        gains.append(song.singer.gain)
+    return balance(names, np.array(gains), np.stack(sounds))
 
 
-def balance(song: Song, parts: np.ndarray) -> dict[str, np.ndarray]:
+def balance(names: Sequence[str], gains: np.ndarray, parts: np.ndarray) -> dict[str, np.ndarray]:
     """Sets the level of every part, and of all together so that no sum of stems can clip."""
     loud = np.abs(parts) > 1e-4
     power = (parts**2).sum(axis=1) / np.maximum(loud.sum(axis=1), 1)
-    gains = np.array([LEVEL_DB + part.gain for part in song.parts])
-    parts = parts * (10 ** (gains / 20) / np.sqrt(np.maximum(power, 1e-12)))[:, None]
+    levels = 10 ** ((LEVEL_DB + gains) / 20)
+    parts = parts * (levels / np.sqrt(np.maximum(power, 1e-12)))[:, None]
     fade = round(FADE_SECONDS * SAMPLE_RATE)
     parts[:, -fade:] *= np.linspace(1.0, 0.0, fade)
     parts *= 0.99 / max(np.abs(parts).sum(axis=0).max(), 0.99)
     stems: dict[str, np.ndarray] = {}
-    for part, waveform in zip(song.parts, parts.astype(np.float32), strict=True):
-        stems[part.family] = stems.get(part.family, 0) + waveform
+    for name, waveform in zip(names, parts.astype(np.float32), strict=True):
+        stems[name] = stems.get(name, 0) + waveform
     return stems
+
+
+def when_heard(voice: np.ndarray) -> list[tuple[float, float, bool]]:
+    """Start and end in seconds of stretches in which a voice is heard or not, without gaps."""
+    size = round(VOICE_FRAME_SECONDS * SAMPLE_RATE)
+    frames = np.pad(voice, (0, -len(voice) % size)).reshape(-1, size)
+    power = np.square(frames, dtype=np.float64).mean(axis=1)
+    level = power[power > 1e-8].mean() if (power > 1e-8).any() else 1.0
+    heard = power > level * 10 ** (-VOICE_BELOW_DB / 10)
+    for value, seconds in ((False, VOICE_GAP_SECONDS), (True, VOICE_LEAST_SECONDS)):
+        for start, end in runs_of(heard, value):
+            is_inside = 0 < start and end < len(heard)
+            if (is_inside or value) and (end - start) * VOICE_FRAME_SECONDS < seconds:
+                heard[start:end] = not value
+    edges = [0, *(np.flatnonzero(np.diff(heard)) + 1).tolist(), len(heard)]
+    seconds = [min(edge * size, len(voice)) / SAMPLE_RATE for edge in edges]
+    return [
+        (*pair, bool(heard[edge]))
+        for pair, edge in zip(itertools.pairwise(seconds), edges, strict=False)
+    ]
+
+
+def runs_of(flags: np.ndarray, value: bool) -> list[tuple[int, int]]:
+    """First and last-plus-one of every run of a value."""
+    steps = np.diff(np.concatenate([[False], flags == value, [False]]).astype(int))
+    return list(zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1), strict=True))
 
 
 def describe(song: Song, config: Config, index: int, synthesizer: Synthesizer) -> dict:
@@ -590,10 +681,13 @@ def describe(song: Song, config: Config, index: int, synthesizer: Synthesizer) -
     settings = dataclasses.asdict(config)
     shape = {name: settings[name] for name in ("composer", "seed", "duration")}
     parts = [{k: v for k, v in vars(part).items() if k != "notes"} for part in song.parts]
-    licence = f"Audio: CC0-1.0, rendered by {synthesizer.credits}."
+    speaker = "" if song.singer is None else ", the voice by eSpeak NG and Praat"
+    licence = f"Audio: CC0-1.0, rendered by {synthesizer.credits}{speaker}."
     harmony = dataclasses.asdict(song.harmony)
     name = {"name": song.name, "split": split_of(index), "config": shape}
-    return {**name, **harmony, "parts": parts, "licence": licence}
+    singer = None if song.singer is None else dataclasses.asdict(song.singer)
+    voice = {} if singer is None else {"singer": singer}
+    return {**name, **harmony, "parts": parts, **voice, "licence": licence}
 
 
 def split_of(index: int) -> str:
@@ -614,8 +708,13 @@ def write_song(index: int, config: Config, synthesizer: Synthesizer) -> None:
     partial = config.folder / f".{song.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for family, waveform in render(song, synthesizer).items():
+    stems = render(song, synthesizer)
+    for family, waveform in stems.items():
         soundfile.write(partial / f"{family}.flac", waveform, SAMPLE_RATE, subtype="PCM_16")
+    if VOICE in stems:
+        rows = (f"{start:.3f} {end:.3f} {'sing' if is_heard else 'nosing'}\n"
+                for start, end, is_heard in when_heard(stems[VOICE]))  # fmt: skip
+        (partial / "voice.lab").write_text("".join(rows), encoding="utf-8")
     text = json.dumps(description, indent=1)
     (partial / "song.json").write_text(text + "\n", encoding="utf-8")
     os.replace(partial, target)
@@ -635,6 +734,8 @@ def check_same(folder: Path, description: dict) -> None:
 def run(config: Config) -> None:
     """Renders all songs."""
     synthesizer = synthesis.find(config.synthesizer, config.soundfont)
+    if config.composer == "sung":
+        singing.check_installed()
     write = functools.partial(write_song, config=config, synthesizer=synthesizer)
     # Nearly all the time goes to the synthesizers, so threads are enough; forking a process that
     # has imported jax is not safe.
