@@ -49,9 +49,8 @@ def songs_of(folder: Path) -> list[Song]:
     Raises:
       StoreError: if there are none.
     """
-    is_rendered = next(folder.glob(f"*/{_DESCRIPTION}"), None) is not None
     is_slakh = next(folder.rglob(SLAKH_LISTING), None) is not None
-    songs = _rendered(folder) if is_rendered else _slakh(folder) if is_slakh else []
+    songs = _rendered(folder) if is_rendered(folder) else _slakh(folder) if is_slakh else []
     if not songs:
         raise StoreError(
             f"`{folder}` holds no songs with a split. Fill it with scripts/render_songs.py "
@@ -59,6 +58,11 @@ def songs_of(folder: Path) -> list[Song]:
             "test."
         )
     return songs
+
+
+def is_rendered(folder: Path) -> bool:
+    """Whether a folder holds songs of `scripts/render_songs.py`."""
+    return next(folder.glob(f"*/{_DESCRIPTION}"), None) is not None
 
 
 def of_split(songs: Sequence[Song], split: str) -> list[Song]:

@@ -1,7 +1,9 @@
 """Items of data sets that are laid out as they were published."""
 
+import dataclasses
 import glob
 from collections.abc import Callable, Iterator
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,18 @@ from lime_jax.separation.precomputed import SLAKH_LISTING, audio_file, slakh_ste
 MIXES = ("mix", "mixture")
 
 _CCMIXTER = {"accompaniment": "source-01", "vocals": "source-02"}
+# Beside the lists may lie what made them.
+_LIST_SUFFIXES = ("", ".txt")
+
+
+@dataclasses.dataclass(frozen=True)
+class Passage:
+    """A line of a label file: its number, start and end in seconds, and the label."""
+
+    line: int
+    start: float
+    end: float
+    label: str
 
 
 def items_of(source: str, layout: str) -> list[Item]:
@@ -103,23 +117,21 @@ def from_jamendo(root: Path) -> Iterator[Item]:
     `audio/NAME.ogg` (in a folder of the split, or listed in `filelists/SPLIT`) with
     `labels/NAME.lab`, lines of start, end and label. Without labels an item is a whole file.
     """
-    splits = {
-        name.strip(): listed.stem
-        for listed in sorted((root / "filelists").glob("[!.]*"))
-        for name in _lines(listed)
-    }
+    lists = jamendo_lists(root)
     for item in manifest.from_folder(root):
         path = item.path
         assert path is not None
         parts = path.relative_to(root).parts
-        split = splits.get(path.name, parts[1] if len(parts) > 2 and parts[0] == "audio" else None)
+        of_folder = parts[1] if len(parts) > 2 and parts[0] == "audio" else None
+        split = lists[path.name].stem if path.name in lists else of_folder
         labels = root / "labels" / f"{path.stem}.lab"
         if not labels.is_file():
             yield Item(item.id, path, group=split)
             continue
-        for number, (start, end, label) in enumerate(_passages(labels)):
+        for number, found in enumerate(passages(labels)):
             id = f"{item.id}#{number:04d}"
-            yield Item(id, path, start, end - start, label=label, group=split)
+            seconds = found.end - found.start
+            yield Item(id, path, found.start, seconds, label=found.label, group=split)
 
 
 def from_ccmixter(root: Path) -> Iterator[Item]:
@@ -131,14 +143,30 @@ def from_ccmixter(root: Path) -> Iterator[Item]:
             yield Item(manifest.printable(folder.relative_to(root)), mix, stems=stems)
 
 
-def _passages(labels: Path) -> Iterator[tuple[float, float, str]]:
+def jamendo_lists(root: Path) -> dict[str, Path]:
+    """The file of the split, `filelists/SPLIT`, that lists a sound, by the name of the sound."""
+    return {
+        name.strip(): listing
+        for listing in sorted((root / "filelists").glob("[!.]*"))
+        if listing.suffix in _LIST_SUFFIXES
+        for name in _lines(listing)
+        if name.strip()
+    }
+
+
+def passages(labels: Path) -> Iterator[Passage]:
+    """What the lines of a label file say; empty ones are left out.
+
+    Raises:
+      StoreError: if it cannot be read, or a line is not start, end and label.
+    """
     for number, line in enumerate(_lines(labels), start=1):
         if not line.strip():
             continue
         try:
             start, end, label = line.split(maxsplit=2)
-            passage = float(start), float(end), label.strip()
-            if not 0 <= passage[0] < passage[1]:
+            passage = Passage(number, float(start), float(end), label.strip())
+            if not 0 <= passage.start < passage.end < inf:
                 raise ValueError("no length")
         except ValueError as error:
             raise StoreError(
