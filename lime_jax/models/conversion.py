@@ -53,7 +53,14 @@ _NORM_VARIABLES = {
     "mean": "moving_mean",
     "var": "moving_variance",
 }
-_TRAINING_STATE = ("/Adam", "/Adam_1", "beta1_power", "beta2_power", "global_step")
+_TRAINING_STATE = (
+    "/Adam",
+    "/Adam_1",
+    "/Momentum",
+    "beta1_power",
+    "beta2_power",
+    "global_step",
+)
 
 
 def from_tensorflow(
