@@ -28,9 +28,14 @@ _SLANEY_LOG_STEP = np.log(6.4) / 27.0
 
 
 def stft(
-    waveform: Waveform, *, n_fft: int, hop_length: int, pad_mode: str = "constant"
+    waveform: Waveform,
+    *,
+    n_fft: int,
+    hop_length: int,
+    pad_mode: str = "constant",
+    symmetric: bool = False,
 ) -> Complex[Array, "*batch num_bins num_frames"]:
-    """The short-time Fourier transform with a periodic Hann window and centred frames.
+    """The short-time Fourier transform with a Hann window and centred frames.
 
     Frame `t` is centred on sample `t * hop_length`, as in `librosa.stft`; it starts there if
     nothing is padded.
@@ -41,6 +46,7 @@ def stft(
       hop_length: samples between frames, at most `n_fft`.
       pad_mode: what lies beyond the ends, "constant" (zeros) or "reflect"; or "none", and frames
         start at the first sample.
+      symmetric: the window of `numpy.hanning`, which ends at zero; else the periodic one.
 
     Returns:
       complex64 `(*batch, n_fft // 2 + 1, num_frames)`; for even `n_fft` there are
@@ -49,7 +55,8 @@ def stft(
     Raises:
       ValueError: for a waveform without a frame, an impossible hop or an unknown `pad_mode`.
     """
-    spectra = _frame_spectra(waveform, n_fft, hop_length, pad_mode)
+    window = np.hanning(n_fft).astype(np.float32) if symmetric else _hann(n_fft)
+    spectra = _frame_spectra(waveform, window, hop_length, pad_mode)
     return jnp.swapaxes(spectra, -1, -2)
 
 
@@ -181,7 +188,7 @@ def mel_spectrogram(
       float32 `(*batch, num_mels, num_frames)`.
     """
     bank = mel_filterbank(sample_rate, n_fft, num_mels, low=low, high=high, htk=htk, norm=norm)
-    spectra = _frame_spectra(waveform, n_fft, hop_length, pad_mode)
+    spectra = _frame_spectra(waveform, _hann(n_fft), hop_length, pad_mode)
     bands = jnp.matmul(_magnitude(spectra, power), bank.T, precision=_EXACT)
     return jnp.swapaxes(bands, -1, -2)
 
@@ -274,8 +281,9 @@ def mel_to_hz(mel: float | np.ndarray, *, htk: bool = False) -> np.ndarray:
 
 
 def _frame_spectra(
-    waveform: Waveform, n_fft: int, hop_length: int, pad_mode: str
+    waveform: Waveform, window: np.ndarray, hop_length: int, pad_mode: str
 ) -> Complex[Array, "*batch num_frames num_bins"]:
+    n_fft = len(window)
     _check_frames(n_fft, hop_length)
     if pad_mode not in PAD_MODES:
         raise ValueError(unknown_name("`pad_mode`", pad_mode, PAD_MODES))
@@ -294,7 +302,7 @@ def _frame_spectra(
             f"{signal.shape[-1]}. Pass a longer one or another `pad_mode`."
         )
     frames = _frames(signal, n_fft, hop_length)
-    return jnp.fft.rfft(frames * _last_axis(_hann(n_fft), frames.ndim))
+    return jnp.fft.rfft(frames * _last_axis(window, frames.ndim))
 
 
 def _frames(signal: Array, n_fft: int, hop_length: int) -> Array:
