@@ -78,8 +78,8 @@ class Config:
     output: Path = Path("lime_jax/data")
     seed: int = 0
     num_epochs: int = 20
-    steps_per_epoch: int = 60
-    num_sequences: int = 8
+    steps_per_epoch: int = 120
+    num_sequences: int = 4
     learning_rate: float = 0.01
     patience: int = 6
     max_songs: int | None = None
@@ -153,7 +153,7 @@ def sequences(
         bands = augmentation.filtered(bands, variant, singing_voice.CENTRES)
         return singing_voice.logarithm(bands)
 
-    mean, std = statistics
+    mean, std = (jnp.asarray(x)[None, None] for x in statistics)
     return (jax.vmap(one)(waveforms, variants) - mean) / std
 
 

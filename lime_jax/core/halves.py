@@ -1,15 +1,18 @@
 """The two halves of an explanation: outputs for masks, a surrogate for outputs."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from lime_jax.core import engine, memory, statistics, tuning
+from lime_jax.core import engine, locality, memory, statistics, tuning
 from lime_jax.core.components import Components
 from lime_jax.core.host import HostModel, predict_in_batches
 from lime_jax.core.items import as_one_item
 from lime_jax.core.linear import LinearFit
+from lime_jax.core.locality import Local, look_up
 from lime_jax.core.methods import Method
 from lime_jax.core.precision import products
 from lime_jax.core.predictor import Predict, as_predictor
@@ -26,6 +29,8 @@ def predict_neighbourhood(
     precision: str | None = None,
 ) -> tuple[Bool[Array, "num_masks num_components"], Float[Array, "num_masks num_outputs"]]:
     """The first half of `explain`: the model's outputs for given masks.
+
+    A model that declares its locality is evaluated on windows, wherever that is cheaper.
 
     Args:
       predict: as for `explain`.
@@ -53,6 +58,8 @@ def predict_neighbourhood(
         ]
         return masks, jnp.asarray(np.concatenate(chunks))
     with products(precision):
+        if (found := _predicted_locally(predict, components, masks, size)) is not None:
+            return masks, found
         predictor = as_predictor(predict)
         run = lambda size: engine.compiled_evaluate(predictor, items, rows, batch_size=size)
         outputs, _ = memory.with_smaller_batches(run, size)
@@ -103,6 +110,33 @@ def fit_surrogate(
                 "`masks` must hold all on and all off, which Shapley values share out."
             )
     return _fit(masks, outputs, counts, method)
+
+
+def _predicted_locally(
+    predict: Predict, components: Components, masks: Bool[Array, "rows components"], batch_size: int
+) -> Float[Array, "rows outputs"] | None:
+    """The outputs from windows; None where whole inputs are cheaper, and inside jit."""
+    model = locality.declared(predict)
+    if model is None or tuning.is_traced((model, components, masks)):
+        return None
+    layout = locality.layout_of(model, components, len(masks))
+    if layout is None:
+        return None
+    tuning.check_once(model, components)
+    run = lambda size: _from_windows(model, components, layout.arrays, masks, batch_size=size)
+    return memory.with_smaller_batches(run, batch_size)[0]
+
+
+@functools.partial(jax.jit, static_argnames="batch_size")
+def _from_windows(
+    model: Local,
+    components: Components,
+    layout: tuple[Array, ...],
+    masks: Bool[Array, "rows components"],
+    batch_size: int,
+) -> Float[Array, "rows outputs"]:
+    lookup, rows = as_one_item((look_up(model, components, *layout, batch_size), masks))
+    return engine.evaluate(model.head, lookup, rows, batch_size)[0]
 
 
 @jax.jit

@@ -46,10 +46,17 @@ def top_k(
     if not -num_outputs <= output < num_outputs:
         raise ValueError(f"`output` must be an index below {num_outputs}, got {output}.")
     coefficients = np.asarray(explanation.coefficients[output])
-    strength = np.asarray(strength_of(explanation.coefficients[output], sign))
-    order = np.argsort(-strength, kind="stable")
-    found = order[strength[order] > 0][:k].astype(np.int32)
+    found = strongest(coefficients, k, sign)
     return jnp.asarray(found), jnp.asarray(coefficients[found])
+
+
+def strongest(
+    coefficients: Float[np.ndarray, " num_components"], k: int, sign: str = "positive"
+) -> Int[np.ndarray, " found"]:
+    """The indices that `top_k` finds among the coefficients of one output."""
+    strength = np.asarray(strength_of(jnp.asarray(coefficients), sign))
+    order = np.argsort(-strength, kind="stable")
+    return order[strength[order] > 0][:k].astype(np.int32)
 
 
 def strength_of(coefficients: Float[Array, "..."], sign: str) -> Float[Array, "..."]:

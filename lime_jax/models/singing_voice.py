@@ -12,6 +12,7 @@ References:
 import functools
 import importlib.resources
 import io
+import math
 from typing import Any
 
 import jax
@@ -99,7 +100,8 @@ class SvdNet(nnx.Module):
     """The network: two convolutions and a maximum, twice; three layers. 1 408 225 parameters."""
 
     def __init__(self, *, rngs: nnx.Rngs):
-        initial = {"kernel_init": nnx.initializers.orthogonal(), "rngs": rngs}
+        # As large as rectifiers need, so that the first layers learn from the first step on.
+        initial = {"kernel_init": nnx.initializers.orthogonal(math.sqrt(2)), "rngs": rngs}
         conv = functools.partial(nnx.Conv, kernel_size=(3, 3), padding="VALID", **initial)
         self.convs = nnx.List([conv(1, 64), conv(64, 32), conv(32, 128), conv(128, 64)])
         self.dense = nnx.List([nnx.Linear(4928, 256, **initial), nnx.Linear(256, 64, **initial)])
@@ -206,7 +208,8 @@ class SingingVoice:
 
     def standardised(self, frames: Frames) -> Frames:
         """Log-mel frames in units of the training data's deviation from its mean."""
-        return (frames - self.mean) / self.std
+        mean, std = (jnp.broadcast_to(x, frames.shape) for x in (self.mean, self.std))
+        return (frames - mean) / std
 
     def frames_of(
         self, waveform: Float[Array, " num_samples"], num_frames: Any = None
@@ -220,7 +223,7 @@ class SingingVoice:
         frames = self.standardised(log_mel(waveform))
         if num_frames is not None:
             is_heard = jnp.arange(len(frames)) < num_frames
-            frames = jnp.where(is_heard[:, None], frames, self.silence)
+            frames = jnp.where(is_heard[:, None], frames, self.silence[None])
         margin = jnp.broadcast_to(self.silence, (_MARGIN, NUM_MELS))
         return jnp.concatenate([margin, frames, margin])
 

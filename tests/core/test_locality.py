@@ -207,3 +207,24 @@ def test_infinite_outputs_are_no_difference():
     right = lambda x: head(trunk(x.reshape(-1, 4)).reshape(len(x), -1))
     model = lj.local(right, trunk=trunk, head=head, window=4, stride=4)
     lj.check_locality(model, jnp.concatenate([jnp.zeros((1, 12)), jnp.ones((1, 12))]))
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+@pytest.mark.parametrize("name", list(COMPONENTS))
+def test_outputs_for_masks_are_those_of_the_whole_model(model, name):
+    model, components = MODELS[model], COMPONENTS[name]
+    masks = jax.random.bernoulli(jax.random.key(3), shape=(3000, components.num_components))
+    found = lj.predict_neighbourhood(model, components, masks, batch_size=100)[1]
+    expected = lj.predict_neighbourhood(lambda x: model.whole(x), components, masks)[1]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_outputs_for_masks_come_from_windows():
+    """Inside jit the layout is not known, and whole inputs are heard."""
+    never = lj.local(lambda x: 1 / 0, trunk=trunk, head=head, window=4, stride=4)
+    components, masks = COMPONENTS["time"], jnp.ones((3000, 6), bool)
+    with pytest.raises(ZeroDivisionError):
+        jax.jit(lambda masks: lj.predict_neighbourhood(never, components, masks))(masks)
+    alone = lj.local(whole(4), trunk=lambda x: trunk(x) + 1, head=head, window=4, stride=4)
+    with pytest.raises(ValueError, match="`trunk` and `head` differ from `whole`"):
+        lj.predict_neighbourhood(alone, components, masks)
