@@ -70,11 +70,11 @@ def warped(
     Returns:
       `(num_frames, num_bins)`; silence above the highest bin that is known.
     """
-    times = jnp.arange(num_frames) * variant.speed
+    times = jnp.arange(num_frames, dtype=jnp.float32) * variant.speed
     num_bins = magnitudes.shape[1]
-    bins = jnp.arange(num_bins) / variant.pitch
+    bins = jnp.arange(num_bins, dtype=jnp.float32) / variant.pitch
     found = _between(_between(magnitudes, times, 0), bins, 1)
-    return jnp.where(bins <= num_bins - 1, found, 0)
+    return jnp.where(bins[None] <= num_bins - 1, found, 0)
 
 
 def filtered(
@@ -98,7 +98,8 @@ def _between(values: Array, places: Float[Array, " places"], axis: int) -> Array
     """The values at fractional places along an axis, by linear interpolation."""
     last = values.shape[axis] - 1
     places = jnp.minimum(places, last)
-    below = jnp.floor(places).astype(jnp.int32)
-    share = jnp.expand_dims(places - below, 1 - axis)
+    whole = jnp.floor(places)
+    share = jnp.expand_dims(places - whole, 1 - axis)
+    below = whole.astype(jnp.int32)
     low, high = (jnp.take(values, i, axis) for i in (below, jnp.minimum(below + 1, last)))
     return low + share * (high - low)

@@ -72,6 +72,20 @@ _CARDS = (
         source="scripts/train_instrument_tagger.py",
         collection=None,
     ),
+    ModelCard(
+        name="singing-voice",
+        description="whether someone sings; part of lime_jax",
+        sample_rate=22_050,
+        patch_seconds=1.675,
+        output_names=("singing",),
+        licence="CC0-1.0",
+        citation="J. Schlüter and T. Grill, Exploring Data Augmentation for Improved Singing Voice "
+        "Detection with Neural Networks, ISMIR 2015, and S. Mishra, E. Benetos, B. L. Sturm and "
+        "S. Dixon, Reliable Local Explanations for Machine Listening, IJCNN 2020, for the network; "
+        "this library for the weights",
+        source="scripts/train_singing_voice.py",
+        collection=None,
+    ),
 )
 
 
@@ -106,9 +120,7 @@ def load(name: str) -> Tagger:
     """
     chosen = card(name)
     if chosen.collection is None:
-        from lime_jax.models.instrument_tagger import load_instrument_tagger
-
-        return load_instrument_tagger()
+        return _shipped(name)
     from lime_jax.models import musicnn, musicnn_weights
 
     network = musicnn_weights.load(name)
@@ -148,3 +160,13 @@ def is_fetched(name: str) -> bool:
     from lime_jax.models import musicnn_weights
 
     return musicnn_weights.is_fetched()
+
+
+def _shipped(name: str) -> Tagger:
+    if name == "singing-voice":
+        from lime_jax.models.singing_voice import load_singing_voice
+
+        return load_singing_voice()
+    from lime_jax.models.instrument_tagger import load_instrument_tagger
+
+    return load_instrument_tagger()

@@ -14,7 +14,8 @@ NAMES = [card.name for card in models.available()]
 
 
 def test_names_are_the_promised_ones():
-    assert NAMES == ["mtt-musicnn", "msd-musicnn", "mtt-vgg", "msd-vgg", "instrument-tagger"]
+    musicnn_names = ["mtt-musicnn", "msd-musicnn", "mtt-vgg", "msd-vgg"]
+    assert NAMES == [*musicnn_names, "instrument-tagger", "singing-voice"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -40,8 +41,9 @@ def check_card(name):
     assert tagger.patch_num_samples == round(card.patch_seconds * card.sample_rate)
 
 
-def test_the_shipped_model_is_as_its_card_says():
-    check_card("instrument-tagger")
+@pytest.mark.parametrize("name", NAMES[4:])
+def test_shipped_models_are_as_their_cards_say(name):
+    check_card(name)
 
 
 @pytest.mark.network
@@ -58,7 +60,12 @@ def test_tags_are_in_the_order_of_the_original(reference):
 
 
 @pytest.mark.parametrize(
-    ("name", "close"), [("msd-musicn", "'msd-musicnn'"), ("instrument", "'instrument-tagger'")]
+    ("name", "close"),
+    [
+        ("msd-musicn", "'msd-musicnn'"),
+        ("instrument", "'instrument-tagger'"),
+        ("singing_voice", "'singing-voice'"),
+    ],
 )
 def test_unknown_names_are_answered_with_close_ones(name, close):
     for use in (models.load, models.card, models.fetch, models.is_fetched):
@@ -66,10 +73,11 @@ def test_unknown_names_are_answered_with_close_ones(name, close):
             use(name)
 
 
-def test_what_is_shipped_need_not_be_fetched():
-    assert models.is_fetched("instrument-tagger")
+@pytest.mark.parametrize("name", NAMES[4:])
+def test_what_is_shipped_need_not_be_fetched(name):
+    assert models.is_fetched(name)
     with pytest.raises(ModelError, match="nothing to fetch"):
-        models.fetch("instrument-tagger")
+        models.fetch(name)
 
 
 def test_looking_loads_nothing():
