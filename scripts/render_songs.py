@@ -27,7 +27,7 @@ The composer `band` casts songs as Slakh2100 does: piano, guitar, bass and drums
 several pianos or guitars in some, strings in five of six; a full drum kit plays through. The
 composer `sung` adds a voice to such a band: a choir of the soundfont, or words that eSpeak NG says
 and Praat tunes to a melody (`apt-get install espeak-ng`), or speech. Its stem is `voice.flac`;
-`voice.lab` says when it is heard, in the form of the Jamendo corpus.
+`voice.lab` says when it is heard, be it sung or spoken, in the form of the Jamendo corpus.
 
 The song that the package ships, as `lime_jax/data/song`, is the one of
 
@@ -49,9 +49,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import patterns
 import singing
 import synthesis
-from singing import Singer
+from patterns import Harmony, Note, Pattern, Step
+from singing import VOICE, Singer
 from synthesis import DRUM_CHANNEL, RENDER_RATE, Synthesizer
 
 SAMPLE_RATE = 16_000
@@ -81,51 +83,12 @@ TEXTURES = {
     "drums": {"kit": 1},
     "strings": {"pad": 4, "block": 2, "strum": 0.3, "arpeggio": 2, "melody": 4, "roots": 1},
 }
-MODES = {
-    "major": (0, 2, 4, 5, 7, 9, 11),
-    "minor": (0, 2, 3, 5, 7, 8, 10),
-    "dorian": (0, 2, 3, 5, 7, 9, 10),
-    "mixolydian": (0, 2, 4, 5, 7, 9, 10),
-}
-# Scale degrees of the chords, one per bar.
-PROGRESSIONS = (
-    (0,),
-    (0, 3),
-    (0, 5),
-    (0, 3, 4, 3),
-    (0, 3, 5, 4),
-    (0, 4, 5, 3),
-    (0, 5, 1, 4),
-    (0, 5, 3, 4),
-    (1, 4, 0, 0),
-    (3, 0, 4, 5),
-    (5, 3, 0, 4),
-    (0, 6, 5, 4),
-    (0, 2, 3, 4),
-)
-TEMPI = (70.0, 160.0)
 # How likely a family pauses during a section. The drums of a band play through.
 REST = dict.fromkeys(FAMILIES, 0.3)
 BAND_REST, BAND_TEXTURES = REST | {"drums": 0.0}, TEXTURES | {"drums": {"full kit": 1}}
 # How likely a band has strings, as in Slakh2100, and a second piano or guitar.
 STRINGS, SECOND = 1758 / 2100, {"piano": 0.3, "guitar": 0.5}
 SPLITS = (*["train"] * 7, "validation", "test", "test")
-KICKS, SNARES, EXTRAS = (35, 36), (37, 38, 39, 40), (41, 43, 45, 47, 48, 49, 56, 62, 63, 76)
-CYMBALS = (42, 42, 42, 44, 46, 51, 53, 54, 59, 70)
-
-# Voices: choirs and other programs of the soundfont, what they do, and how they come about.
-VOICE, CHOIRS = "voice", ((0, 52), (0, 53), (0, 54), (0, 85), (0, 91))
-VOICE_TEXTURES = {"melody": 1}
-CHOIR_TEXTURES = {"pad": 1, "block": 1, "melody": 2}
-VOICE_REGISTERS = (range(45, 65), range(52, 72), range(57, 77))
-MANNERS = {"choir": 0.3, "sung": 0.5, "spoken": 0.2}
-VOICE_GAIN_DB = (0.0, 10.0)
-# How likely a voice rests during a section, and during a bar of the others.
-VOICE_REST, VOICE_BAR_REST = 0.35, 0.25
-# A frame counts as voice down to so much below the voice's own level; pauses for breath belong to
-# it, clicks do not.
-VOICE_FRAME_SECONDS, VOICE_BELOW_DB, VOICE_GAP_SECONDS, VOICE_LEAST_SECONDS = 0.02, 35, 0.3, 0.1
-
 # Silence between the parts of a song, which are rendered one after another.
 GAP_SECONDS = 2.0
 FADE_SECONDS = 0.02
@@ -159,16 +122,6 @@ class Config:
 
 
 @dataclasses.dataclass(frozen=True)
-class Note:
-    """One note; start and duration in seconds, pitch and velocity as in MIDI."""
-
-    start: float
-    duration: float
-    pitch: int
-    velocity: int
-
-
-@dataclasses.dataclass(frozen=True)
 class Part:
     """What one family plays, with its sound: bank, program, reverb send (0-127) and gain in dB."""
 
@@ -178,34 +131,6 @@ class Part:
     reverb: int
     gain: float
     notes: tuple[Note, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Harmony:
-    """Time and tonality of a song; `degrees` are the chords, one per bar, in a circle."""
-
-    tempo: float
-    num_beats: int
-    swing: float
-    key: int
-    mode: str
-    degrees: tuple[int, ...]
-    chord_size: int
-
-    def seconds(self, beat: float) -> float:
-        """The time of a beat; off-beats come late when the song swings."""
-        whole, part = divmod(beat, 1.0)
-        return (whole + np.interp(part, (0.0, 0.5, 1.0), (0.0, self.swing, 1.0))) * 60 / self.tempo
-
-    def scale(self) -> frozenset[int]:
-        """Pitch classes of the scale."""
-        return frozenset((self.key + step) % 12 for step in MODES[self.mode])
-
-    def chord(self, bar: int) -> tuple[int, frozenset[int]]:
-        """Root and pitch classes of a bar's chord: thirds stacked on a degree of the scale."""
-        degree = self.degrees[bar % len(self.degrees)]
-        steps = [MODES[self.mode][(degree + 2 * n) % 7] for n in range(self.chord_size)]
-        return (self.key + steps[0]) % 12, frozenset((self.key + step) % 12 for step in steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,34 +144,10 @@ class Song:
     singer: Singer | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """An event of a pattern, in beats; `voices` count rungs of the pattern's ladder of pitches."""
-
-    beat: float
-    length: float
-    voices: tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Pattern:
-    """What a part repeats in every bar of a section.
-
-    Attributes:
-      steps: the events.
-      ladder: the pitches that voices count: "chord", "root" (chord, from its root), "scale", "kit".
-      roll: seconds from one voice of a chord to the next.
-    """
-
-    steps: tuple[Step, ...]
-    ladder: str
-    roll: float = 0.0
-
-
 def compose(config: Config, index: int) -> Song:
     """The song of a number; it depends on nothing but the config and that number."""
     rng = np.random.default_rng((config.seed, index))
-    harmony = draw_harmony(rng)
+    harmony = patterns.draw_harmony(rng)
     count = rng.integers(1, len(FAMILIES), endpoint=True)
     chosen = rng.permutation(FAMILIES)[:count]
     families = [family for family in FAMILIES if family in chosen]
@@ -256,14 +157,14 @@ def compose(config: Config, index: int) -> Song:
 def compose_for_all(config: Config, index: int) -> Song:
     """Like `compose`, with a part for every family."""
     rng = np.random.default_rng((config.seed, index))
-    harmony = draw_harmony(rng)
+    harmony = patterns.draw_harmony(rng)
     return composed(config, f"all-{config.seed}-{index:05d}", rng, harmony, FAMILIES)
 
 
 def compose_for_band(config: Config, index: int) -> Song:
     """Like `compose`, with the families of Slakh2100 and as many parts of them."""
     rng = np.random.default_rng((config.seed, index))
-    harmony = draw_harmony(rng)
+    harmony = patterns.draw_harmony(rng)
     cast = [family for family in FAMILIES if family != "strings" or rng.random() < STRINGS]
     cast += [family for family, chance in SECOND.items() if rng.random() < chance]
     name = f"band-{config.seed}-{index:05d}"
@@ -274,38 +175,16 @@ def compose_for_singer(config: Config, index: int) -> Song:
     """Like `compose_for_band`, with a voice."""
     band = compose_for_band(config, index)
     rng = np.random.default_rng((config.seed, index, 1))
-    manner = str(rng.choice(list(MANNERS), p=list(MANNERS.values())))
-    textures = CHOIR_TEXTURES if manner == "choir" else VOICE_TEXTURES
-    notes = draw_vocals(rng, band.harmony, config, textures)
-    gain = float(rng.uniform(*VOICE_GAIN_DB))
+    manner = singing.draw_manner(rng)
+    notes = singing.draw_notes(rng, manner, band.harmony, config.duration)
+    gain = float(rng.uniform(*singing.GAIN_DB))
     name = f"sung-{config.seed}-{index:05d}"
     if manner == "choir":
-        bank, program = CHOIRS[rng.integers(len(CHOIRS))]
+        bank, program = singing.CHOIRS[rng.integers(len(singing.CHOIRS))]
         choir = Part(VOICE, bank, program, int(rng.integers(0, 90)), gain, notes)
         return dataclasses.replace(band, name=name, parts=(*band.parts, choir))
-    singer = singing.draw_singer(rng, manner, gain, notes)  # type: ignore[arg-type]
+    singer = singing.draw_singer(rng, manner, gain, notes)
     return dataclasses.replace(band, name=name, singer=singer)
-
-
-def draw_vocals(
-    rng: np.random.Generator, harmony: Harmony, config: Config, textures: Mapping[str, float]
-) -> tuple[Note, ...]:
-    """What a voice sings: sections and bars in which it rests are part of it."""
-    bar_seconds = harmony.num_beats * 60 / harmony.tempo
-    sections = draw_sections(rng, int(np.ceil(config.duration / bar_seconds)))
-    sings = rng.random(len(sections)) >= VOICE_REST
-    sings[rng.integers(len(sections))] = True
-    pitches = VOICE_REGISTERS[rng.integers(len(VOICE_REGISTERS))]
-    notes: list[Note] = []
-    for bars in (bars for bars, sing in zip(sections, sings, strict=True) if sing):
-        pattern, loudness = draw_pattern(rng, textures, harmony), rng.uniform(70, 110)
-        rests = rng.random(len(bars)) < VOICE_BAR_REST
-        rests[0] = False
-        for bar in (bar for bar, rest in zip(bars, rests, strict=True) if not rest):
-            notes += play_bar(rng, pattern, harmony, bar, pitches, loudness)
-    if not notes:
-        return draw_vocals(rng, harmony, config, textures)
-    return in_time(notes, config.duration)
 
 
 def composed(
@@ -320,35 +199,12 @@ def composed(
 ) -> Song:
     bar_seconds = harmony.num_beats * 60 / harmony.tempo
     num_bars = int(np.ceil(config.duration / bar_seconds))
-    sections = draw_sections(rng, num_bars)
+    sections = patterns.draw_sections(rng, num_bars)
     parts = tuple(
         draw_part(rng, family, harmony, sections, config, rest[family], textures[family])
         for family in families
     )
     return Song(name, config.duration, harmony, parts)
-
-
-def draw_harmony(rng: np.random.Generator) -> Harmony:
-    progression = PROGRESSIONS[rng.integers(len(PROGRESSIONS))]
-    if rng.random() < 0.3:
-        progression = tuple(int(degree) for degree in rng.integers(0, 6, rng.integers(2, 7)))
-    return Harmony(
-        tempo=float(rng.uniform(*TEMPI)),
-        num_beats=int(rng.choice((3, 4, 4, 4))),
-        swing=float(rng.choice((0.5, 0.5, 0.5, 0.58, 0.66))),
-        key=int(rng.integers(12)),
-        mode=str(rng.choice(list(MODES))),
-        degrees=progression,
-        chord_size=int(rng.choice((3, 3, 4))),
-    )
-
-
-def draw_sections(rng: np.random.Generator, num_bars: int) -> list[range]:
-    """One to four runs of bars that fill the song."""
-    num_cuts = min(int(rng.integers(0, 4)), num_bars - 1)
-    cuts = rng.choice(np.arange(1, num_bars), num_cuts, replace=False)
-    edges = [0, *sorted(int(cut) for cut in cuts), num_bars]
-    return [range(*edge) for edge in itertools.pairwise(edges)]
 
 
 def draw_part(
@@ -366,21 +222,12 @@ def draw_part(
     plays[rng.integers(len(sections))] = True
     notes = []
     for bars in (bars for bars, play in zip(sections, plays, strict=True) if play):
-        pattern, pitches = draw_pattern(rng, textures, harmony), draw_register(rng, family)
+        pattern, pitches = patterns.draw_pattern(rng, textures, harmony), draw_register(rng, family)
         loudness = rng.uniform(55, 110)
         for bar in bars:
-            notes += play_bar(rng, pattern, harmony, bar, pitches, loudness)
+            notes += patterns.play_bar(rng, pattern, harmony, bar, pitches, loudness)
     reverb, gain = int(rng.integers(0, 90)), float(rng.uniform(-GAIN_DB, GAIN_DB))
-    return Part(family, bank, program, reverb, gain, in_time(notes, config.duration))
-
-
-def in_time(notes: list[Note], end: float) -> tuple[Note, ...]:
-    """The notes that begin before the end, in order, none lasting beyond it."""
-    return tuple(
-        dataclasses.replace(note, duration=min(note.duration, end - note.start))
-        for note in sorted(notes, key=lambda note: note.start)
-        if note.start < end - 0.05
-    )
+    return Part(family, bank, program, reverb, gain, patterns.in_time(notes, config.duration))
 
 
 def draw_register(rng: np.random.Generator, family: str) -> range:
@@ -390,148 +237,6 @@ def draw_register(rng: np.random.Generator, family: str) -> range:
     return range(int(rng.integers(lowest, highest_start, endpoint=True)), highest + 1)
 
 
-def draw_pattern(
-    rng: np.random.Generator, textures: Mapping[str, float], harmony: Harmony
-) -> Pattern:
-    names, weights = zip(*textures.items(), strict=True)
-    name = rng.choice(names, p=np.array(weights) / sum(weights))
-    return PATTERNS[name](rng, harmony.num_beats)
-
-
-def pad(rng: np.random.Generator, num_beats: int) -> Pattern:
-    voices = tuple(range(rng.integers(1, 5)))
-    return Pattern((Step(0.0, num_beats, voices),), "chord")
-
-
-def block(rng: np.random.Generator, num_beats: int) -> Pattern:
-    voices = tuple(range(rng.integers(2, 6)))
-    steps = (Step(beat, length, voices) for beat, length in draw_rhythm(rng, num_beats))
-    return Pattern(tuple(steps), "chord")
-
-
-def strum(rng: np.random.Generator, num_beats: int) -> Pattern:
-    return dataclasses.replace(block(rng, num_beats), roll=float(rng.uniform(0.008, 0.04)))
-
-
-def arpeggio(rng: np.random.Generator, num_beats: int) -> Pattern:
-    grid = rng.choice((1.0, 0.5, 0.5, 0.25, 1 / 3))
-    order = rng.permutation(rng.integers(3, 7))
-    sustain = grid * rng.choice((0.6, 1.0, 3.0))
-    beats = enumerate(np.arange(0.0, num_beats - 1e-6, grid))
-    steps = (Step(float(beat), sustain, (int(order[n % len(order)]),)) for n, beat in beats)
-    return Pattern(tuple(steps), "chord")
-
-
-def melody(rng: np.random.Generator, num_beats: int) -> Pattern:
-    rhythm = draw_rhythm(rng, num_beats)
-    walk = np.abs(rng.integers(0, 8) + np.cumsum(rng.integers(-2, 3, len(rhythm))))
-    steps = (Step(*time, (int(rung),)) for time, rung in zip(rhythm, walk, strict=True))
-    return Pattern(tuple(steps), "scale")
-
-
-def roots(rng: np.random.Generator, num_beats: int) -> Pattern:
-    rhythm = draw_rhythm(rng, num_beats)
-    rungs = rng.choice((0, 0, 0, 1, 2, 3), len(rhythm))
-    steps = (Step(*time, (int(rung),)) for time, rung in zip(rhythm, rungs, strict=True))
-    return Pattern(tuple(steps), "root")
-
-
-def kit(rng: np.random.Generator, num_beats: int) -> Pattern:
-    """Kick, snare, cymbals and extras, any of which may be missing, but not all."""
-    return drums(rng, num_beats, (0.8, 0.8, 0.8, 0.3))
-
-
-def full_kit(rng: np.random.Generator, num_beats: int) -> Pattern:
-    """Kick, snare and cymbals, sometimes extras."""
-    return drums(rng, num_beats, (1.0, 1.0, 1.0, 0.3))
-
-
-def drums(rng: np.random.Generator, num_beats: int, chances: tuple[float, ...]) -> Pattern:
-    """A rhythm; `chances` say how likely kick, snare, cymbals and extras are in it."""
-    backbeat = np.arange(num_beats) % 2 == 1
-    layers = (
-        (1.0, KICKS, rng.uniform(0.2, 0.9, num_beats)),
-        (1.0, SNARES, np.where(backbeat, 0.9, 0.08)),
-        (rng.choice((1.0, 0.5, 0.5, 0.25)), CYMBALS, rng.uniform(0.4, 1.0)),
-        (rng.choice((0.5, 0.25)), EXTRAS, rng.uniform(0.05, 0.5)),
-    )
-    present = rng.random(len(layers)) < chances
-    present[rng.integers(3)] = True
-    steps = [
-        Step(float(beat), 0.25, (int(pitch),))
-        for (grid, pitches, chance), on in zip(layers, present, strict=True)
-        if on
-        for pitch in [rng.choice(pitches)]
-        for beat in draw_hits(rng, num_beats, grid, chance)
-    ]
-    return Pattern(tuple(steps), "kit")
-
-
-PATTERNS = {
-    "pad": pad,
-    "block": block,
-    "strum": strum,
-    "arpeggio": arpeggio,
-    "melody": melody,
-    "roots": roots,
-    "kit": kit,
-    "full kit": full_kit,
-}
-
-
-def draw_rhythm(rng: np.random.Generator, num_beats: int) -> list[tuple[float, float]]:
-    """Onsets and lengths in beats, anything from one long note to all sixteenths."""
-    grid = rng.choice((1.0, 1.0, 0.5, 0.5, 0.25, 1 / 3))
-    onsets = draw_hits(rng, num_beats, grid, rng.uniform(0.25, 1.0))
-    lengths = np.diff(onsets, append=num_beats) * rng.uniform(0.35, 1.0)
-    return [(float(onset), float(length)) for onset, length in zip(onsets, lengths, strict=True)]
-
-
-def draw_hits(
-    rng: np.random.Generator, num_beats: int, grid: float, chance: float | np.ndarray
-) -> np.ndarray:
-    """The points of a grid over a bar that are played, at least one."""
-    points = np.arange(0.0, num_beats - 1e-6, grid)
-    hits = rng.random(len(points)) < chance
-    hits[0] |= not hits.any() or rng.random() < 0.6
-    return points[hits]
-
-
-def play_bar(
-    rng: np.random.Generator,
-    pattern: Pattern,
-    harmony: Harmony,
-    bar: int,
-    pitches: range,
-    loudness: float,
-) -> Iterator[Note]:
-    """The notes of a pattern in one bar, with the small irregularities of a player."""
-    rungs = climb(pattern.ladder, harmony, bar, pitches)
-    for step in pattern.steps:
-        if rng.random() < 0.06:
-            continue
-        beat = bar * harmony.num_beats + step.beat
-        start = harmony.seconds(beat) + abs(rng.normal(0.0, 0.006))
-        duration = max(step.length * 60 / harmony.tempo, 0.06)
-        accent = 8 if step.beat % 1 == 0 else 0
-        sounding = {rungs[min(voice, len(rungs) - 1)] for voice in step.voices}
-        for order, rung in enumerate(sorted(sounding)):
-            velocity = int(np.clip(loudness + accent + rng.normal(0, 6), 20, 127))
-            yield Note(start + order * pattern.roll, duration, rung, velocity)
-
-
-def climb(ladder: str, harmony: Harmony, bar: int, pitches: range) -> list[int]:
-    """The pitches that the voices of a pattern count, from the lowest up."""
-    if ladder == "kit":
-        return list(pitches)
-    root, chord = harmony.chord(bar)
-    classes = harmony.scale() if ladder == "scale" else chord
-    rungs = [pitch for pitch in pitches if pitch % 12 in classes]
-    if ladder == "root":
-        return rungs[[pitch % 12 for pitch in rungs].index(root) :]
-    return rungs
-
-
 def example(config: Config, index: int) -> Song:
     """A quiet pop song in C for all five families; four bars last ten seconds."""
     rng = np.random.default_rng((config.seed, index))
@@ -539,8 +244,10 @@ def example(config: Config, index: int) -> Song:
     num_bars = int(np.ceil(config.duration / (4 * 60 / harmony.tempo)))
     parts = []
     for family, (program, gain, pitches, loudness, pattern) in EXAMPLE.items():
-        bars = (play_bar(rng, pattern, harmony, n, pitches, loudness) for n in range(num_bars))
-        notes = in_time(list(itertools.chain.from_iterable(bars)), config.duration)
+        bars = (
+            patterns.play_bar(rng, pattern, harmony, n, pitches, loudness) for n in range(num_bars)
+        )
+        notes = patterns.in_time(list(itertools.chain.from_iterable(bars)), config.duration)
         parts.append(Part(family, 0, program, 40, gain, notes))
     return Song(f"example-{index:05d}", config.duration, harmony, tuple(parts))
 
@@ -650,32 +357,6 @@ def balance(names: Sequence[str], gains: np.ndarray, parts: np.ndarray) -> dict[
     return stems
 
 
-def when_heard(voice: np.ndarray) -> list[tuple[float, float, bool]]:
-    """Start and end in seconds of stretches in which a voice is heard or not, without gaps."""
-    size = round(VOICE_FRAME_SECONDS * SAMPLE_RATE)
-    frames = np.pad(voice, (0, -len(voice) % size)).reshape(-1, size)
-    power = np.square(frames, dtype=np.float64).mean(axis=1)
-    level = power[power > 1e-8].mean() if (power > 1e-8).any() else 1.0
-    heard = power > level * 10 ** (-VOICE_BELOW_DB / 10)
-    for value, seconds in ((False, VOICE_GAP_SECONDS), (True, VOICE_LEAST_SECONDS)):
-        for start, end in runs_of(heard, value):
-            is_inside = 0 < start and end < len(heard)
-            if (is_inside or value) and (end - start) * VOICE_FRAME_SECONDS < seconds:
-                heard[start:end] = not value
-    edges = [0, *(np.flatnonzero(np.diff(heard)) + 1).tolist(), len(heard)]
-    seconds = [min(edge * size, len(voice)) / SAMPLE_RATE for edge in edges]
-    return [
-        (*pair, bool(heard[edge]))
-        for pair, edge in zip(itertools.pairwise(seconds), edges, strict=False)
-    ]
-
-
-def runs_of(flags: np.ndarray, value: bool) -> list[tuple[int, int]]:
-    """First and last-plus-one of every run of a value."""
-    steps = np.diff(np.concatenate([[False], flags == value, [False]]).astype(int))
-    return list(zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1), strict=True))
-
-
 def describe(song: Song, config: Config, index: int, synthesizer: Synthesizer) -> dict:
     """What `song.json` says."""
     settings = dataclasses.asdict(config)
@@ -712,9 +393,8 @@ def write_song(index: int, config: Config, synthesizer: Synthesizer) -> None:
     for family, waveform in stems.items():
         soundfile.write(partial / f"{family}.flac", waveform, SAMPLE_RATE, subtype="PCM_16")
     if VOICE in stems:
-        rows = (f"{start:.3f} {end:.3f} {'sing' if is_heard else 'nosing'}\n"
-                for start, end, is_heard in when_heard(stems[VOICE]))  # fmt: skip
-        (partial / "voice.lab").write_text("".join(rows), encoding="utf-8")
+        labels = singing.labels(stems[VOICE], SAMPLE_RATE)
+        (partial / f"{VOICE}.lab").write_text(labels, encoding="utf-8")
     text = json.dumps(description, indent=1)
     (partial / "song.json").write_text(text + "\n", encoding="utf-8")
     os.replace(partial, target)

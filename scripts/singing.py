@@ -1,23 +1,39 @@
-"""Voices that sing or speak a melody's phrases: eSpeak NG says the words, Praat tunes them.
+"""Voices of songs: what they sing or speak, how it sounds, and when it is heard.
 
     apt-get install espeak-ng
 
-Praat comes as the package praat-parselmouth from PyPI.
+eSpeak NG says the words of a phrase, and Praat, which comes as the package praat-parselmouth from
+PyPI, tunes them to its notes.
 """
 
 import dataclasses
-import functools
+import importlib.util
 import itertools
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
+import patterns
+from patterns import Harmony, Note
 
-PROGRAM = "espeak-ng"
+Manner = Literal["choir", "sung", "spoken"]
+
+VOICE = "voice"
+# How voices come about; choirs are programs of the soundfont.
+MANNERS: dict[Manner, float] = {"choir": 0.3, "sung": 0.5, "spoken": 0.2}
+CHOIRS = ((0, 52), (0, 53), (0, 54), (0, 85), (0, 91))
+TEXTURES = {"melody": 1}
+CHOIR_TEXTURES = {"pad": 1, "block": 1, "melody": 2}
+REGISTERS = (range(45, 65), range(52, 72), range(57, 77))
+GAIN_DB = (0.0, 10.0)
+# How likely a voice rests during a section, and during a bar of the others.
+REST, BAR_REST = 0.35, 0.25
+
+PROGRAM, PACKAGE = "espeak-ng", "parselmouth"
 LANGUAGES = ("en-us", "en-gb", "de", "es", "fr-fr", "it", "pt", "sv", "fi")
 VARIANTS = (*(f"m{n}" for n in range(1, 8)), *(f"f{n}" for n in range(1, 6)))
 WORDS = (
@@ -35,14 +51,14 @@ SYLLABLE_SECONDS = 0.28
 # Vibrato in semitones and Hz; slides from note to note in seconds.
 VIBRATO, VIBRATO_HZ, SLIDE_SECONDS = 0.35, 5.5, 0.06
 _STEP_SECONDS, _LONGEST_STRETCH = 0.02, 4.0
-
-
-class Note(Protocol):
-    """What is sung: start and duration in seconds, a MIDI pitch."""
-
-    start: float
-    duration: float
-    pitch: int
+# Praat draws the order in which it repeats voiceless sounds.
+_TUNE = """
+random_initializeWithSeedUnsafelyButPredictably (1)
+Get resynthesis (overlap-add)
+"""
+# A frame is heard down to so much below the level of its voice. Shorter pauses, in which a singer
+# breathes, are heard too; shorter sounds are clicks.
+FRAME_SECONDS, BELOW_DB, PAUSE_SECONDS, LEAST_SECONDS = 0.02, 35, 0.3, 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,14 +90,39 @@ class Singer:
       phrases: in order.
     """
 
-    manner: Literal["sung", "spoken"]
+    manner: Manner
     voice: str
     gain: float
     phrases: tuple[Phrase, ...]
 
 
+def draw_manner(rng: np.random.Generator) -> Manner:
+    """How a voice comes about."""
+    return rng.choice(list(MANNERS), p=list(MANNERS.values())).item()
+
+
+def draw_notes(
+    rng: np.random.Generator, manner: Manner, harmony: Harmony, duration: float
+) -> tuple[Note, ...]:
+    """What a voice sings: sections and bars in which it rests are part of it."""
+    textures = CHOIR_TEXTURES if manner == "choir" else TEXTURES
+    bar_seconds = harmony.num_beats * 60 / harmony.tempo
+    sections = patterns.draw_sections(rng, int(np.ceil(duration / bar_seconds)))
+    sings = rng.random(len(sections)) >= REST
+    sings[rng.integers(len(sections))] = True
+    pitches = REGISTERS[rng.integers(len(REGISTERS))]
+    notes: list[Note] = []
+    for bars in (bars for bars, sing in zip(sections, sings, strict=True) if sing):
+        pattern, loudness = patterns.draw_pattern(rng, textures, harmony), rng.uniform(70, 110)
+        rests = rng.random(len(bars)) < BAR_REST
+        rests[0] = False
+        for bar in (bar for bar, rest in zip(bars, rests, strict=True) if not rest):
+            notes += patterns.play_bar(rng, pattern, harmony, bar, pitches, loudness)
+    return patterns.in_time(notes, duration) or draw_notes(rng, manner, harmony, duration)
+
+
 def draw_singer(
-    rng: np.random.Generator, manner: Literal["sung", "spoken"], gain: float, notes: Sequence[Note]
+    rng: np.random.Generator, manner: Manner, gain: float, notes: Sequence[Note]
 ) -> Singer:
     """A random voice with random words for the notes of a melody."""
     voice = f"{rng.choice(LANGUAGES)}+{rng.choice(VARIANTS)}"
@@ -90,18 +131,18 @@ def draw_singer(
         if other.start - one.start - one.duration > BREATH_SECONDS:
             breaths.append(number)
     parts = [notes[slice(*edges)] for edges in itertools.pairwise([*breaths, len(notes)])]
-    return Singer(manner, voice, gain, tuple(_phrase(rng, part) for part in parts if part))
-
-
-def is_installed() -> bool:
-    """Whether voices can be made here."""
-    return shutil.which(PROGRAM) is not None
+    return Singer(manner, voice, gain, tuple(_phrase(rng, part) for part in parts))
 
 
 def check_installed() -> None:
     """Ends the program with advice if voices cannot be made here."""
-    if not is_installed():
+    if shutil.which(PROGRAM) is None:
         raise SystemExit(f"The program `{PROGRAM}` was not found: apt-get install {PROGRAM}.")
+    if importlib.util.find_spec(PACKAGE) is None:
+        raise SystemExit(
+            f"The package `{PACKAGE}` was not found. Start this script with `uv run --script`, "
+            "which installs it."
+        )
 
 
 def render(singer: Singer, duration: float, sample_rate: int) -> np.ndarray:
@@ -113,6 +154,42 @@ def render(singer: Singer, duration: float, sample_rate: int) -> np.ndarray:
         sound = sound[: len(voice) - start]
         voice[start : start + len(sound)] += sound
     return voice
+
+
+def labels(voice: np.ndarray, sample_rate: int) -> str:
+    """When a voice is heard, as the text of a label file."""
+    return "".join(
+        f"{start:.3f} {end:.3f} {'sing' if is_heard else 'nosing'}\n"
+        for start, end, is_heard in when_heard(voice, sample_rate)
+    )
+
+
+def when_heard(voice: np.ndarray, sample_rate: int) -> list[tuple[float, float, bool]]:
+    """Start and end in seconds of stretches in which a voice is heard or not, without gaps."""
+    size = round(FRAME_SECONDS * sample_rate)
+    frames = np.pad(voice, (0, -len(voice) % size)).reshape(-1, size)
+    power = np.square(frames, dtype=np.float64).mean(axis=1)
+    level = power[power > 1e-8].mean() if (power > 1e-8).any() else 1.0
+    heard = power > level * 10 ** (-BELOW_DB / 10)
+    for start, end in runs_of(heard, False):
+        if 0 < start and end < len(heard) and (end - start) * FRAME_SECONDS < PAUSE_SECONDS:
+            heard[start:end] = True
+    for start, end in runs_of(heard, True):
+        if (end - start) * FRAME_SECONDS < LEAST_SECONDS:
+            heard[start:end] = False
+    edges = [0, *(np.flatnonzero(np.diff(heard)) + 1).tolist(), len(heard)]
+    seconds = [min(edge * size, len(voice)) / sample_rate for edge in edges]
+    return [
+        (*pair, bool(heard[edge]))
+        for pair, edge in zip(itertools.pairwise(seconds), edges[:-1], strict=True)
+    ]
+
+
+def runs_of(flags: np.ndarray, value: bool) -> list[tuple[int, int]]:
+    """First and last-plus-one of every run of a value."""
+    steps = np.diff(np.concatenate([[False], flags == value, [False]]).astype(int))
+    first, end = np.flatnonzero(steps == 1).tolist(), np.flatnonzero(steps == -1).tolist()
+    return list(zip(first, end, strict=True))
 
 
 def _phrase(rng: np.random.Generator, notes: Sequence[Note]) -> Phrase:
@@ -144,7 +221,6 @@ def _phrase_sound(singer: Singer, phrase: Phrase, sample_rate: int) -> np.ndarra
     return np.asarray(soxr.resample(samples, rate, sample_rate))
 
 
-@functools.lru_cache(maxsize=64)
 def _spoken(voice: str, words: str) -> tuple[np.ndarray, int]:
     import soundfile
 
@@ -161,7 +237,7 @@ def _spoken(voice: str, words: str) -> tuple[np.ndarray, int]:
 
 def _tuned(samples: np.ndarray, rate: int, phrase: Phrase) -> np.ndarray:
     import parselmouth
-    from parselmouth.praat import call
+    from parselmouth.praat import call, run
 
     sound = parselmouth.Sound(samples.astype(np.float64), rate)
     end = sound.get_total_duration()
@@ -174,7 +250,7 @@ def _tuned(samples: np.ndarray, rate: int, phrase: Phrase) -> np.ndarray:
     call(lengths, "Add point", 0.0, stretch)
     call([manipulation, pitches], "Replace pitch tier")
     call([manipulation, lengths], "Replace duration tier")
-    return call(manipulation, "Get resynthesis (overlap-add)").values[0]
+    return run(manipulation, _TUNE)[0].values[0]
 
 
 def _pitch_hz(phrase: Phrase, time: float) -> float:

@@ -75,6 +75,8 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         "```",
         "",
         "or are those of Slakh2100 where you have it (MUSDB18 too, for what a tag sounds like).",
+        "`--composer sung` makes songs with a voice, and labels of when it is heard; it needs",
+        "espeak-ng.",
         "Numbers of the papers come from other data, so the conditions, not the digits, are what",
         "is compared.",
         "",

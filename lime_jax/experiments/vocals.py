@@ -17,12 +17,9 @@ from jaxtyping import Bool, Float
 from lime_jax.audio import io
 from lime_jax.errors import StoreError
 from lime_jax.experiments import corpus
+from lime_jax.models.singing_voice import HOP_LENGTH, N_FFT, SAMPLE_RATE
 from lime_jax.runs import layouts, manifest
 
-SAMPLE_RATE = 22_050
-"""Of all waveforms, in Hz."""
-
-_FRAME_SIZE, _HOP_LENGTH = 1024, 315  # of the singing voice detectors: 70 frames a second
 _SING, _NO_SING = "sing", "nosing"
 _SPLITS = {"train": "train", "valid": "validation", "validation": "validation", "test": "test"}
 
@@ -97,7 +94,7 @@ class VocalSong:
                 f"It is not known where {self.name!r} is sung. Take a song that has labels, or put "
                 "a label file of the same name, ending in .lab, beside its sound."
             )
-        centres = (np.arange(num_frames) * _HOP_LENGTH + _FRAME_SIZE // 2) / SAMPLE_RATE
+        centres = (np.arange(num_frames) * HOP_LENGTH + N_FFT // 2) / SAMPLE_RATE
         is_sung = np.zeros(num_frames, bool)
         for start, end in _sung(self.label_file):
             is_sung |= (start <= centres) & (centres < end)

@@ -21,13 +21,24 @@ def bands(songs):
 
 
 @pytest.fixture(scope="module")
+def singers(songs):
+    config = songs.Config(seed=7, duration=2.0)
+    return [songs.compose_for_singer(config, index) for index in range(80)]
+
+
+@pytest.fixture(scope="module")
 def many(songs):
     return [songs.compose(songs.Config(seed=7), index) for index in range(80)]
 
 
-@pytest.fixture(params=["random", "example"])
+@pytest.fixture(params=["random", "sung", "example"])
 def song(request, songs):
     return songs.COMPOSERS[request.param](songs.Config(seed=7), 3)
+
+
+def cast_of(song):
+    """Names and gains of the parts."""
+    return [part.family for part in song.parts], np.array([part.gain for part in song.parts])
 
 
 class TestComposition:
@@ -69,7 +80,7 @@ class TestComposition:
 
     def test_all_keys_modes_and_most_programs_occur(self, songs, many):
         assert {song.harmony.key for song in many} == set(range(12))
-        assert {song.harmony.mode for song in many} == set(songs.MODES)
+        assert {song.harmony.mode for song in many} == set(songs.patterns.MODES)
         used = collections.Counter(
             (part.family, part.bank, part.program) for song in many for part in song.parts
         )
@@ -83,18 +94,6 @@ class TestComposition:
         rests = [longest_rest(part, song) > 4.0 for song in many for part in song.parts]
         assert 0.2 < np.mean(rests) < 0.8
 
-    @pytest.mark.parametrize("swing", [0.5, 0.66])
-    def test_time_runs_forwards_and_keeps_its_beat(self, songs, swing):
-        harmony = songs.Harmony(120.0, 4, swing, 0, "major", (0,), 3)
-        times = [harmony.seconds(beat) for beat in np.arange(0, 8, 0.25)]
-        assert np.diff(times).min() > 0
-        np.testing.assert_allclose(times[::4], np.arange(8) * 0.5)
-
-    def test_chords_are_stacked_thirds(self, songs):
-        harmony = songs.Harmony(120.0, 4, 0.5, 9, "minor", (0, 5), 4)
-        assert harmony.chord(0) == (9, {9, 0, 4, 7})
-        assert harmony.chord(3) == (5, {5, 9, 0, 4})
-
     def test_all_families_play_throughout_the_example(self, songs):
         song = songs.example(songs.Config(duration=10.0), 0)
         assert [part.family for part in song.parts] == list(songs.FAMILIES)
@@ -107,17 +106,17 @@ class TestLevels:
         song = next(song for song in many if len(song.parts) == 4)
         rng = np.random.default_rng(0)
         loud = rng.uniform(-3, 3, (4, 16_000)).astype(np.float32)
-        stems = np.stack(list(songs.balance(song, loud).values()))
+        stems = np.stack(list(songs.balance(*cast_of(song), loud).values()))
         assert np.abs(stems).sum(axis=0).max() <= 1.0
         assert not stems[:, -1].any()
 
     def test_gains_set_the_level_while_a_stem_sounds(self, songs, many):
-        song = next(song for song in many if len(song.parts) == 1)
+        names, gains = cast_of(next(song for song in many if len(song.parts) == 1))
         pulse = np.zeros((1, 16_000), np.float32)
         pulse[0, 4000:8000] = 0.01
-        (stem,) = songs.balance(song, pulse).values()
+        (stem,) = songs.balance(names, gains, pulse).values()
         level = 20 * np.log10(np.abs(stem).max())
-        np.testing.assert_allclose(level, songs.LEVEL_DB + song.parts[0].gain, atol=1e-3)
+        np.testing.assert_allclose(level, songs.LEVEL_DB + gains[0], atol=1e-3)
 
 
 class TestBands:
@@ -136,20 +135,74 @@ class TestBands:
     def test_parts_of_a_family_make_one_stem(self, songs, bands):
         song = next(song for song in bands if len(song.parts) > 5)
         noise = np.random.default_rng(0).normal(0, 0.1, (len(song.parts), 8000))
-        stems = songs.balance(song, noise)
-        assert list(stems) == list(dict.fromkeys(part.family for part in song.parts))
-        one_by_one = [
-            songs.balance(songs.dataclasses.replace(song, parts=(part,)), row[None])[part.family]
-            for part, row in zip(song.parts, noise, strict=True)
-        ]
+        names, gains = cast_of(song)
+        stems = songs.balance(names, gains, noise)
+        assert list(stems) == list(dict.fromkeys(names))
         guitars = sum(
-            waveform
-            for part, waveform in zip(song.parts, one_by_one, strict=True)
-            if part.family == "guitar"
+            songs.balance([name], gain[None], row[None])[name]
+            for name, gain, row in zip(names, gains, noise, strict=True)
+            if name == "guitar"
         )
         # Up to one gain for all, which keeps the loudest sum within full scale.
         gain = np.dot(stems["guitar"], guitars) / np.dot(guitars, guitars)
         np.testing.assert_allclose(stems["guitar"], gain * guitars, atol=1e-6)
+
+
+class TestVoices:
+    def test_a_band_plays_with_them(self, songs, bands):
+        sung = songs.compose_for_singer(songs.Config(seed=7), 5)
+        assert sung.parts[: len(bands[5].parts)] == bands[5].parts
+        assert sung.harmony == bands[5].harmony and sung.name == "sung-7-00005"
+
+    def test_they_are_choirs_of_the_soundfont_or_singers(self, songs, singers):
+        for song in singers:
+            voices = [part for part in song.parts if part.family == songs.VOICE]
+            assert len(voices) == (song.singer is None)
+            assert all((part.bank, part.program) in songs.singing.CHOIRS for part in voices)
+        manners = collections.Counter(getattr(song.singer, "manner", "choir") for song in singers)
+        shares = [manners[manner] / len(singers) for manner in songs.singing.MANNERS]
+        np.testing.assert_allclose(shares, list(songs.singing.MANNERS.values()), atol=0.12)
+
+    def test_choirs_need_neither_words_nor_tuning(self, songs, singers, tmp_path):
+        index = next(n for n, song in enumerate(singers) if song.singer is None)
+        folder, description = write(songs, tmp_path, "sung", index)
+        assert {path.stem for path in folder.glob("*.flac")} >= {"drums", "voice"}
+        labels = (folder / "voice.lab").read_text(encoding="utf-8")
+        assert labels == "0.000 2.000 sing\n"
+        assert "singer" not in description and "eSpeak" not in description["licence"]
+
+    @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")
+    def test_words_are_told_and_labelled(self, songs, singers, tmp_path):
+        index = next(
+            n for n, song in enumerate(singers) if song.singer and song.singer.manner == "spoken"
+        )
+        folder, description = write(songs, tmp_path, "sung", index)
+        assert "the voice by eSpeak NG" in description["licence"]
+        assert all(phrase["words"] for phrase in description["singer"]["phrases"])
+        assert " sing\n" in (folder / "voice.lab").read_text(encoding="utf-8")
+        voice, rate = soundfile.read(folder / "voice.flac")
+        assert (rate, len(voice)) == (16_000, 32_000) and np.abs(voice).max() > 0.01
+
+    def test_others_have_no_labels(self, songs, tmp_path):
+        folder, description = write(songs, tmp_path, "band", 0)
+        assert not list(folder.glob("*.lab")) and "singer" not in description
+
+
+def write(songs, folder, composer, index):
+    """Writes a song of two seconds whose instruments all make noise."""
+    config = songs.Config(folder=folder, seed=7, duration=2.0, composer=composer)
+    songs.write_song(index, config, Noise())
+    (song,) = folder.iterdir()
+    return song, json.loads((song / "song.json").read_text(encoding="utf-8"))
+
+
+class Noise:
+    """Stands in for a synthesizer."""
+
+    credits = "nobody"
+
+    def __call__(self, messages, duration):
+        return np.random.default_rng(0).normal(0, 0.1, round(duration * 32_000))
 
 
 class TestMidi:
