@@ -21,6 +21,7 @@ from lime_jax.core.explanation import Explanation, Status
 from lime_jax.core.halves import fit_surrogate, predict_neighbourhood
 from lime_jax.core.host import host_model
 from lime_jax.core.locality import check_locality, local
+from lime_jax.core.marginal import Marginal, explain_marginal
 from lime_jax.core.methods import (
     Method,
     banzhaf,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Components",
     "Explanation",
+    "Marginal",
     "Method",
     "Status",
     "audio",
@@ -56,6 +58,7 @@ __all__ = [
     "exhaustive",
     "explain",
     "explain_batch",
+    "explain_marginal",
     "explain_stream",
     "fills",
     "fit_surrogate",

@@ -97,7 +97,7 @@ def is_sure(method: Method, rounds: Rounds) -> Bool[Array, ""]:
     auto = sampler_of(method)
     found = jax.tree.map(lambda x: x[0], finish(method, rounds))
     # A constant or broken output gets no better.
-    open_outputs = _counting(auto.outputs, found.prediction) & (found.status == 0)
+    open_outputs = _counting(auto, found.prediction) & (found.status == 0)
     met = jnp.ones_like(open_outputs)
     if auto.std_error is not None:
         few = t_quantile(found.degrees_of_freedom, 0.95) / _NORMAL
@@ -127,10 +127,16 @@ def finish(method: Method, rounds: Rounds) -> Explanation:
     )
 
 
-def _counting(
+def _counting(auto: Auto, prediction: Float[Array, " all_outputs"]) -> Bool[Array, " all_outputs"]:
+    """The outputs whose targets count: of the first group, those that are asked for."""
+    num_first = len(prediction) // auto.num_groups
+    asked_for = _asked_for(auto.outputs, prediction[:num_first])
+    return jnp.pad(asked_for, (0, len(prediction) - num_first))
+
+
+def _asked_for(
     outputs: tuple[int, ...] | int | None, prediction: Float[Array, " num_outputs"]
 ) -> Bool[Array, " num_outputs"]:
-    """The outputs whose targets count."""
     if outputs is None:
         return jnp.ones(prediction.shape, bool)
     if isinstance(outputs, tuple):

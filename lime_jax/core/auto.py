@@ -52,6 +52,7 @@ class Auto:
         None means all.
       equivalent_num_samples: the ridge is as strong as `lime` has it at this many samples.
       max_evaluations: where rounds end in any case.
+      num_groups: the outputs come in so many groups of one size, of which only the first counts.
     """
 
     std_error: Float[Array, ""] | float | None
@@ -61,6 +62,7 @@ class Auto:
     outputs: tuple[int, ...] | int | None = static(default=None)
     equivalent_num_samples: int = static(default=1000)
     max_evaluations: int = static(default=70_000)
+    num_groups: int = static(default=1)
 
     def __call__(self, key: MaybeKey, num_components: int) -> Neighbourhood:
         size = self._array_size(num_components)

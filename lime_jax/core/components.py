@@ -94,7 +94,7 @@ def from_stems(stems: Any, fill: Any = 0.0) -> Components:
         raise ValueError("`stems` holds no stem. Pass at least one.")
     labels = jnp.zeros((1,) * (sources.ndim - 1), jnp.int32)
     return Components(
-        sources, labels, _fill_for(fill, sources), sources.shape[0], 1, sources.ndim - 1
+        sources, labels, fill_for(fill, sources), sources.shape[0], 1, sources.ndim - 1
     )
 
 
@@ -120,7 +120,7 @@ def from_labels(signal: Any, labels: Any, num_components: int, fill: Any = 0.0) 
     signal = _as_signal("signal", signal)
     labels = _as_labels(labels, signal.shape, num_components)
     return Components(
-        signal[None], labels, _fill_for(fill, signal)[None], 1, num_components, signal.ndim
+        signal[None], labels, fill_for(fill, signal)[None], 1, num_components, signal.ndim
     )
 
 
@@ -210,11 +210,7 @@ def recompose(components: Components, mask: Bool[Array, " num_components"]) -> I
       `(*input)`.
     """
     num_components = components.num_components
-    if components.is_batched:
-        raise ValueError(
-            "`components` have a leading axis over items. Use `explain_batch`, or map over them "
-            "with `jax.vmap`."
-        )
+    check_one_item(components)
     if mask.shape != (num_components,):
         raise ValueError(
             f"`mask` must have shape ({num_components},), one entry per component, got "
@@ -223,18 +219,25 @@ def recompose(components: Components, mask: Bool[Array, " num_components"]) -> I
     return components.recomposed(mask)
 
 
-def _as_signal(name: str, values: Any) -> Inexact[Array, "..."]:
-    array = jnp.asarray(values)
-    if not jnp.issubdtype(array.dtype, jnp.inexact):
+def check_one_item(components: Components) -> None:
+    """Refuses components of many items where those of one are wanted.
+
+    Raises:
+      ValueError: if they have a leading axis over items.
+    """
+    if components.is_batched:
         raise ValueError(
-            f"`{name}` must be floating point (or complex), got {array.dtype}. Integer audio "
-            "must be scaled to [-1, 1] first."
+            "`components` have a leading axis over items. Use `explain_batch`, or map over them "
+            "with `jax.vmap`."
         )
-    is_complex = jnp.issubdtype(array.dtype, jnp.complexfloating)
-    return array.astype(jnp.complex64 if is_complex else jnp.float32)
 
 
-def _fill_for(fill: Any, signal: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+def fill_for(fill: Any, signal: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    """The fill in the type of `signal`, with one axis per axis of it.
+
+    Raises:
+      ValueError: if it cannot be broadcast to `signal`.
+    """
     array = jnp.asarray(fill).astype(signal.dtype)
     try:
         fits = np.broadcast_shapes(array.shape, signal.shape) == signal.shape
@@ -246,6 +249,17 @@ def _fill_for(fill: Any, signal: Inexact[Array, "..."]) -> Inexact[Array, "..."]
             f"{signal.shape}. Pass a number or one value per element, band or frame."
         )
     return array.reshape((1,) * (signal.ndim - array.ndim) + array.shape)
+
+
+def _as_signal(name: str, values: Any) -> Inexact[Array, "..."]:
+    array = jnp.asarray(values)
+    if not jnp.issubdtype(array.dtype, jnp.inexact):
+        raise ValueError(
+            f"`{name}` must be floating point (or complex), got {array.dtype}. Integer audio "
+            "must be scaled to [-1, 1] first."
+        )
+    is_complex = jnp.issubdtype(array.dtype, jnp.complexfloating)
+    return array.astype(jnp.complex64 if is_complex else jnp.float32)
 
 
 def _as_labels(labels: Any, shape: tuple[int, ...], num: int) -> Int[Array, "..."]:

@@ -9,7 +9,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lime_jax.core import memory, programs, tuning
-from lime_jax.core.components import Components
+from lime_jax.core.components import Components, check_one_item
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.host import HostModel
 from lime_jax.core.items import as_one_item, item_of
@@ -71,11 +71,7 @@ def explain(
       (1, 8)
     """
     key = one_key(key)
-    if components.is_batched:
-        raise ValueError(
-            "`components` have a leading axis over items. Use `explain_batch`, or map over them "
-            "with `jax.vmap`."
-        )
+    check_one_item(components)
     if isinstance(predict, HostModel):
         _refuse_mesh(mesh)
         method = settled(method, components.num_components)

@@ -39,6 +39,8 @@ class HostModel:
         name = getattr(self.function, "__name__", type(self.function).__name__)
         try:
             outputs = np.asarray(self.function(inputs))
+        except ModelError:
+            raise
         except Exception as error:
             raise ModelError(
                 f"the host model {name!r} failed on a batch of shape {inputs.shape}: "

@@ -7,11 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from lime_jax.core import pooling, readout, uncertainty
 from lime_jax.core.components import Components
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.halves import predict_neighbourhood
 from lime_jax.core.host import HostModel
+from lime_jax.core.items import item_of
 from lime_jax.core.predictor import Predict
+from lime_jax.core.pytree import pytree
 
 Top = Sequence[int] | Int[Array | np.ndarray, " k"]
 
@@ -42,6 +45,82 @@ def n_ce(top: Top, other: Top) -> int:
       2
     """
     return len(set(np.asarray(top).tolist()) & set(np.asarray(other).tolist()))
+
+
+@pytree
+class Stability:
+    """How far repeated explanations of one input agree, per output.
+
+    For outputs whose `pooled.status` is not OK the numbers mean as little as the coefficients.
+
+    Attributes:
+      u_n: how many different components there are in the top lists of all repeats, int32
+        `(num_outputs,)`; k where all agree and so many have the sign.
+      agreement: the share of repeats whose top set is that of `pooled`, `(num_outputs,)`.
+      confidence: `top_k_confidence` of `pooled`: at least how probable it is that its top set is
+        the true one, `(num_outputs,)`.
+      pooled: the mean of the repeats, more exact than each of them. Its `fidelity` is the mean of
+        theirs and its `status` the worst; samples and evaluations add up.
+    """
+
+    u_n: Int[Array, " num_outputs"]
+    agreement: Float[Array, " num_outputs"]
+    confidence: Float[Array, " num_outputs"]
+    pooled: Explanation
+
+
+def stability(
+    explanations: Explanation | Sequence[Explanation], k: int = 3, *, sign: str = "positive"
+) -> Stability:
+    """How far explanations of one input with different keys agree, and what they say together.
+
+    Args:
+      explanations: a list, or one explanation with a leading axis over repeats, for example from
+        `jax.vmap` over keys.
+      k: length of the top lists; they are shorter where fewer components have the sign.
+      sign: positive, negative or absolute, as in `top_k`.
+
+    Raises:
+      ValueError: if there are none, or they are of different inputs or methods. Call it outside
+        jit.
+
+    References:
+      Mishra et al., Reliable Local Explanations for Machine Listening, 2020, for U_n.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, lime_jax as lj
+      >>> stems = lj.from_stems(jnp.diag(jnp.arange(12.0)))
+      >>> squares = lambda x: jnp.square(x.sum(axis=1, keepdims=True))
+      >>> explain = lambda key: lj.explain(squares, stems, lj.lime(2000), key=key)
+      >>> found = stability(jax.vmap(explain)(jax.random.split(jax.random.key(0), 4)))
+      >>> found.u_n.tolist(), found.agreement.tolist(), bool(found.confidence[0] > 0.99)
+      ([3], [1.0], True)
+    """
+    repeats = pooling.stacked(explanations)
+    pooled = pooling.pooled(repeats)
+    num_outputs = len(pooled.intercept)
+    whole = [set(_top(pooled, output, k, sign)) for output in range(num_outputs)]
+    each = top_lists(repeats, k, sign=sign)
+    shares = [
+        np.mean([set(top) == best for top in tops]) for tops, best in zip(each, whole, strict=True)
+    ]
+    return Stability(
+        u_n=jnp.asarray([u_n(tops) for tops in each], jnp.int32),
+        agreement=jnp.asarray(shares, jnp.float32),
+        confidence=uncertainty.top_k_confidence(pooled, k, sign=sign),
+        pooled=pooled,
+    )
+
+
+def top_lists(repeats: Explanation, k: int = 3, *, sign: str = "positive") -> list[list[list[int]]]:
+    """The `top_k` components of every output, in every one of explanations with a leading axis."""
+    num_repeats, num_outputs = repeats.intercept.shape
+    singles = [item_of(repeats, repeat) for repeat in range(num_repeats)]
+    return [[_top(one, output, k, sign) for one in singles] for output in range(num_outputs)]
+
+
+def _top(explanation: Explanation, output: int, k: int, sign: str) -> list[int]:
+    return readout.top_k(explanation, output, k, sign)[0].tolist()
 
 
 def complexity(explanation: Explanation) -> Float[Array, "..."]:

@@ -1,0 +1,63 @@
+"""Explanations of one input with different keys, taken together."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from lime_jax.core import uncertainty
+from lime_jax.core.explanation import Explanation
+
+
+def stacked(explanations: Explanation | Sequence[Explanation]) -> Explanation:
+    """The explanations with a leading axis over repeats.
+
+    Raises:
+      ValueError: if there are none, or they are not of the same input, outputs and method.
+    """
+    if isinstance(explanations, Explanation):
+        if explanations.degrees_of_freedom.ndim == 0:
+            raise ValueError(
+                "`explanations` must have a leading axis over repeats, got a single one. Pass "
+                "several in a list, each with its own key."
+            )
+        return explanations
+    if not explanations:
+        raise ValueError("`explanations` is empty. Pass at least one.")
+    kinds = {(e.deviations.shape, e.num_samples) for e in explanations}
+    if len(kinds) > 1:
+        found = ", ".join(f"{shape[1:]} from {number} samples" for shape, number in sorted(kinds))
+        raise ValueError(
+            "`explanations` must be of the same input and method, got (num_outputs, "
+            f"num_components) = {found}. Only keys may differ."
+        )
+    return jax.tree.map(lambda *x: jnp.stack(x), *explanations)
+
+
+def pooled(explanations: Explanation) -> Explanation:
+    """The mean of explanations of one input that had different keys.
+
+    Deviations of all repeats are kept side by side, so that the standard error is that of the
+    mean. Fidelity is the mean of the repeats', the status their worst; numbers of samples and
+    evaluations add up.
+
+    Args:
+      explanations: with a leading axis over repeats; further leading axes stay.
+    """
+    num_repeats = len(explanations.coefficients)
+    mean = lambda x: x.mean(axis=0)
+    deviations = jnp.concatenate(list(explanations.deviations), axis=-3) / num_repeats
+    return Explanation(
+        coefficients=mean(explanations.coefficients),
+        intercept=mean(explanations.intercept),
+        fidelity=mean(explanations.fidelity),
+        local_prediction=mean(explanations.local_prediction),
+        prediction=explanations.prediction[0],
+        std_error=uncertainty.std_error(deviations),
+        deviations=deviations,
+        degrees_of_freedom=explanations.degrees_of_freedom.sum(axis=0),
+        status=explanations.status.max(axis=0),
+        num_evaluations=explanations.num_evaluations.sum(axis=0),
+        num_lime_samples=explanations.num_lime_samples.sum(axis=0),
+        num_samples=num_repeats * explanations.num_samples,
+    )
