@@ -1,5 +1,7 @@
 """The networks of published experiments: sizes, shapes, pooling."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,9 +29,41 @@ def test_vgg16_has_the_published_size():
     assert num_parameters(lambda: Vgg16(config, rngs=nnx.Rngs(0))) == published - fewer
 
 
+# Input and output as (mel, time, channel), and the number of parameters.
+SVDNET_LAYERS = {
+    "convs.0": ((80, 115, 1), (78, 113, 64), 640),
+    "convs.1": ((78, 113, 64), (76, 111, 32), 18_464),
+    "convs.2": ((25, 37, 32), (23, 35, 128), 36_992),
+    "convs.3": ((23, 35, 128), (21, 33, 64), 73_792),
+    "dense.0": ((4928,), (256,), 1_261_824),
+    "dense.1": ((256,), (64,), 16_448),
+    "output": ((64,), (1,), 65),
+}
+
+
+@pytest.mark.parametrize("name", list(SVDNET_LAYERS))
+def test_layers_of_svdnet_have_the_published_shapes(name):
+    before, after, number = SVDNET_LAYERS[name]
+    layer_of = lambda network: functools.reduce(getitem_or_attribute, name.split("."), network)
+    make = lambda: layer_of(SvdNet(rngs=nnx.Rngs(0)))
+    assert num_parameters(make) == number
+    found = jax.eval_shape(lambda x: make()(x), jax.ShapeDtypeStruct((2, *before), jnp.float32))
+    assert found.shape == (2, *after)
+
+
+def getitem_or_attribute(module, name):
+    return module[int(name)] if name.isdigit() else getattr(module, name)
+
+
+def test_maxima_of_svdnet_take_a_third_along_both_axes():
+    excerpts = jax.ShapeDtypeStruct((2, 115, 80), jnp.float32)
+    features = jax.eval_shape(lambda x: SvdNet(rngs=nnx.Rngs(0)).features(x), excerpts)
+    assert features.shape == (2, 7, 11, 64) and 7 * 11 * 64 == 4928
+
+
 def test_svdnet_tells_a_probability():
-    network = SvdNet(rngs=nnx.Rngs(0))
-    shape = jax.eval_shape(network, jax.ShapeDtypeStruct((2, 115, 80), jnp.float32))
+    excerpts = jax.ShapeDtypeStruct((2, 115, 80), jnp.float32)
+    shape = jax.eval_shape(lambda x: SvdNet(rngs=nnx.Rngs(0))(x), excerpts)
     assert shape.shape == (2, 1)
 
 
