@@ -100,6 +100,8 @@ class Recording:
 
 def read(folder: Path, split: str, max_songs: int | None) -> list[Recording]:
     """The songs of a split that have labels, long enough for an excerpt with room to stretch."""
+    if max_songs is not None and max_songs < 1:
+        raise ValueError(f"`max_songs` must be at least 1, got {max_songs}.")
     songs = [s for s in vocals.open_corpus(folder) if s.split == split and s.has_labels]
     if not songs:
         raise LimeJaxError(f"`{folder}` holds no {split} songs with labels. Render more.")
