@@ -7,10 +7,10 @@ The network is that of Schlüter and Grill (2015) in the layout of Mishra et al.
 the training: binary cross-entropy with targets of 0.02 and 0.98, Nesterov momentum of 0.95, a
 learning rate that falls by 15 % per epoch, every example with another speed, pitch (30 % at most)
 and filter (10 dB at most). Neighbouring examples share what convolutions see of both, so a step
-takes sequences of 32 examples, 9 frames apart.
+takes sequences of 12 examples, 9 frames apart.
 
-Songs are those of `render_songs.py`, with singing, choirs and speech, which is no singing. The
-data sets of the papers can be named instead, if they are there: Jamendo, RWC, with labels.
+Songs are those of `render_songs.py`, with choirs, singing and, as in rap, speech: all of it counts
+as singing. Jamendo can be named instead, and RWC for further tests, if they are there.
 
 The weights that do best on the validation songs are kept; the threshold that makes the fewest
 errors there is used on the test songs, frame by frame, without smoothing.
@@ -47,7 +47,7 @@ PAPERS = {
 }
 """Table I of Mishra et al.: the network of Schlüter and Grill, and their own."""
 
-_NUM_EXAMPLES, _STRIDE = 32, 9
+_NUM_EXAMPLES, _STRIDE = 12, 9
 _SEQUENCE = NUM_FRAMES + _STRIDE * (_NUM_EXAMPLES - 1)
 _SOURCE = round(_SEQUENCE * (1 + augmentation.MOST_STRETCH)) + 1
 _SOURCE_SAMPLES = (_SOURCE - 1) * HOP_LENGTH + N_FFT
@@ -67,7 +67,7 @@ class Config:
       seed: of the initial weights and the examples.
       num_epochs: at most.
       steps_per_epoch: gradient steps between validations.
-      num_sequences: of 32 examples each, per step.
+      num_sequences: of 12 examples each, per step.
       learning_rate: of the first epoch.
       patience: epochs without improvement before training stops.
       max_songs: of every split; all if not given.
@@ -78,8 +78,8 @@ class Config:
     output: Path = Path("lime_jax/data")
     seed: int = 0
     num_epochs: int = 20
-    steps_per_epoch: int = 120
-    num_sequences: int = 4
+    steps_per_epoch: int = 200
+    num_sequences: int = 8
     learning_rate: float = 0.01
     patience: int = 6
     max_songs: int | None = None
@@ -132,7 +132,7 @@ def statistics_of(songs: list[Recording]) -> Statistics:
 def draw(
     rng: np.random.Generator, songs: list[Recording], speeds: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Excerpts as int16 `(sequences, samples)`, and what is sung in each at its 32 targets."""
+    """Excerpts as int16 `(sequences, samples)`, and what is sung in each at its 12 targets."""
     waveforms = np.zeros((len(speeds), _SOURCE_SAMPLES), np.int16)
     targets = np.zeros((len(speeds), _NUM_EXAMPLES), np.float32)
     for row, speed in enumerate(speeds):
