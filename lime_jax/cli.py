@@ -13,14 +13,14 @@ from typing import Annotated, Any
 import jax
 import tyro
 
-from lime_jax import dataset, separating, terminal
+from lime_jax import dataset, separating, showing, terminal
 from lime_jax.core.allocator import keep_freed_memory
 from lime_jax.dataset import AggregateConfig, ReportConfig, VerifyConfig
 from lime_jax.errors import LimeJaxError
 from lime_jax.models.cache import cache_folder
 from lime_jax.options import PATH, DemoConfig, ExplainConfig, SeparateConfig
 from lime_jax.runs.config import RunConfig
-from lime_jax.single import Result, explain_demo, explain_file
+from lime_jax.single import explain_demo, explain_file
 
 _DESCRIPTION = (
     "Why did the model say that? LIME for audio in JAX. `lime-jax --version` tells the version; "
@@ -141,11 +141,11 @@ def _run(command: Any) -> int:
     if isinstance(command, DemoConfig):
         with terminal.progress_bar("explaining the song") as progress:
             result = explain_demo(command, progress=progress)
-        return _show(result)
+        return showing.show(result)
     if isinstance(command, ExplainConfig):
         with terminal.progress_bar(f"explaining {command.audio.name}") as progress:
             result = explain_file(command, progress=progress, tell=terminal.say)
-        return _show(result)
+        return showing.show(result)
     if isinstance(command, SeparateConfig):
         return separating.separate(command)
     if isinstance(command, RunConfig):
@@ -163,43 +163,6 @@ def _run(command: Any) -> int:
     else:
         _fetch(command.action)
     return 0
-
-
-def _show(result: Result) -> int:
-    """Prints what was found; returns 1 if that is nothing."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from lime_jax import report
-    from lime_jax.core.explanation import Status
-    from lime_jax.report import wording
-
-    record = report.read(result.page.parent)
-    names = [component["name"] for component in record["components"]]
-    is_explained = False
-    top = f"top {record['top_k']} right"
-    table = Table("output", "prediction", "surrogate", "fidelity", top, "because of", box=None)
-    for output in record["outputs"]:
-        status = Status[output["status"]]
-        reason = wording.because(output, names) or "nothing speaks for it"
-        if cautions := wording.cautions(output):
-            reason += f" (caution: {', '.join(cautions)})"
-        if status != Status.OK:
-            reason = f"not explained: {terminal.in_flags(status.advice)}"
-        is_explained |= status == Status.OK
-        numbers = (output[key] for key in ("prediction", "local_prediction", "fidelity"))
-        sure = wording.certainty(output, record["is_exact"]) if status == Status.OK else "–"
-        table.add_row(escape(output["name"]), *map(_number, numbers), sure, escape(reason))
-    console = Console()
-    console.print(table)
-    console.print(f"{len(names)} components, {wording.cost(record)}", highlight=False)
-    console.print(f"report: {result.page}", highlight=False, soft_wrap=True, markup=False)
-    return 0 if is_explained else terminal.fail("no output could be explained; see above.", code=1)
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
 
 
 def _list_models() -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from lime_jax.audio import filling
+from lime_jax.errors import unknown_name
 from lime_jax.separation.precomputed import is_stems as is_stems_path
 
 Kind = Literal["time", "frequency", "grid", "superpixels", "stems", "stems-time"]
@@ -131,6 +132,10 @@ class ExplainConfig(Question):
       duration: of the excerpt, in seconds; to the end if not given.
       snippet: judge the excerpt in snippets of so many seconds, each on its own, and explain the
         mean; as a whole if not given.
+      repeats: how many times it is explained, each time with other masks; with two or more, the
+        report shows their mean and says how far they agree.
+      fills: at least two of the names that fill can have, separated by commas, such as
+        zero,mean,minimum; the report shows the mean over them and how far they differ.
       output_dir: where the report goes; explanation-of-FILE if not given.
     """
 
@@ -140,6 +145,8 @@ class ExplainConfig(Question):
     start: float = 0.0
     duration: Annotated[float | None, FLOAT] = None
     snippet: Annotated[float | None, FLOAT] = None
+    repeats: int = 1
+    fills: Annotated[str | None, TEXT] = None
     output_dir: Annotated[Path | None, PATH] = None
 
 
@@ -198,6 +205,34 @@ def check(config: ExplainConfig) -> None:
         raise ValueError(
             f"`--stems` goes with `--components stems` or `stems-time`, got {config.components}."
         )
+    if config.repeats < 1:
+        raise ValueError(f"`--repeats` must be at least 1, got {config.repeats}.")
+    if config.fills is not None:
+        _check_fills(config, config.fills)
+
+
+def fill_names(config: ExplainConfig) -> tuple[str, ...]:
+    """The contents to average over; none where there is just one."""
+    return tuple(name.strip() for name in config.fills.split(",")) if config.fills else ()
+
+
+def _check_fills(config: ExplainConfig, fills: str) -> None:
+    if has_stems(config):
+        raise ValueError("`--fills` does not go with stems, where off is silent.")
+    if config.fill != "zero":
+        raise ValueError(
+            f"`--fills` does not go with `--fill {config.fill}`. Name all of them in `--fills`."
+        )
+    names = fill_names(config)
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(
+            f"`--fills` must be at least two different names such as zero,mean, got {fills!r}."
+        )
+    for name in names:
+        if config.components == "time":
+            filling.check_waveform_fill(name, "`--fills`")
+        elif name not in filling.FILLS:
+            raise ValueError(unknown_name("`--fills`", name, filling.FILLS))
 
 
 def check_question(question: Question) -> None:

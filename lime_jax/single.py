@@ -5,24 +5,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lime_jax import examples, models, options, recipe, report, separation
+from lime_jax.asking import Progress, ask, fill_key
 from lime_jax.audio import io, segment
 from lime_jax.audio.render import hearing
 from lime_jax.audio.segment import SegmentedAudio
-from lime_jax.core import locality
 from lime_jax.core.components import recompose
-from lime_jax.core.explain import explain
 from lime_jax.core.explanation import Explanation
-from lime_jax.core.methods import Method, exhaustive, most_evaluations
+from lime_jax.core.methods import exhaustive
 from lime_jax.errors import AudioError, LimeJaxError, ModelError
 from lime_jax.options import DemoConfig, ExplainConfig
 from lime_jax.separation import precomputed
 
-Progress = Callable[[int, int], None]
 Tell = Callable[[str], None]
 
 
@@ -31,7 +28,7 @@ class Result:
     """What was explained and where its report lies.
 
     Attributes:
-      explanation: of all outputs of the model.
+      explanation: of all outputs of the model; the mean over repeats and fills.
       audio: with its components.
       output_names: of the model.
       outputs: indices of the outputs reported, the first one first.
@@ -73,11 +70,16 @@ def explain_file(
     recipe.wanted_outputs(config.outputs, names, np.zeros(len(names)))
     method = recipe.method_of(config, config.outputs, names)
     try:
-        explanation = _explained(config, predict, audio, method, progress)
+        answer = ask(
+            predict, audio, method,
+            seed=config.seed, repeats=config.repeats, fills=options.fill_names(config),
+            batch_size=config.batch_size, precision=config.precision, progress=progress,
+        )  # fmt: skip
     except (LimeJaxError, ValueError):
         raise
     except Exception as error:  # what a device or a callback raises while it runs
         raise ModelError(f"`{config.model}` failed: {type(error).__name__}: {error}") from error
+    explanation = answer.explanation
     outputs = recipe.wanted_outputs(config.outputs, names, np.asarray(explanation.prediction))
     stored = _plain(config)
     if separator is not None:
@@ -91,6 +93,9 @@ def explain_file(
         top_k=config.top_k,
         title=config.audio.absolute().name,
         config=stored,
+        repeats=answer.repeats,
+        marginal=answer.marginal,
+        fills=options.fill_names(config),
     )
     return Result(explanation, audio, names, outputs, page)
 
@@ -102,7 +107,7 @@ def explain_demo(config: DemoConfig, *, progress: Progress | None = None) -> Res
     song, tagger = examples.song(), examples.tagger()
     audio = segment.by_stems(song.stems, song.names, song.sample_rate)
     method = exhaustive(equivalent_num_samples=recipe.EQUIVALENT_NUM_SAMPLES)
-    explanation = _explained(None, hearing(tagger, audio), audio, method, progress)
+    explanation = ask(hearing(tagger, audio), audio, method, progress=progress).explanation
     outputs = tuple(range(len(tagger.output_names)))
     page = report.write(
         config.output_dir,
@@ -115,27 +120,6 @@ def explain_demo(config: DemoConfig, *, progress: Progress | None = None) -> Res
         config=_plain(config),
     )
     return Result(explanation, audio, tagger.output_names, outputs, page)
-
-
-def _explained(
-    config: ExplainConfig | None,
-    predict: Any,
-    audio: SegmentedAudio,
-    method: Method,
-    progress: Progress | None,
-) -> Explanation:
-    key = jax.random.key(config.seed if config else 0)
-    if progress is not None and not locality.is_declared(predict):
-        progress(0, most_evaluations(method, len(audio.pieces)))
-    return explain(
-        predict,
-        audio.components,
-        method,
-        key=key,
-        batch_size=config.batch_size if config else None,
-        precision=config.precision if config else None,
-        progress=progress,
-    )
 
 
 def _output_names(
@@ -172,10 +156,8 @@ def _segmented(
         "grid": segment.by_grid,
         "superpixels": segment.by_superpixels,
     }[config.components]
-    # Another stream than the masks, which are drawn from the seed itself.
-    key_fill = jax.random.fold_in(jax.random.key(config.seed), 1)
     segments = options.num_segments(config)
-    return cut(waveform, model.sample_rate, segments, fill=config.fill, key=key_fill)
+    return cut(waveform, model.sample_rate, segments, fill=config.fill, key=fill_key(config.seed))
 
 
 def _excerpt(config: ExplainConfig, model: Any) -> dict[str, Any]:

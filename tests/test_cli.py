@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import lime_jax as lj
-from lime_jax import cli, examples
+from lime_jax import asking, cli, examples
 from lime_jax.audio import io
 from lime_jax.errors import AudioError
 
@@ -433,6 +435,117 @@ def test_auto_meets_its_target_and_says_what_it_took(place, capsys):
     assert f"{record['num_evaluations']:,} evaluations" in told and "LIME would take" in told
     assert all(low <= high for low, high in output["confidence_interval"])
     assert 0 <= output["top_k_confidence"] <= 1
+
+
+ASKED = ["--model", "my_model:halves", "--segments", "12", "--num-samples", "100"]
+
+
+def record_of(folder):
+    return json.loads((folder / "explanation.json").read_text("utf-8"))
+
+
+def test_repeats_say_how_stable_the_answer_is(place, capsys):
+    assert run("explain", "song.wav", *ASKED, "--repeats", "3", "--output-dir", "out") == 0
+    told = capsys.readouterr()
+    assert "in the top 3 of 3 repeats (U_n)" in told.out and "of 3" in told.out
+    assert "with 300 evaluations of the model" in told.err
+    record = record_of(place / "out")
+    assert (record["num_repeats"], record["num_evaluations"]) == (3, 300)
+    output = record["outputs"][0]
+    tops = output["stability"]["top_components"]
+    assert output["stability"]["u_n"] == lj.metrics.u_n(tops) >= 3
+    assert "How stable is this?" in (place / "out" / "report.html").read_text("utf-8")
+
+
+def test_the_first_repeat_is_the_answer_without_repeats(place):
+    audio = lj.audio.segment.by_time(io.load(place / "song.wav", 8000), 8000, 12)
+    model = lambda x: jnp.sqrt(jnp.square(x.reshape(len(x), 2, -1)).mean(axis=2))
+    once = asking.ask(model, audio, lj.lime(100), seed=7)
+    thrice = asking.ask(model, audio, lj.lime(100), seed=7, repeats=3)
+    assert once.repeats is None and once.marginal is None
+    first = jax.tree.map(lambda x: x[0], thrice.repeats)
+    np.testing.assert_array_equal(first.coefficients, once.explanation.coefficients)
+    assert len(np.unique(np.asarray(thrice.repeats.coefficients[:, 0, 0]))) == 3
+    mean = np.asarray(thrice.repeats.coefficients, np.float64).mean(axis=0)
+    np.testing.assert_allclose(thrice.explanation.coefficients, mean, atol=1e-6)
+
+
+def test_fills_say_how_much_hangs_on_silence(place, capsys):
+    fills = ["--fills", "zero, mean,noise", "--seed", "7"]
+    assert run("explain", "song.wav", *ASKED, *fills, "--output-dir", "out") == 0
+    told = capsys.readouterr().out
+    assert "shared (N_ce)" in told and "average ± spread" in told
+    record = record_of(place / "out")
+    assert record["fills"] == ["zero", "mean", "noise"] and record["num_evaluations"] == 300
+    (found, *_) = record["outputs"]
+    each = np.array([fill["coefficients"] for fill in found["fills"]])
+    np.testing.assert_allclose(found["coefficients"], each.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(found["spread"], each.std(axis=0, ddof=1), atol=1e-5)
+    assert run("explain", "song.wav", *ASKED, "--fill", "noise", *fills[2:],
+               "--output-dir", "noise") == 0  # fmt: skip
+    alone = record_of(place / "noise")["outputs"][0]
+    np.testing.assert_allclose(found["fills"][2]["coefficients"], alone["coefficients"], atol=1e-5)
+    page = (place / "out" / "report.html").read_text("utf-8")
+    assert "Does it depend on what stands in for silence?" in page
+
+
+@pytest.mark.parametrize(
+    "kind", ["frequency", *(pytest.param(k, marks=pytest.mark.slow) for k in ("grid", "time"))]
+)
+def test_repeats_and_fills_go_together(kind, place, capsys):
+    second = "noise" if kind == "time" else "minimum"
+    options = ["--components", kind, "--repeats", "2", "--fills", f"zero,{second}"]
+    segments = ["--segments", "3x3" if kind == "grid" else "9"]
+    arguments = ["--model", "my_model:host", *segments, "--num-samples", "60", *options]
+    assert run("explain", "song.wav", *arguments, "--output-dir", "out") == 0
+    record = record_of(place / "out")
+    assert record["num_evaluations"] <= 2 * 2 * 60 and record["num_repeats"] == 2
+    (found, *_) = record["outputs"]
+    each = np.array([fill["coefficients"] for fill in found["fills"]])
+    np.testing.assert_allclose(found["coefficients"], each.mean(axis=0), atol=1e-5)
+    assert "U_n" in (told := capsys.readouterr().out) and "N_ce" in told
+
+
+def test_locality_pays_for_repeats_and_fills_too(place):
+    options = ["--repeats", "2", "--fills", "zero,mean", "--num-samples", "exhaustive"]
+    arguments = ["--model", "my_model:halves", "--segments", "10", "--snippet", "0.2"]
+    assert run("explain", "song.wav", *arguments, *options, "--output-dir", "out") == 0
+    record = record_of(place / "out")
+    assert record["num_evaluations"] == 2 * 2 * 20 and record["is_exact"]
+    found = record["outputs"][0]
+    assert found["stability"]["agreement"] == 1 and found["stability"]["u_n"] == 3
+
+
+def test_nothing_explained_has_no_stability(place, capsys):
+    arguments = ["--model", "my_model:constant", "--segments", "3", "--repeats", "2"]
+    fills = ["--fills", "zero,mean", "--output-dir", "out"]
+    assert run("explain", "song.wav", *arguments, *fills) == 1
+    assert "no output could be explained" in capsys.readouterr().err
+    assert record_of(place / "out")["outputs"][0]["stability"]["u_n"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--repeats", "0"], "`--repeats` must be at least 1, got 0"),
+        (["--fills", "zero"], "`--fills` must be at least two different names such as zero,mean"),
+        (["--fills", "zero,zero"], "at least two different names"),
+        (["--fills", ""], "at least two different names such as zero,mean, got ''"),
+        (["--fills", "zero,men"], "`--fills` 'men' is unknown; did you mean 'mean'?"),
+        (["--fills", "zero,minimum"], "`--fills` must be zero, mean, uniform, noise or shuffle"),
+        (["--components", "grid", "--fills", "zero,minimm"], "did you mean 'minimum'"),
+        (["--fills", "zero,mean", "--fill", "noise"], "does not go with `--fill noise`"),
+        (
+            ["--components", "stems", "--stems", "stems", "--fills", "zero,mean"],
+            "`--fills` does not go with stems",
+        ),
+    ],
+)
+def test_impossible_repeats_and_fills_get_one_clear_line(place, options, message, capsys):
+    assert run("explain", "song.wav", "--model", "my_model:halves", *options) == 2
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1
+    assert not list(place.glob("explanation-of-*"))
 
 
 def test_snippets_are_exact_for_many_components(place, capsys):

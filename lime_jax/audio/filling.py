@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Complex, Float, Key
+from jaxtyping import Array, Complex, Float, Inexact, Key
 
 from lime_jax.core import fills
 from lime_jax.errors import unknown_name
@@ -19,6 +19,29 @@ _FIXED = {
     "maximum": fills.maximum,
     "mean": fills.mean,
 }
+
+
+def fill_of(
+    name: str, signal: Inexact[Array, "..."], key: Key[Array, ""] | None = None
+) -> Inexact[Array, "..."]:
+    """The named fill of what components are cut from: a waveform, or a complex spectrogram.
+
+    Args:
+      name: one of `FILLS`; for a waveform of `WAVEFORM_FILLS`.
+      signal: `audio.components.sources[0]` of a sound that is cut in time or frequency.
+      key: for uniform, noise and shuffle.
+
+    Raises:
+      ValueError: for an unknown name, or a random fill without a key.
+
+    Example:
+      >>> import jax.numpy as jnp, lime_jax as lj
+      >>> audio = lj.audio.segment.by_time(jnp.array([1.0, 3.0, 2.0, 6.0]), 2, 2)
+      >>> fill_of("mean", audio.components.sources[0]).tolist()
+      [3.0]
+    """
+    of = spectrogram_fill if jnp.iscomplexobj(signal) else waveform_fill
+    return of(name, signal, key)
 
 
 def waveform_fill(
@@ -42,19 +65,23 @@ def waveform_fill(
     return _common_fill(name, waveform, key)
 
 
-def check_waveform_fill(name: str) -> None:
+def check_waveform_fill(name: str, argument: str = "`fill`") -> None:
     """Refuses fills that mean nothing for a waveform.
+
+    Args:
+      name: of the fill.
+      argument: what the message calls it.
 
     Raises:
       ValueError: for an unknown name, "minimum" or "maximum".
     """
     if name in ("minimum", "maximum"):
         raise ValueError(
-            "`fill` must be zero, mean, uniform, noise or shuffle for a waveform cut in time, got "
-            f"{name!r}, which suits spectrograms: frequency, grid and superpixels."
+            f"{argument} must be zero, mean, uniform, noise or shuffle for a waveform cut in time, "
+            f"got {name!r}, which suits spectrograms: frequency, grid and superpixels."
         )
     if name not in FILLS:
-        raise ValueError(unknown_name("`fill`", name, WAVEFORM_FILLS))
+        raise ValueError(unknown_name(argument, name, WAVEFORM_FILLS))
 
 
 def spectrogram_fill(

@@ -47,6 +47,17 @@ def n_ce(top: Top, other: Top) -> int:
     return len(set(np.asarray(top).tolist()) & set(np.asarray(other).tolist()))
 
 
+def agreement(tops: Iterable[Top], top: Top) -> float:
+    """The share of top lists that hold the same components as another list, in any order.
+
+    Example:
+      >>> agreement([[1, 2, 3], [3, 2, 1], [1, 2, 4]], [2, 1, 3])
+      0.6666666666666666
+    """
+    best = set(np.asarray(top).tolist())
+    return float(np.mean([set(np.asarray(each).tolist()) == best for each in tops]))
+
+
 @pytree
 class Stability:
     """How far repeated explanations of one input agree, per output.
@@ -98,29 +109,17 @@ def stability(
     """
     repeats = pooling.stacked(explanations)
     pooled = pooling.pooled(repeats)
-    num_outputs = len(pooled.intercept)
-    whole = [set(_top(pooled, output, k, sign)) for output in range(num_outputs)]
-    each = top_lists(repeats, k, sign=sign)
-    shares = [
-        np.mean([set(top) == best for top in tops]) for tops, best in zip(each, whole, strict=True)
-    ]
+    num_repeats, num_outputs = repeats.intercept.shape
+    singles = [item_of(repeats, repeat) for repeat in range(num_repeats)]
+    top = lambda one, output: readout.top_k(one, output, k, sign)[0]
+    tops = [[top(one, output) for one in singles] for output in range(num_outputs)]
+    shares = [agreement(tops[output], top(pooled, output)) for output in range(num_outputs)]
     return Stability(
-        u_n=jnp.asarray([u_n(tops) for tops in each], jnp.int32),
+        u_n=jnp.asarray([u_n(each) for each in tops], jnp.int32),
         agreement=jnp.asarray(shares, jnp.float32),
         confidence=uncertainty.top_k_confidence(pooled, k, sign=sign),
         pooled=pooled,
     )
-
-
-def top_lists(repeats: Explanation, k: int = 3, *, sign: str = "positive") -> list[list[list[int]]]:
-    """The `top_k` components of every output, in every one of explanations with a leading axis."""
-    num_repeats, num_outputs = repeats.intercept.shape
-    singles = [item_of(repeats, repeat) for repeat in range(num_repeats)]
-    return [[_top(one, output, k, sign) for one in singles] for output in range(num_outputs)]
-
-
-def _top(explanation: Explanation, output: int, k: int, sign: str) -> list[int]:
-    return readout.top_k(explanation, output, k, sign)[0].tolist()
 
 
 def complexity(explanation: Explanation) -> Float[Array, "..."]:

@@ -8,6 +8,7 @@ from lime_jax.audio import io
 from lime_jax.audio.render import trimmed
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.core.explanation import Explanation
+from lime_jax.core.marginal import Marginal
 from lime_jax.report import record as records
 from lime_jax.report import tracks
 from lime_jax.report.folder import check_folder, write_folder
@@ -29,6 +30,9 @@ def write(
     top_k: int = 3,
     title: str = "",
     config: Any = None,
+    repeats: Explanation | None = None,
+    marginal: Marginal | None = None,
+    fills: Sequence[str] = (),
 ) -> Path:
     """Writes `report.html`, `explanation.json`, a picture per output and the heard explanation.
 
@@ -46,6 +50,11 @@ def write(
       top_k: how many components of positive weight make up the heard explanation.
       title: of the page.
       config: what produced the explanation, a dataclass or mapping of plain values; stored as is.
+      repeats: what `explanation` is the mean of, if anything, with a leading axis; the page then
+        says how stable it is.
+      marginal: what else `explain_marginal` found, where `explanation` is its mean over contents;
+        the page then says how much hangs on them.
+      fills: names of these contents.
 
     Returns:
       The path of `report.html`.
@@ -57,7 +66,7 @@ def write(
     check_folder(folder)
     record = records.to_json(
         explanation, audio, output_names=output_names, outputs=outputs, top_k=top_k,
-        title=title, config=config,
+        title=title, config=config, repeats=repeats, marginal=marginal, fills=fills,
     )  # fmt: skip
     labels = [label(component, record["audio"]) for component in record["components"]]
     pictures = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lime_jax.report import wording
+from lime_jax.report import variation, wording
 from lime_jax.report.record import dumps
 from lime_jax.report.tracks import Choice, Mask, strongest
 
@@ -40,7 +40,7 @@ def page(
         procedure=wording.procedure(record["outputs"]),
         settings=dumps({"config": record["config"], "versions": record["versions"]}),
         sections=[
-            _section(output, labels, picture, choices, ids)
+            _section(record, output, labels, picture, choices, ids)
             for output, picture, choices in zip(record["outputs"], pictures, players, strict=True)
         ],
         predictions=sorted(record["predictions"], key=_descending),
@@ -100,6 +100,7 @@ def _facts(record: Mapping[str, Any]) -> list[str]:
 
 
 def _section(
+    record: Mapping[str, Any],
     output: Mapping[str, Any],
     labels: Sequence[str],
     picture: bytes,
@@ -116,6 +117,8 @@ def _section(
         "picture": base64.b64encode(picture).decode("ascii"),
         "choices": [{"label": choice.label, "track": ids[choice.mask]} for choice in heard],
         "rows": _rows(output, labels, heard, ids),
+        "stability": variation.stability_section(record, output, labels),
+        "contents": variation.contents_section(record, output, labels),
     }
 
 

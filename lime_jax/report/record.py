@@ -1,10 +1,7 @@
 """The explanation as a versioned record in strict JSON (docs/explanation-schema.md)."""
 
-import dataclasses
-import enum
 import importlib.metadata
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,10 @@ import numpy as np
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.core import readout, uncertainty
 from lime_jax.core.explanation import Explanation, Status
+from lime_jax.core.marginal import Marginal
 from lime_jax.errors import LimeJaxError
+from lime_jax.report import variation
+from lime_jax.report.plain import number_of, plain
 
 FORMAT = "lime-jax explanation"
 SCHEMA_VERSION = 2
@@ -34,6 +34,9 @@ def to_json(
     top_k: int = 3,
     title: str = "",
     config: Any = None,
+    repeats: Explanation | None = None,
+    marginal: Marginal | None = None,
+    fills: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The explanation as plain numbers, strings, lists and dictionaries; NaN and infinity are None.
 
@@ -46,11 +49,15 @@ def to_json(
       top_k: how many components of positive weight make up the heard explanation.
       title: of the report.
       config: what produced the explanation: a dataclass or mapping of plain values.
+      repeats: what `explanation` is the mean of, if anything, with a leading axis.
+      marginal: what else is known of the contents that `explanation` is averaged over, if any.
+      fills: names of these contents.
 
     Raises:
       ValueError: if the arguments do not belong together.
     """
     _check_shapes(explanation, audio, output_names, top_k)
+    variation.check(explanation, repeats, marginal, fills)
     prediction = np.asarray(explanation.prediction)
     chosen = _chosen_outputs(prediction, outputs)
     device = jax.devices()[0]
@@ -58,7 +65,7 @@ def to_json(
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
         "title": title,
-        "config": _plain(config, "config"),
+        "config": plain(config, "config"),
         "versions": {
             "lime_jax": importlib.metadata.version("lime-jax"),
             "jax": jax.__version__,
@@ -73,10 +80,17 @@ def to_json(
         and not np.isnan(explanation.std_error).any(),
         "confidence_level": CONFIDENCE_LEVEL,
         "top_k": top_k,
+        **({} if repeats is None else {"num_repeats": len(repeats.coefficients)}),
+        **({} if marginal is None else {"fills": list(fills)}),
         "components": [_component(i, piece) for i, piece in enumerate(audio.pieces)],
-        "outputs": [_output(explanation, index, output_names[index], top_k) for index in chosen],
+        "outputs": [
+            _output(explanation, index, output_names[index], top_k)
+            | variation.of_repeats(repeats, explanation, index, top_k)
+            | variation.of_contents(marginal, explanation, fills, index, top_k)
+            for index in chosen
+        ],
         "predictions": [
-            {"index": index, "name": name, "prediction": _number(prediction[index])}
+            {"index": index, "name": name, "prediction": number_of(prediction[index])}
             for index, name in enumerate(output_names)
         ],
     }
@@ -174,7 +188,7 @@ def _component(index: int, piece: Any) -> dict[str, Any]:
 
 def _output(explanation: Explanation, index: int, name: str, num_top: int) -> dict[str, Any]:
     def number(values: Any) -> float | None:
-        return _number(np.asarray(values)[index])
+        return number_of(np.asarray(values)[index])
 
     interval = uncertainty.confidence_interval(explanation, level=CONFIDENCE_LEVEL)
     status = Status(int(np.asarray(explanation.status)[index]))
@@ -187,43 +201,13 @@ def _output(explanation: Explanation, index: int, name: str, num_top: int) -> di
         "local_prediction": number(explanation.local_prediction),
         "fidelity": number(explanation.fidelity),
         "intercept": number(explanation.intercept),
-        "coefficients": [_number(value) for value in np.asarray(explanation.coefficients)[index]],
-        "std_error": [_number(value) for value in np.asarray(explanation.std_error)[index]],
+        "coefficients": [number_of(value) for value in np.asarray(explanation.coefficients)[index]],
+        "std_error": [number_of(value) for value in np.asarray(explanation.std_error)[index]],
         "confidence_interval": [
-            [_number(low), _number(high)]
+            [number_of(low), number_of(high)]
             for low, high in zip(*(np.asarray(end)[index] for end in interval), strict=True)
         ],
         "num_lime_samples": number(explanation.num_lime_samples),
         "top_components": top,
         "top_k_confidence": number(uncertainty.top_k_confidence(explanation, num_top)),
     }
-
-
-def _number(value: Any) -> float | None:
-    # The shortest decimal that is this float32, so that files show 0.3 and not 0.30000001192092896.
-    return float(str(np.float32(value))) if np.isfinite(value) else None
-
-
-def _plain(value: Any, where: str) -> Any:
-    match value:
-        case enum.Enum():
-            return value.name
-        case None | bool() | str():
-            return value
-        case int() | np.integer():
-            return int(value)
-        case float() | np.floating():
-            return float(value) if math.isfinite(value) else None
-        case Path():
-            return str(value)
-        case Mapping():
-            return {str(key): _plain(entry, f"{where}.{key}") for key, entry in value.items()}
-        case list() | tuple():
-            return [_plain(entry, f"{where}[{i}]") for i, entry in enumerate(value)]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return _plain(fields, where)
-    raise ValueError(
-        f"`{where}` must be a plain value, got {type(value).__name__}. Use numbers, strings, "
-        "lists, mappings and dataclasses."
-    )

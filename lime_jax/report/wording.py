@@ -7,6 +7,7 @@ from typing import Any
 from lime_jax.core.explanation import Status
 
 _GOOD, _FAIR = 0.8, 0.5  # of R²
+_HARDLY_SURE = 0.5  # of a probability that is promised
 _DIGITS = 3  # significant ones of the largest weight
 _MOST_DECIMALS = 6
 _KINDS = {
@@ -176,12 +177,21 @@ def warnings(output: Mapping[str, Any]) -> list[str]:
             "The largest positive weight is within twice its standard error of zero. Use more "
             "samples, or fewer components."
         )
+    if refuting := _refuting(output):
+        found.append(
+            "That the component of largest weight speaks for the output hangs on what stands in "
+            f"for silence: with {_listed([f'“{name}”' for name in refuting])} it does not."
+        )
     return found
 
 
 def cautions(output: Mapping[str, Any]) -> list[str]:
     """`warnings` of an explained output in two or three words each, for a line of a table."""
-    found = {"low fidelity": _has_low_fidelity(output), "within noise": _is_noise(output)}
+    found = {
+        "low fidelity": _has_low_fidelity(output),
+        "within noise": _is_noise(output),
+        "hangs on the fill": bool(_refuting(output)),
+    }
     return [name for name, applies in found.items() if applies]
 
 
@@ -210,6 +220,69 @@ def silence(output: Mapping[str, Any]) -> str:
     if output["status"] != Status.OK.name:
         return "There is no sound that explains this score, because the weights mean nothing."
     return "There is no sound that explains this score, because no weight is positive."
+
+
+def stability(record: Mapping[str, Any], output: Mapping[str, Any]) -> str:
+    """How far the repeats of an explained output agree.
+
+    Args:
+      record: with `num_repeats`.
+      output: an entry of its `outputs`, with `stability`.
+    """
+    repeats, found = record["num_repeats"], output["stability"]
+    alike = round(found["agreement"] * repeats)
+    told = f"The sound was explained {repeats} times with other masks; the weights are the mean."
+    if found["u_n"] == 0:
+        return f"{told} No repeat finds a component of positive weight."
+    if alike == repeats:
+        told += f" All repeats name the same top {found['u_n']}."
+    else:
+        told += (
+            f" The top {record['top_k']} of the repeats are {found['u_n']} different components "
+            f"(U_n); {alike} of {repeats} repeats name the same ones as the mean."
+        )
+    return " ".join(filter(None, (told, _assurance(record, output))))
+
+
+def contents(record: Mapping[str, Any], output: Mapping[str, Any]) -> str:
+    """How much of an explained output hangs on what stands in for removed components.
+
+    Args:
+      record: with `fills`.
+      output: an entry of its `outputs`, with `fills` and `spread`.
+    """
+    num_top = len(output["top_components"])
+    names = _listed([f"“{name}”" for name in record["fills"]])
+    told = f"Removed parts were replaced by {names} in turn; the weights are the average over them."
+    differing = [fill for fill in output["fills"] if fill["n_ce"] < num_top]
+    if differing:
+        shared = _listed([f"{fill['n_ce']} with that of “{fill['name']}”" for fill in differing])
+        return f"{told} The top {num_top} of the average shares {shared} (N_ce)."
+    return f"{told} Each of them by itself names the same top {num_top}." if num_top else told
+
+
+def _assurance(record: Mapping[str, Any], output: Mapping[str, Any]) -> str:
+    value, top = output["top_k_confidence"], record["top_k"]
+    if record["is_exact"] or value is None:
+        return "The weights are exact: other masks change nothing." if record["is_exact"] else ""
+    text = f"that these are the {top} components of largest weight"
+    if value < _HARDLY_SURE:
+        return f"Nothing assures {text}: use more samples or repeats, or fewer components."
+    return f"The probability {text} is at least {math.floor(100 * value):d} %."
+
+
+def _refuting(output: Mapping[str, Any]) -> list[str]:
+    """The fills with which the component that the headline names does not speak for the output."""
+    if not output["top_components"]:
+        return []
+    best = output["top_components"][0]
+    return [
+        fill["name"] for fill in output.get("fills", []) if (fill["coefficients"][best] or 0.0) <= 0
+    ]
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _has_low_fidelity(output: Mapping[str, Any]) -> bool:

@@ -98,7 +98,6 @@ def test_u_n_and_agreement_are_those_of_the_top_lists(repeats, sign, k):
         assert found.u_n[output] == metrics.u_n(tops)
         share = sum(set(top) == set(best) for top in tops) / REPEATS
         assert found.agreement[output] == np.float32(share)
-        assert metrics.top_lists(repeats, k, sign=sign)[output] == tops
     expected = uncertainty.top_k_confidence(found.pooled, k, sign=sign)
     np.testing.assert_array_equal(found.confidence, expected)
 

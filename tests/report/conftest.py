@@ -9,6 +9,7 @@ import pytest
 import lime_jax as lj
 from lime_jax import report
 from lime_jax.audio.segment import by_stems
+from lime_jax.core import pooling
 
 SAMPLE_RATE = 16_000
 NUM_SAMPLES = 2 * SAMPLE_RATE
@@ -74,6 +75,35 @@ def explanation(explain):
         status=[0, 0, 0, lj.Status.NONFINITE_OUTPUT],
         prediction=[0.9, 0.8, 0.7, nan],
     )
+
+
+@pytest.fixture(scope="session")
+def varied(explain):
+    """Two outputs in three repeats with two contents, and what `report.write` takes of them.
+
+    The second output failed. The top two of the first are 0 and 2, in one repeat 0 and 1; with
+    the second content only component 1 speaks for it.
+    """
+    ok, bad = lj.Status.OK, lj.Status.NONFINITE_OUTPUT
+    nan = np.full(3, np.nan)
+    firsts = [[0.6, -0.1, 0.03], [0.6, 0.05, 0.03], [0.6, -0.1, 0.09]]
+    repeats = pooling.stacked([explain([row, nan], status=[ok, bad]) for row in firsts])
+    pooled = pooling.pooled(repeats)
+    each = [[1.3, -0.2, 0.2], [-0.1, 0.1, -0.1]]
+    contents = pooling.stacked([explain([row, nan], status=[ok, bad]) for row in each])
+    spread = jnp.stack([jnp.array([0.99, 0.21, 0.21]), jnp.full(3, np.nan)]).astype(jnp.float32)
+    marginal = lj.Marginal(pooled, contents, spread)
+    return {
+        "explanation": pooled, "repeats": repeats, "marginal": marginal, "fills": ["zero", "noise"]
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def varied_folder(varied, song, tmp_path_factory):
+    """A report of repeats and contents."""
+    path = tmp_path_factory.mktemp("report") / "varied"
+    report.write(path, audio=song, output_names=("a", HOSTILE), outputs=[0, 1], top_k=2, **varied)
+    return path
 
 
 @pytest.fixture(scope="session")

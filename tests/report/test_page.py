@@ -17,7 +17,7 @@ from lime_jax.audio.render import faded, render, trimmed
 from lime_jax.report import tracks
 
 TAGS = set(
-    "html head meta title style body header h1 ul li details summary p b main section h2 span "
+    "html head meta title style body header h1 ul li details summary p b main section h2 h3 span "
     "figure img div button svg path rect input fieldset legend label table caption thead tr th "
     "tbody td pre noscript script".split()
 )
