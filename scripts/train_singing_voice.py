@@ -33,7 +33,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from lime_jax.errors import LimeJaxError
-from lime_jax.experiments import augmentation, detection, script, training, vocals
+from lime_jax.experiments import augmentation, corpus, detection, script, training, vocals
 from lime_jax.experiments.augmentation import Variant
 from lime_jax.experiments.detection import Scores
 from lime_jax.models import singing_voice
@@ -46,6 +46,12 @@ PAPERS = {
     "R1 on Jamendo's test songs, threshold 0.50": Scores(0.084, 0.896, 0.925, 0.908, 0.910),
 }
 """Table I of Mishra et al.: the network of Schlüter and Grill, and their own."""
+
+OURS = {
+    "licence": "CC0-1.0",
+    "data": "songs of scripts/render_songs.py --composer sung: the MIT-licensed FluidR3 soundfont, "
+    "and eSpeak NG",
+}
 
 _NUM_EXAMPLES, _STRIDE = 12, 9
 _SEQUENCE = NUM_FRAMES + _STRIDE * (_NUM_EXAMPLES - 1)
@@ -269,11 +275,11 @@ def describe(
     packages = ("lime-jax", "jax", "flax", "optax", "numpy")
     places = ("songs", "test_songs", "output")
     settings = dataclasses.asdict(config)
+    # Of weights that were trained on other songs, those decide about the licence.
+    origin = OURS if corpus.is_rendered(config.songs) else {"data": config.songs.absolute().name}
     return {
-        "licence": "CC0-1.0",
+        **origin,
         "made_by": "scripts/train_singing_voice.py",
-        "data": "songs of scripts/render_songs.py --composer sung: the MIT-licensed FluidR3 "
-        "soundfont, and eSpeak NG",
         "num_songs": num_songs,
         "test": {name: dataclasses.asdict(one) for name, one in scores.items()},
         "papers": {name: dataclasses.asdict(one) for name, one in PAPERS.items()},

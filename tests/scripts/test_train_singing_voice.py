@@ -184,6 +184,14 @@ def test_the_cross_entropy_is_least_where_probabilities_are_the_targets(trainer)
     assert losses[0.98] < losses[0.9] < losses[1.0] < np.inf
 
 
+def test_a_licence_is_given_to_weights_of_our_own_songs_only(trainer, songs, tmp_path):
+    ours, theirs = (
+        trainer.describe(trainer.Config(folder), {}, {}) for folder in (songs, tmp_path / "jamendo")
+    )
+    assert ours["licence"] == "CC0-1.0" and "render_songs.py" in ours["data"]
+    assert "licence" not in theirs and theirs["data"] == "jamendo"
+
+
 def test_wrong_options_are_one_line(trainer, tmp_path, monkeypatch, capsys):
     write_songs(tmp_path / "songs", SPLITS, seconds=0.5)
     for arguments, problem in (
