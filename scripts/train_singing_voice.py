@@ -151,7 +151,7 @@ def draw(
 
 
 def sequences(
-    statistics: Statistics, waveforms: Int[Array, "batch samples"], variants: Variant
+    statistics: Statistics, waveforms: Int[Array | np.ndarray, "batch samples"], variants: Variant
 ) -> Float[Array, "batch frames 80"]:
     """Standardised log-mel frames of changed excerpts."""
 

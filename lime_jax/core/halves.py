@@ -131,11 +131,13 @@ def _predicted_locally(
 def _from_windows(
     model: Local,
     components: Components,
-    layout: tuple[Array, ...],
+    layout: tuple[Array, Array, Array, Array],
     masks: Bool[Array, "rows components"],
     batch_size: int,
 ) -> Float[Array, "rows outputs"]:
-    lookup, rows = as_one_item((look_up(model, components, *layout, batch_size), masks))
+    window_of, entries, first, steps = layout
+    lookup = look_up(model, components, window_of, entries, first, steps, batch_size)
+    lookup, rows = as_one_item((lookup, masks))
     return engine.evaluate(model.head, lookup, rows, batch_size)[0]
 
 

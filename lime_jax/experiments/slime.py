@@ -121,8 +121,8 @@ def explained(
       counts: how often each mask was drawn, in several neighbourhoods.
       method: its kernel and surrogate are used.
     """
-    found = _fits(jnp.asarray(outputs), jnp.asarray(counts), method)
-    return tuple(np.asarray(part) for part in found)
+    coefficients, fidelity = _fits(jnp.asarray(outputs), jnp.asarray(counts), method)
+    return np.asarray(coefficients), np.asarray(fidelity)
 
 
 @jax.jit
@@ -141,16 +141,14 @@ def occlusion(outputs: Float[np.ndarray, "inputs 1024"]) -> Float[np.ndarray, "i
 
 
 def tops(
-    coefficients: Float[np.ndarray, "*repeats 10"], k: int = 3, sign: str = "positive"
+    coefficients: Float[np.ndarray, "*repeats segments"], k: int = 3, sign: str = "positive"
 ) -> list[list[int]]:
     """The strongest segments of every explanation; fewer than k where fewer have that sign."""
     rows = coefficients.reshape(-1, coefficients.shape[-1])
     return [readout.strongest(row, k, sign).tolist() for row in rows]
 
 
-def planted(
-    accompaniment: Excerpt, voice: Excerpt, segments: Sequence[int]
-) -> Float[np.ndarray, "115 80"]:
+def planted(accompaniment: Excerpt, voice: Excerpt, segments: Sequence[int]) -> Excerpt:
     """An excerpt without voice whose given temporal segments are those of one with voice alone."""
-    labels = np.asarray(LABELS["temporal"])
-    return np.where(np.isin(labels, segments), np.asarray(voice), np.asarray(accompaniment))
+    is_planted = jnp.isin(LABELS["temporal"], jnp.asarray(segments))
+    return jnp.where(is_planted, voice, accompaniment)

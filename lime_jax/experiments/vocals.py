@@ -8,7 +8,7 @@ References:
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +139,13 @@ def open_corpus(folder: Path) -> tuple[VocalSong, ...]:
         twice = next(song.name for song in songs if song is not by_name[song.name])
         raise StoreError(f"`{folder}` holds the song {twice!r} twice. Keep one sound of it.")
     return tuple(by_name[name] for name in sorted(by_name))
+
+
+def fingerprint(songs: Sequence[VocalSong]) -> str:
+    """SHA-256 of names, splits, and the sizes of all files."""
+    files = lambda song: {"sound": song.files, "labels": (song.label_file,)}
+    known = lambda song: {name: paths for name, paths in files(song).items() if None not in paths}
+    return corpus.fingerprint([corpus.Song(s.name, s.split, known(s)) for s in songs])
 
 
 def _rendered(folder: Path) -> list[VocalSong]:

@@ -1,0 +1,371 @@
+r"""SLIME's reliability: how many samples, which content. Mishra et al., 2020.
+
+    uv run --script scripts/render_songs.py --composer sung --num-songs 400 --duration 30
+    uv run scripts/reproduce_slime.py --songs songs              # the whole grid
+    uv run scripts/reproduce_slime.py ground-truth --songs songs
+    uv run scripts/reproduce_slime.py --songs songs --smoke      # a minute
+    uv run scripts/reproduce_slime.py --songs jamendo --excerpts-per-song 25 --weights \
+        model1/Jamendo_augment_mel --mean-std jamendo_meanstd.npz   # the published network
+
+Three experiments about the singing voice detector: `num-samples` (Figure 3: do five explanations
+agree?), `contents` (Table II, Figures 5 and 6: what stands for what is off) and `ground-truth`
+(Figure 7: are the segments found where a voice was planted?). Ten segments have 1024 masks: the
+network is evaluated once for each, from windows that excerpts share, and samples are counts of
+them, so 70 000 samples cost what 1024 do. What the network said is kept by song, and the same
+command goes on after the last one that was finished.
+
+Writes Parquet and the paper's pictures to `slime-num-samples`, `slime-contents` and
+`slime-ground-truth` in `--output-dir`.
+"""
+
+import dataclasses
+import io
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jax.numpy as jnp
+import numpy as np
+import slime_figures as figures
+import slime_measures as measures
+import tyro
+from slime_measures import NUM_REPEATS, PLANTED_CONTENTS, Outputs, Rows
+
+from lime_jax.errors import LimeJaxError
+from lime_jax.experiments import results, script, slime, vocals
+from lime_jax.experiments.vocals import VocalSong
+from lime_jax.models import singing_voice, singing_voice_weights
+from lime_jax.models.singing_voice import NUM_FRAMES, SingingVoice
+from lime_jax.models.weights import digest
+
+EXPERIMENTS = ("num-samples", "contents", "ground-truth")
+NUM_TIMES, NUM_PLANTED, NUM_MIXES = 10, 3, 4  # in a song, segments of each, excerpts per time
+THRESHOLD = 0.5
+Arrays = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How much of the experiments is run."""
+
+    num_songs: int | None
+    excerpts_per_song: int
+    planted_songs: int
+
+
+SIZES = {"smoke": Size(4, 2, 1), "default": Size(None, 5, 50)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What to run.
+
+    Attributes:
+      experiment: num-samples, contents, ground-truth, or all of them.
+      songs: a folder that `render_songs.py --composer sung` filled, Jamendo or RWC; ccMixter for
+        ground-truth, which needs voice and accompaniment.
+      output_dir: where everything goes; experiments/slime if not given, with -smoke behind it.
+      smoke: few songs, to see that all of it works.
+      max_songs: of the test songs; all if not given.
+      excerpts_per_song: 25 in the paper; 5 if not given, 2 for smoke.
+      planted_songs: so many songs get 40 planted excerpts each; 50 if not given, 1 for smoke.
+      weights: the published network instead of ours: the prefix of a TensorFlow checkpoint, or an
+        .npz of Lasagne.
+      mean_std: the statistics that belong to it.
+      sign: of the components that count as top: positive as in the published code, or absolute.
+      seed: of the masks.
+    """
+
+    experiment: Annotated[
+        Literal["all", "num-samples", "contents", "ground-truth"], tyro.conf.Positional
+    ] = "all"
+    songs: Path = Path("songs")
+    output_dir: Path | None = None
+    smoke: bool = False
+    max_songs: int | None = None
+    excerpts_per_song: int | None = None
+    planted_songs: int | None = None
+    weights: Path | None = None
+    mean_std: Path | None = None
+    sign: Literal["positive", "absolute"] = "positive"
+    seed: int = 0
+
+    @property
+    def size(self) -> Size:
+        """How much of the experiments is run."""
+        size = script.chosen(SIZES, smoke=self.smoke, full=False)
+        return Size(
+            self.max_songs or size.num_songs,
+            self.excerpts_per_song or size.excerpts_per_song,
+            self.planted_songs or size.planted_songs,
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where everything goes."""
+        return script.folder("slime", self)
+
+
+def detector(config: Config) -> SingingVoice:
+    """Our network, or the published one.
+
+    Raises:
+      ModelError: if its files cannot be used.
+      ValueError: if one of them is missing.
+    """
+    if (config.weights is None) != (config.mean_std is None):
+        raise ValueError("`--weights` and `--mean-std` belong together. Name both, or none.")
+    if config.weights is None or config.mean_std is None:
+        return singing_voice.load_singing_voice().network
+    is_lasagne = config.weights.suffix == ".npz"
+    read = singing_voice_weights.from_lasagne if is_lasagne else None
+    network = (read or singing_voice_weights.from_tensorflow)(config.weights)
+    mean, std = singing_voice_weights.read_mean_std(config.mean_std)
+    return SingingVoice(network, jnp.asarray(mean), jnp.asarray(std))
+
+
+class Study:
+    """The songs, the network, and what it said of excerpts: kept by song, made when asked for."""
+
+    def __init__(self, config: Config) -> None:
+        self.config, self.voice = config, detector(config)
+        found = [song for song in vocals.open_corpus(config.songs) if song.split == "test"]
+        self.songs = found[: config.size.num_songs]
+        if not self.songs:
+            raise LimeJaxError(f"`{config.songs}` holds no test songs. Render more.")
+        results.begin(config.folder, self.settings())
+
+    def settings(self) -> dict[str, Any]:
+        """What the numbers depend on."""
+        size = self.config.size
+        return {
+            "songs": vocals.fingerprint(self.songs),
+            "network": digest(self.voice),
+            "excerpts_per_song": size.excerpts_per_song,
+        }
+
+    def kept(self, name: str, song: VocalSong, make: Callable[[], Arrays]) -> Arrays:
+        """Arrays about a song, from disk or made now, with the seconds that took."""
+        path = self.config.folder / "parts" / f"{name}-{song.name.replace('/', '-')}.npz"
+        if not path.exists():
+            start, buffer = time.perf_counter(), io.BytesIO()
+            made = make()
+            made["seconds"] = np.array(time.perf_counter() - start)
+            np.savez(buffer, allow_pickle=False, **made)
+            results.write_bytes(path, buffer.getvalue())
+            print(f"{name}, {song.name}: {time.perf_counter() - start:.0f} s", flush=True)
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+
+    def outputs(
+        self, parts: tuple[tuple[str, str], ...], turn: int = 0
+    ) -> tuple[Rows, Outputs, float]:
+        """Excerpts, the outputs for all masks by segmentation and content, and seconds.
+
+        Args:
+          parts: segmentations and contents.
+          turn: evaluations that are told apart by it are independent of each other.
+        """
+        which: Rows = []
+        found: dict[tuple[str, str], list[np.ndarray]] = {part: [] for part in parts}
+        seconds = 0.0
+        for number, song in enumerate(self.songs):
+            arrays: Arrays = {}
+            for part in parts:
+                name = "-".join((*part, *([f"again-{turn}"] if turn else [])))
+                make = lambda song=song, number=number, part=part: self._of_song(
+                    number, song, *part
+                )
+                arrays = self.kept(name, song, make)
+                found[part].append(arrays["outputs"])
+                seconds += float(arrays["seconds"])
+            which += _rows(song, arrays)
+        return which, {part: np.concatenate(some) for part, some in found.items()}, seconds
+
+    def _of_song(self, number: int, song: VocalSong, segmentation: str, content: str) -> Arrays:
+        mix = song.mix()
+        frames = self.voice.frames_of(jnp.asarray(mix))
+        num_frames = len(frames) - NUM_FRAMES + 1
+        indices = slime.excerpt_indices(number, num_frames, self.config.size.excerpts_per_song)
+        outputs = [
+            self.said(frames[index : index + NUM_FRAMES], segmentation, content)
+            for index in indices
+        ]
+        outputs = np.stack(outputs)
+        is_heard = outputs[:, slime.EVERYTHING] >= THRESHOLD
+        sung = song.labels(num_frames)[indices] if song.has_labels else is_heard
+        return {"outputs": outputs, "indices": indices, "sung": sung}
+
+    def said(self, excerpt: Any, segmentation: str, content: str) -> np.ndarray:
+        """What the network says to all masks of an excerpt."""
+        excerpt = jnp.asarray(excerpt)
+        fill = slime.content(content, excerpt, self.voice)
+        return slime.outputs_of(self.voice, excerpt, segmentation, fill)
+
+    def planted(self) -> tuple[Rows, dict[str, np.ndarray], int, float]:
+        """Planted excerpts that the network hears a voice in, their outputs, all that were made."""
+        made = 0
+        which: Rows = []
+        found: dict[str, list[np.ndarray]] = {content: [] for content in PLANTED_CONTENTS}
+        seconds = 0.0
+        for number, song in enumerate(self.songs[: self.config.size.planted_songs]):
+            if not song.has_stems:
+                raise LimeJaxError(
+                    f"`{self.config.songs}` has no stems of voice and accompaniment. Use ccMixter "
+                    "or rendered songs for ground-truth, or another experiment."
+                )
+            make = lambda song=song, number=number: self._planted_in(number, song)
+            arrays = self.kept("planted", song, make)
+            made += int(arrays["made"])
+            seconds += float(arrays["seconds"])
+            which += _planted_rows(song, arrays)
+            for content in PLANTED_CONTENTS:
+                found[content].append(arrays[content])
+        return which, {name: np.concatenate(some) for name, some in found.items()}, made, seconds
+
+    def _planted_in(self, number: int, song: VocalSong) -> Arrays:
+        parts = [self.voice.frames_of(jnp.asarray(x)) for x in (song.accompaniment(), song.voice())]
+        num_frames = len(parts[0]) - NUM_FRAMES + 1
+        rng = np.random.default_rng((self.config.seed, number))
+        excerpts, indices, segments = [], [], []
+        for index in slime.excerpt_indices(number, num_frames, NUM_TIMES):
+            music, voice = (part[index : index + NUM_FRAMES] for part in parts)
+            for _ in range(NUM_MIXES):
+                chosen = np.sort(rng.choice(slime.NUM_SEGMENTS, NUM_PLANTED, replace=False))
+                excerpts.append(slime.planted(music, voice, chosen.tolist()))
+                indices.append(index)
+                segments.append(chosen)
+        told = np.asarray(self.voice.network(jnp.stack(excerpts)))[:, 0]
+        heard = np.flatnonzero(told >= THRESHOLD)
+        outputs = {
+            content: np.stack(
+                [self.said(excerpts[n], "temporal", content) for n in heard]
+                or [np.zeros(slime.NUM_MASKS, np.float32)]
+            )[: len(heard)]
+            for content in PLANTED_CONTENTS
+        }
+        of_heard = {"indices": np.array(indices)[heard], "segments": np.array(segments)[heard]}
+        return {**outputs, **of_heard, "made": np.array(len(excerpts))}
+
+
+def _rows(song: VocalSong, arrays: Arrays) -> Iterator[dict[str, Any]]:
+    for n, index in enumerate(arrays["indices"]):
+        yield {
+            "song": song.name,
+            "index": int(index),
+            "probability": float(arrays["outputs"][n, slime.EVERYTHING]),
+            "sung": bool(arrays["sung"][n]),
+        }
+
+
+def _planted_rows(song: VocalSong, arrays: Arrays) -> Iterator[dict[str, Any]]:
+    for n, index in enumerate(arrays["indices"]):
+        probability = float(arrays[PLANTED_CONTENTS[0]][n, slime.EVERYTHING])
+        segments = arrays["segments"][n].tolist()
+        yield {
+            "song": song.name, "index": int(index), "probability": probability, "segments": segments
+        }  # fmt: skip
+
+
+def num_samples(study: Study) -> results.Summary:
+    """Figure 3, and why it looks as it does."""
+    config, part = study.config, ("temporal", "zero")
+    which, found, seconds = study.outputs((part,))
+    outputs = found[part]
+    again = [study.outputs((part,), turn) for turn in range(1, NUM_REPEATS)]
+    seconds += sum(one[2] for one in again)
+    start = time.perf_counter()
+    rows = measures.stability(which, outputs, config.seed, config.sign)
+    repeated = [one[1][part] for one in again]
+    exact = measures.exact_stability(which, outputs, repeated, config.sign)
+    numbers = measures.analysis(outputs, config.seed)
+    tables = {"u_n": rows, "exhaustive": exact, "analysis": [numbers]}
+    seconds += time.perf_counter() - start
+    return finish(study, "num-samples", tables, seconds)
+
+
+def contents(study: Study) -> results.Summary:
+    """Table II, Figures 5 and 6."""
+    config = study.config
+    parts = tuple((s, c) for s in slime.SEGMENTATIONS for c in slime.CONTENTS)
+    which, outputs, seconds = study.outputs(parts)
+    start = time.perf_counter()
+    rows = measures.grid_rows(which, outputs, config.seed, config.sign)
+    tables = {"grid": rows, "table-2": measures.table_2(rows)}
+    return finish(study, "contents", tables, seconds + time.perf_counter() - start)
+
+
+def ground_truth(study: Study) -> results.Summary:
+    """Figure 7."""
+    config = study.config
+    which, outputs, made, seconds = study.planted()
+    if not which:
+        raise LimeJaxError(
+            f"the network hears a voice in none of {made} planted excerpts. Use more songs."
+        )
+    start = time.perf_counter()
+    rows = measures.planted_rows(which, outputs, config.seed, config.sign)
+    seconds += time.perf_counter() - start
+    tables = {"planted": rows, "kept": [{"made": made, "kept": len(which)}]}
+    return finish(study, "ground-truth", tables, seconds)
+
+
+def finish(study: Study, name: str, tables: dict[str, Rows], seconds: float) -> results.Summary:
+    """Writes tables, pictures and the summary of an experiment."""
+    config, folder = study.config, study.config.folder / f"slime-{name}"
+    for table, rows in tables.items():
+        results.write_table(folder / f"{table}.parquet", rows)
+    told = figures.OF[name]
+    pictures = []
+    for file, draw, caption in told.pictures:
+        results.write_picture(folder / file, draw(tables))
+        pictures.append(results.Picture(file, caption))
+    summary = results.Summary(
+        title=told.title,
+        paper="Mishra, Benetos, Sturm, Dixon: Reliable Local Explanations for Machine Listening, "
+        f"2020, {told.section}",
+        claim=told.claim,
+        command=script.command(__file__, dataclasses.replace(config, experiment=name)),
+        figures=told.figures(tables, seconds),
+        differences=differences(study),
+        pictures=pictures,
+        minutes=seconds / 60,
+        config={**results.plain(config), "experiment": name},
+    )
+    results.write(folder, summary)
+    return summary
+
+
+def differences(study: Study) -> list[str]:
+    size, voice = study.config.size, "the published network"
+    if study.config.weights is None:
+        voice = "the network of the same layout that scripts/train_singing_voice.py trained"
+    return [
+        f"{len(study.songs)} test songs of `{study.config.songs.name}`, {size.excerpts_per_song} "
+        f"excerpts of each, and {voice}.",
+        "Masks come from another random generator, and are drawn as counts of the 1024 that there "
+        "are; the network is evaluated once for each.",
+    ]
+
+
+RUN = {"num-samples": num_samples, "contents": contents, "ground-truth": ground_truth}
+
+
+def run(config: Config) -> list[results.Summary]:
+    """Runs the experiments asked for."""
+    study = Study(config)
+    chosen = EXPERIMENTS if config.experiment == "all" else (config.experiment,)
+    return [RUN[name](study) for name in chosen]
+
+
+def tell(summaries: list[results.Summary]) -> None:
+    """Prints the paper's numbers and ours."""
+    for summary in summaries:
+        print(f"\n{summary.title}, {summary.minutes:.1f} minutes of work")
+        results.show(summary)
+
+
+if __name__ == "__main__":
+    sys.exit(script.main(run, Config, tell))

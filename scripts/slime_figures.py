@@ -1,0 +1,362 @@
+"""The numbers and pictures of reproduce_slime.py, the paper's beside ours."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from slime_measures import (
+    DISTANCES,
+    MARGINAL,
+    MOST_SAMPLES,
+    NUM_REPEATS,
+    NUM_SAMPLES,
+    PLANTED_CONTENTS,
+    Rows,
+)
+
+from lime_jax.experiments.results import Figure, percent, where
+from lime_jax.experiments.slime import CONTENTS, NUM_MASKS, SEGMENTATIONS
+from lime_jax.report import look
+
+Tables = Mapping[str, Rows]
+STEPS = (1000, 10_000, 30_000, MOST_SAMPLES)  # where one more is more than noise
+SAMPLED = "l2, 70 000 samples"
+# Figure 7 of the paper: how many of 656 excerpts share 3, 2, 1 and 0 components with the truth.
+FIGURE_7 = {
+    "zero": (157, 373, 123, 3),
+    "min_inp": (47, 364, 233, 12),
+    "mean_inp": (219, 330, 102, 5),
+    "noise": (121, 404, 121, 10),
+}
+_NAMES = {"noise": "N_g^norm"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """How an experiment is told.
+
+    Attributes:
+      title: of its section.
+      section: of the paper.
+      claim: in a sentence.
+      figures: from tables and the seconds that the work took.
+      pictures: file, drawing from tables, caption.
+    """
+
+    title: str
+    section: str
+    claim: str
+    figures: Callable[[Tables, float], list[Figure]]
+    pictures: Sequence[tuple[str, Callable[[Tables], Any], str]]
+
+
+def column(rows: Rows, name: str) -> list[Any]:
+    return [row[name] for row in rows]
+
+
+def named(content: str) -> str:
+    return _NAMES.get(content, content)
+
+
+def evaluations(ours: int, theirs: int, seconds: float) -> Figure:
+    """What the work was, and what it would have been."""
+    told = f"{ours:,} masks in {seconds / 60:.1f} min; one by one {theirs:,} evaluations, "
+    return Figure(
+        "masks evaluated, and evaluations of the published code for the same answers",
+        f"{theirs:,}",
+        told + f"{theirs / ours:,.0f} × as many",
+    )
+
+
+def stability_figures(tables: Tables, seconds: float) -> list[Figure]:
+    """Figure 3."""
+    rows, exact = tables["u_n"], tables["exhaustive"]
+    of = lambda distance, number: column(where(rows, distance=distance, num_samples=number), "u_n")
+    first, last = (of("l2", number) for number in (NUM_SAMPLES[0], MOST_SAMPLES))
+    means = {number: float(np.mean(of("l2", number))) for number in NUM_SAMPLES}
+    falls = all(means[b] < means[a] for a, b in itertools.pairwise(STEPS))
+    cosine = {number: of("cosine", number) for number in NUM_SAMPLES}
+    mode = lambda values: int(np.bincount(values).argmax())
+    told = lambda values: f"{np.median(values):g} | {mode(values)} | {np.mean(values):.2f}"
+    figures = [
+        Figure("median | mode | mean of U_n, l2, 1 000 samples", "6 | – | –", told(first)),
+        Figure(
+            "median | mode | mean of U_n, l2, 70 000 samples",
+            "4 | 3 | –",
+            told(last),
+            "median at most 4",
+            bool(np.median(last) <= 4),
+        ),
+        Figure(
+            "mean of U_n over N_s, l2",
+            "falls",
+            ", ".join(f"{mean:.2f}" for mean in means.values()),
+            f"falls from {', '.join(f'{n:,}' for n in STEPS[:-1])} to {STEPS[-1]:,}",
+            falls,
+        ),
+        Figure(
+            "median | mode | mean of U_n, cosine, 1 000 samples",
+            None,
+            told(cosine[NUM_SAMPLES[0]]),
+            "median 3",
+            bool(np.median(cosine[NUM_SAMPLES[0]]) == 3),
+        ),
+        Figure("the same, cosine, 70 000 samples", None, told(cosine[MOST_SAMPLES])),
+    ]
+    for distance in DISTANCES:
+        here = where(exact, distance=distance)
+        same = sum(row["u_n"] == row["found"] for row in here)
+        three = sum(row["u_n"] == 3 for row in here)
+        told_few = "" if three == len(here) else " (fewer where fewer components are positive)"
+        figures.append(
+            Figure(
+                f"five explanations from all {NUM_MASKS} masks are one, {distance}",
+                None,
+                f"{percent(same, len(here))}, U_n = 3 in {three}{told_few}",
+                "always",
+                same == len(here),
+            )
+        )
+    num = len(where(exact, distance="l2"))
+    theirs = num * NUM_REPEATS * sum(NUM_SAMPLES) * len(DISTANCES)
+    figures.append(evaluations(num * NUM_REPEATS * NUM_MASKS, theirs, seconds))
+    return [*figures, *analysis_figures(tables["analysis"][0])]
+
+
+def analysis_figures(numbers: Mapping[str, float]) -> list[Figure]:
+    """Why."""
+    papers = {
+        "mean number of rows that miss only a given segment": "68.4 expected",
+        "its standard deviation": "8.3 expected",
+        "coefficient as a share of occlusion": "0.022 expected",
+        "median fidelity under l2": "about 0.04 expected",
+    }
+    return [
+        Figure(f"l2, 70 000 samples: {name}" if "cosine" not in name else name,
+               papers.get(name), f"{value:.3g}")
+        for name, value in numbers.items()
+    ]  # fmt: skip
+
+
+def content_figures(tables: Tables, seconds: float) -> list[Figure]:
+    """Table II, Figures 5 and 6."""
+    rows = tables["grid"]
+    figures = []
+    for segmentation in SEGMENTATIONS:
+        for content in CONTENTS:
+            here = column(where(rows, segmentation=segmentation, content=content), "u_n")
+            paper = "unstable, but for RWC spectral" if content == "min_data" else "mostly 3 or 4"
+            told = f"{np.median(here):g} | {np.mean(here):.2f}"
+            name = f"median | mean of U_n at 70 000, {segmentation}, {named(content)}"
+            figures.append(Figure(name, paper, told))
+    for segmentation in SEGMENTATIONS:
+        for content in CONTENTS[1:]:
+            here = where(rows, segmentation=segmentation, content=content)
+            shared = {name: np.mean(column(here, name)) for name in ("n_ce", "n_ce_cosine")}
+            paper = {"mean_inp": "closest to zero", "noise": "often none"}.get(content)
+            told = f"{shared['n_ce']:.2f}; {shared['n_ce_cosine']:.2f} under cosine, all masks"
+            name = f"mean N_ce with zero, {segmentation}, {named(content)}"
+            figures.append(Figure(name, paper, told))
+    num = len(rows)
+    figures.append(evaluations(num * NUM_MASKS, num * NUM_REPEATS * MOST_SAMPLES, seconds))
+    return figures
+
+
+def planted_figures(tables: Tables, seconds: float) -> list[Figure]:
+    """Figure 7."""
+    rows, kept = tables["planted"], tables["kept"][0]
+    figures = [
+        Figure(
+            "planted excerpts that the network hears a voice in",
+            "656 of 2 000",
+            f"{kept['kept']} of {kept['made']} that were made",
+            "at least 200",
+            kept["kept"] >= 200,
+        )
+    ]
+    for content in PLANTED_CONTENTS:
+        counts = counts_of(rows, content, SAMPLED)
+        figures.append(
+            Figure(
+                f"excerpts with N_ce = 3 | 2 | 1 | 0, {named(content)}",
+                " | ".join(map(str, FIGURE_7[content])),
+                " | ".join(map(str, counts)),
+                f"{kept['kept']} in all",
+                sum(counts) == kept["kept"],
+            )
+        )
+    for content in (*PLANTED_CONTENTS, MARGINAL):
+        paper = None
+        if content in FIGURE_7:
+            paper = _shares(FIGURE_7[content])
+        told = _shares(counts_of(rows, content, SAMPLED))
+        name = f"full match | at least 2 | mean N_ce, {named(content)}"
+        figures.append(Figure(name, paper, told))
+    methods = list(dict.fromkeys(column(rows, "method")))
+    for method in methods[1:]:
+        for content in (*PLANTED_CONTENTS, MARGINAL):
+            told = _shares(counts_of(rows, content, method))
+            figures.append(Figure(f"the same by {method}, {named(content)}", None, told))
+    num = kept["kept"] * len(PLANTED_CONTENTS)
+    return [*figures, evaluations(num * NUM_MASKS, num * MOST_SAMPLES, seconds)]
+
+
+def counts_of(rows: Rows, content: str, method: str) -> list[int]:
+    """How many excerpts share 3, 2, 1 and 0 components with the truth."""
+    values = column(where(rows, content=content, method=method), "n_ce")
+    return np.bincount(values, minlength=4)[::-1].tolist()
+
+
+def _shares(counts: Sequence[int]) -> str:
+    three, two, one, _ = counts
+    number = sum(counts)
+    mean = (3 * three + 2 * two + one) / number
+    return f"{100 * three / number:.1f} % | {100 * (three + two) / number:.1f} % | {mean:.2f}"
+
+
+def draw_stability(tables: Tables) -> Any:
+    """Figure 3: U_n over numbers of samples."""
+    figure = look.figure(6.4)
+    panels = figure.subplots(len(DISTANCES), 1, sharex=True, sharey=True)
+    for axes, distance in zip(panels, DISTANCES, strict=True):
+        values = [
+            column(where(tables["u_n"], distance=distance, num_samples=number), "u_n")
+            for number in NUM_SAMPLES
+        ]
+        _violins(axes, values, [f"{number // 1000} 000" for number in NUM_SAMPLES])
+        exact = column(where(tables["exhaustive"], distance=distance), "u_n")
+        axes.axhline(
+            float(np.mean(exact)), color=look.AGAINST, linewidth=1.4, linestyle="--",
+            label=f"all {NUM_MASKS} masks",
+        )  # fmt: skip
+        axes.set_ylabel("U_n")
+        axes.set_title(f"distance {distance}", fontsize=look.SMALL, color=look.INK)
+    panels[0].legend(loc="upper right", fontsize=look.SMALL, frameon=False)
+    panels[-1].set_xlabel("samples N_s")
+    return figure
+
+
+def draw_contents(tables: Tables) -> Any:
+    """Figure 5: U_n by content."""
+    return _by_content(tables["grid"], CONTENTS, "u_n", "U_n", "{}")
+
+
+def draw_common(tables: Tables) -> Any:
+    """Figure 6: what explanations share with those of content zero."""
+    return _by_content(tables["grid"], CONTENTS[1:], "n_ce", "N_ce with zero", "{}")
+
+
+def _by_content(rows: Rows, contents: Sequence[str], name: str, label: str, title: str) -> Any:
+    figure = look.figure(3.6)
+    panels = figure.subplots(1, len(SEGMENTATIONS), sharey=True)
+    for axes, segmentation in zip(panels, SEGMENTATIONS, strict=True):
+        values = [
+            column(where(rows, segmentation=segmentation, content=content), name)
+            for content in contents
+        ]
+        _violins(axes, values, list(map(named, contents)))
+        axes.set_title(title.format(segmentation), fontsize=look.SMALL, color=look.INK)
+    panels[0].set_ylabel(label)
+    return figure
+
+
+def draw_planted(tables: Tables) -> Any:
+    """Figure 7: distribution of N_ce above, shares below."""
+    rows = tables["planted"]
+    contents = (*PLANTED_CONTENTS, MARGINAL)
+    figure = look.figure(6.4)
+    above, below = figure.subplots(2, 1)
+    values = [column(where(rows, content=c, method=SAMPLED), "n_ce") for c in contents]
+    _violins(above, values, list(map(named, contents)))
+    above.set_ylabel("N_ce with the truth")
+    shades = (look.FOR, "#f0a36b", "#f7d8bf", "#d9d9d9")
+    left = np.zeros(len(contents))
+    for shared, shade in zip((3, 2, 1, 0), shades, strict=True):
+        shares = np.array([100 * np.mean(np.array(v) == shared) for v in values])
+        below.barh(range(len(contents)), shares, left=left, color=shade, label=str(shared))
+        for place, share in enumerate(shares):
+            if share >= 6:
+                below.text(
+                    left[place] + share / 2, place, f"{share:.0f}", ha="center", va="center",
+                    fontsize=look.SMALL, color=look.INK,
+                )  # fmt: skip
+        left += shares
+    below.set_yticks(range(len(contents)), list(map(named, contents)))
+    below.invert_yaxis()
+    below.set_xlim(0, 100)
+    below.set_xlabel("% of the excerpts")
+    below.legend(
+        title="N_ce", loc="center left", bbox_to_anchor=(1, 0.5), fontsize=look.SMALL, frameon=False
+    )
+    look.dress(below)
+    return figure
+
+
+def _violins(axes: Any, values: Sequence[Sequence[int]], names: Sequence[str]) -> None:
+    """Distributions of whole numbers: a violin each, with its median."""
+    places = range(len(values))
+    drawn = axes.violinplot(values, positions=places, widths=0.85, showmedians=True, bw_method=0.35)
+    for body in drawn["bodies"]:
+        body.set_facecolor(look.FOR)
+        body.set_alpha(0.6)
+    for part in ("cmedians", "cbars", "cmins", "cmaxes"):
+        drawn[part].set_color(look.INK)
+        drawn[part].set_linewidth(2.5 if part == "cmedians" else 0.8)
+    axes.set_xticks(places, names)
+    axes.set_yticks(range(min(map(min, values)), max(map(max, values)) + 1))
+    look.dress(axes)
+
+
+OF = {
+    "num-samples": Told(
+        "How many samples does SLIME need?",
+        "section IV-A",
+        "Under the published distance five explanations of an excerpt disagree unless they take "
+        "50 000 samples and more; under LIME's own distance 1 000 will do, and from all 1024 masks "
+        "there is nothing to disagree about.",
+        stability_figures,
+        [
+            (
+                "figure-3.png",
+                draw_stability,
+                "Figure 3: U_n, the number of different components in the top 3 of five "
+                "explanations.",
+            )
+        ],
+    ),
+    "contents": Told(
+        "What stands for what is off?",
+        "section IV-B",
+        "What a segment is replaced by changes the explanation.",
+        content_figures,
+        [
+            (
+                "figure-5.png",
+                draw_contents,
+                "Figure 5: U_n at 70 000 samples under l2, by what stands for what is off.",
+            ),
+            (
+                "figure-6.png",
+                draw_common,
+                "Figure 6: how many of the top 3 components are those of content zero.",
+            ),
+        ],
+    ),
+    "ground-truth": Told(
+        "Are planted voices found?",
+        "section V",
+        "Where voices were planted in three segments of ten, a content can be chosen by how many "
+        "of the three are among the top 3.",
+        planted_figures,
+        [
+            (
+                "figure-7.png",
+                draw_planted,
+                "Figure 7: how many of the three planted segments are among the top 3 (70 000 "
+                "samples, l2); all four is the mean over the four contents.",
+            )
+        ],
+    ),
+}
