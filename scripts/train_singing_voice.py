@@ -18,6 +18,7 @@ errors there is used on the test songs, frame by frame, without smoothing.
 
 import dataclasses
 import importlib.metadata
+import io
 import json
 import sys
 import time
@@ -253,7 +254,9 @@ def run(config: Config) -> dict[str, Scores]:
     read_some = lambda split: read(config.songs, split, config.max_songs)
     train, validation, test = map(read_some, ("train", "validation", "test"))
     statistics = statistics_of(train)
-    voice = training.best_of(epochs(config, train, validation, statistics), config.patience)
+    best = training.best_of(epochs(config, train, validation, statistics), config.patience)
+    arrays = in_half_precision(best)
+    voice = singing_voice.from_arrays(arrays, source="training")
     threshold = detection.best_threshold(*judge(voice, validation))
     tests = {"our test songs": test}
     if config.test_songs is not None:
@@ -264,7 +267,7 @@ def run(config: Config) -> dict[str, Scores]:
         for limit in (threshold, 0.5)
     }
     numbers = {"training": len(train), "validation": len(validation), "test": len(test)}
-    export(config, voice, describe(config, numbers, scores))
+    export(config, arrays, describe(config, numbers, scores))
     return scores
 
 
@@ -288,15 +291,19 @@ def describe(
     }
 
 
-def export(config: Config, voice: SingingVoice, description: dict[str, Any]) -> None:
-    """Writes the weights, in half precision, and their description."""
-    config.output.mkdir(parents=True, exist_ok=True)
-    path = config.output / singing_voice.WEIGHTS
-    half = lambda name, x: x if name in ("mean", "std") else x.astype(np.float16)
+def in_half_precision(voice: SingingVoice) -> dict[str, np.ndarray]:
+    """The weights as they are shipped; statistics of the data stay as they are."""
     arrays = singing_voice.to_arrays(voice)
-    np.savez(path, **{name: half(name, array) for name, array in arrays.items()})
-    text = json.dumps(description, indent=1)
-    path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+    half = lambda name, x: x if name in ("mean", "std") else x.astype(np.float16)
+    return {name: half(name, array) for name, array in arrays.items()}
+
+
+def export(config: Config, arrays: dict[str, np.ndarray], description: dict[str, Any]) -> None:
+    """Writes the weights and their description."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    path = results.write_bytes(config.output / singing_voice.WEIGHTS, buffer.getvalue())
+    results.write_text(path.with_suffix(".json"), json.dumps(description, indent=1) + "\n")
 
 
 def tell(scores: dict[str, Scores]) -> None:
