@@ -5,7 +5,7 @@
 
 The network is that of Schlüter and Grill (2015) in the layout of Mishra et al. (2020), and so is
 the training: binary cross-entropy with targets of 0.02 and 0.98, Nesterov momentum of 0.95, a
-learning rate that falls by 15 % per epoch, every example with another speed, pitch (30 % at most)
+learning rate that falls by 7 % per epoch, every example with another speed, pitch (30 % at most)
 and filter (10 dB at most). Neighbouring examples share what convolutions see of both, so a step
 takes sequences of 12 examples, 9 frames apart.
 
@@ -40,7 +40,7 @@ from lime_jax.experiments.detection import Scores
 from lime_jax.models import singing_voice
 from lime_jax.models.singing_voice import HOP_LENGTH, N_FFT, NUM_FRAMES, SingingVoice, SvdNet
 
-MOMENTUM, DECAY_PER_EPOCH = 0.95, 0.85
+MOMENTUM, DECAY_PER_EPOCH = 0.95, 0.93
 LOW_TARGET, HIGH_TARGET = 0.02, 0.98
 PAPERS = {
     "R0 on Jamendo's test songs, threshold 0.66": Scores(0.081, 0.901, 0.926, 0.912, 0.913),
@@ -84,7 +84,7 @@ class Config:
     test_songs: Path | None = None
     output: Path = Path("lime_jax/data")
     seed: int = 0
-    num_epochs: int = 20
+    num_epochs: int = 32
     steps_per_epoch: int = 200
     num_sequences: int = 8
     learning_rate: float = 0.01

@@ -21,7 +21,15 @@ from lime_jax.experiments import results
 
 DOCS = Path(__file__).parents[1] / "docs"
 RESULTS, PAGE = DOCS / "results", DOCS / "experiments.md"
-ORDER = ("confounder", "global-tagging", "mml", "veracity")
+ORDER = (
+    "confounder",
+    "global-tagging",
+    "mml",
+    "veracity",
+    "slime-num-samples",
+    "slime-contents",
+    "slime-ground-truth",
+)
 
 
 @dataclasses.dataclass(frozen=True)

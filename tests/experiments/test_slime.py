@@ -80,7 +80,9 @@ def test_contents_are_the_papers(voice, excerpt):
 
 
 def test_an_unknown_content_is_named(voice, excerpt):
-    with pytest.raises(ValueError, match="one of zero, min_data, min_inp, mean_inp, noise, got 'silence'"):
+    with pytest.raises(
+        ValueError, match="one of zero, min_data, min_inp, mean_inp, noise, got 'silence'"
+    ):
         slime.content("silence", excerpt, voice)
 
 
