@@ -16,7 +16,7 @@ from lime_jax.core.items import item_of
 from lime_jax.core.predictor import Predict
 from lime_jax.core.pytree import pytree
 
-Top = Sequence[int] | Int[Array | np.ndarray, " k"]
+Top = Sequence[int] | Int[Array | np.ndarray, " _"]  # of any length each
 
 
 def u_n(tops: Iterable[Top]) -> int:

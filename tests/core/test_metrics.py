@@ -49,6 +49,14 @@ def test_n_ce_ignores_order():
     assert metrics.n_ce([4, 3, 6], [1, 0, 9]) == 0
 
 
+def test_lists_may_differ_in_length():
+    short, long = jnp.array([1, 2]), jnp.array([2, 1, 3])
+    assert metrics.n_ce(short, long) == 2
+    assert metrics.u_n([short, long]) == 3
+    assert metrics.agreement([long, long], short) == 0
+    assert metrics.agreement([short[::-1], short], short) == 1
+
+
 def test_complexity_is_the_entropy_in_units_of_its_maximum():
     *_, explanation = linear([1.0, 1.0, 1.0, 1.0])
     np.testing.assert_allclose(metrics.complexity(explanation), 1, atol=1e-5)
