@@ -4,10 +4,10 @@
     uv run scripts/train_singing_voice.py --songs songs
 
 The network is that of Schlüter and Grill (2015) in the layout of Mishra et al. (2020), and so is
-the training: binary cross-entropy with targets of 0.02 and 0.98, Nesterov momentum of 0.95, a
-learning rate that falls by 7 % per epoch, every example with another speed, pitch (30 % at most)
-and filter (10 dB at most). Neighbouring examples share what convolutions see of both, so a step
-takes sequences of 12 examples, 9 frames apart.
+the training: binary cross-entropy with targets of 0.02 and 0.98, Nesterov momentum of 0.95, every
+example with another speed, pitch (30 % at most) and filter (10 dB at most). Where some epochs bring
+nothing, training goes on from the best network at a third of the learning rate. Examples come in
+sequences of 12, nine frames apart, which share what the convolutions see of neighbours.
 
 Songs are those of `render_songs.py`, with choirs, singing and, as in rap, speech: all of it counts
 as singing. Jamendo can be named instead, and RWC for further tests, if they are there.
@@ -40,7 +40,7 @@ from lime_jax.experiments.detection import Scores
 from lime_jax.models import singing_voice
 from lime_jax.models.singing_voice import HOP_LENGTH, N_FFT, NUM_FRAMES, SingingVoice, SvdNet
 
-MOMENTUM, DECAY_PER_EPOCH = 0.95, 0.93
+MOMENTUM = 0.95
 LOW_TARGET, HIGH_TARGET = 0.02, 0.98
 PAPERS = {
     "R0 on Jamendo's test songs, threshold 0.66": Scores(0.081, 0.901, 0.926, 0.912, 0.913),
@@ -72,11 +72,12 @@ class Config:
       test_songs: a folder with further test songs, such as RWC; their scores are told as well.
       output: where the weights and their description go.
       seed: of the initial weights and the examples.
-      num_epochs: at most.
+      num_stages: learning rates, each a third of the one before.
+      num_epochs: of each stage, at most.
       steps_per_epoch: gradient steps between validations.
       num_sequences: of 12 examples each, per step.
-      learning_rate: of the first epoch.
-      patience: epochs without improvement before training stops.
+      learning_rate: of the first stage.
+      patience: epochs without improvement before a stage ends.
       max_songs: of every split; all if not given.
     """
 
@@ -84,11 +85,12 @@ class Config:
     test_songs: Path | None = None
     output: Path = Path("lime_jax/data")
     seed: int = 0
-    num_epochs: int = 32
+    num_stages: int = 3
+    num_epochs: int = 16
     steps_per_epoch: int = 200
     num_sequences: int = 8
     learning_rate: float = 0.01
-    patience: int = 6
+    patience: int = 3
     max_songs: int | None = None
 
 
@@ -195,28 +197,43 @@ def train_step(
     return value
 
 
-def epochs(
+def trained(
     config: Config, songs: list[Recording], validation: list[Recording], statistics: Statistics
+) -> SingingVoice:
+    """The detector after one learning rate after the other, each from the best so far."""
+    voice = SingingVoice(SvdNet(rngs=nnx.Rngs(config.seed)), *statistics)
+    for stage, rate in enumerate(config.learning_rate / 3.0 ** np.arange(config.num_stages)):
+        print(f"learning rate {rate:.4f}", flush=True)
+        some = epochs(config, voice, songs, validation, stage, float(rate))
+        voice = training.best_of(some, config.patience)
+    return voice
+
+
+def epochs(
+    config: Config,
+    voice: SingingVoice,
+    songs: list[Recording],
+    validation: list[Recording],
+    stage: int,
+    rate: float,
 ) -> Iterator[tuple[float, SingingVoice]]:
-    """Validation loss and detector after every epoch."""
-    network = SvdNet(rngs=nnx.Rngs(config.seed))
-    schedule = optax.exponential_decay(
-        config.learning_rate, config.steps_per_epoch, DECAY_PER_EPOCH, staircase=True
-    )
-    transform = optax.sgd(schedule, momentum=MOMENTUM, nesterov=True)
+    """Validation loss and detector, at first and after every epoch."""
+    yield cross_entropy(*judge(voice, validation)), voice
+    network, statistics = _copied(voice.network), (voice.mean, voice.std)
+    transform = optax.sgd(rate, momentum=MOMENTUM, nesterov=True)
     optimizer = nnx.Optimizer(network, transform, wrt=nnx.Param)
-    rng = np.random.default_rng((config.seed, 1))
-    keys = jax.random.split(jax.random.key(config.seed), config.num_epochs)
+    rng = np.random.default_rng((config.seed, 1, stage))
+    key_stage = jax.random.fold_in(jax.random.key(config.seed), stage)
     start = time.perf_counter()
-    for epoch, key in enumerate(keys):
+    for epoch, key in enumerate(jax.random.split(key_stage, config.num_epochs)):
         losses = []
         for key_step in jax.random.split(key, config.steps_per_epoch):
             key_variants, key_dropout = jax.random.split(key_step)
             variants = draw_variants(jax.random.split(key_variants, config.num_sequences))
             batch = draw(rng, songs, np.asarray(variants.speed))
             losses.append(train_step(network, optimizer, statistics, *batch, variants, key_dropout))
-        voice = SingingVoice(_frozen(network), *statistics)
-        truth, told = judge(voice, validation)
+        after = SingingVoice(_copied(network), *statistics)
+        truth, told = judge(after, validation)
         loss = cross_entropy(truth, told)
         scores = detection.scores(truth, told, detection.best_threshold(truth, told))
         minutes = (time.perf_counter() - start) / 60
@@ -225,14 +242,14 @@ def epochs(
             f"validation loss {loss:.4f}  error {100 * scores.error:.1f} %",
             flush=True,
         )
-        yield loss, voice
+        yield loss, after
 
 
 draw_variants = jax.jit(jax.vmap(augmentation.draw))
 
 
-def _frozen(network: SvdNet) -> SvdNet:
-    """A copy that further training leaves alone."""
+def _copied(network: SvdNet) -> SvdNet:
+    """One whose training leaves the other alone."""
     return nnx.merge(*jax.tree.map(jnp.copy, nnx.split(network)))
 
 
@@ -254,8 +271,7 @@ def run(config: Config) -> dict[str, Scores]:
     read_some = lambda split: read(config.songs, split, config.max_songs)
     train, validation, test = map(read_some, ("train", "validation", "test"))
     statistics = statistics_of(train)
-    best = training.best_of(epochs(config, train, validation, statistics), config.patience)
-    arrays = in_half_precision(best)
+    arrays = in_half_precision(trained(config, train, validation, statistics))
     voice = singing_voice.from_arrays(arrays, source="training")
     threshold = detection.best_threshold(*judge(voice, validation))
     tests = {"our test songs": test}

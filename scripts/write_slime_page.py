@@ -61,8 +61,8 @@ surrogate is {fidelity} (median).
 **And n_j is a matter of luck.** It was {mean_count} ± {count_deviation} here: a Poisson count, 12 %
 of itself. Every coefficient is multiplied by its own, so it scatters by {scatter} of itself however
 smooth the network is, and the counts alone explain the scatter of coefficients with a correlation
-of {explained}. Two segments whose occlusion differs by a sixth change places in one run of seven. More
-samples help as slowly as counting does: to halve it takes four times as many.
+of {explained}. Two segments whose occlusion differs by a sixth change places in one run of seven.
+More samples help as slowly as counting does: to halve it takes four times as many.
 
 ## What to use instead
 

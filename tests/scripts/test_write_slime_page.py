@@ -1,0 +1,34 @@
+"""The page about SLIME is what the stored results say."""
+
+import math
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def writer(script):
+    return script("write_slime_page")
+
+
+def test_the_page_in_the_repository_is_up_to_date(writer):
+    assert writer.run(writer.Config(check=True)) == 0, "run scripts/write_slime_page.py"
+
+
+def test_the_kernel_is_that_of_the_published_setting(writer):
+    """Masks with one segment off weigh .229 together, all others a thousandth of that."""
+    lines = [line.split("|")[1:5] for line in writer.kernel().splitlines()]
+    totals = [float(line[3]) for line in lines]
+    assert math.isclose(totals[0], 68, rel_tol=0.01)
+    assert math.isclose(totals[1], 0.23, rel_tol=0.01)
+    assert sum(totals[2:]) < 4e-4
+
+
+def test_methods_stand_side_by_side(writer):
+    found = {
+        "full match | at least 2 | mean N_ce, zero": "1 % | 2 % | 1.00",
+        "the same by l2, all masks, zero": "2 % | 3 % | 1.10",
+        "the same by cosine, all masks, zero": "3 % | 4 % | 1.20",
+        "the same by Shapley values, zero": "4 % | 5 % | 1.30",
+    }
+    last = writer.by_method(found).splitlines()[-1]
+    assert last == "| zero | 1 %, 2 %, 1.00 | 2 %, 3 %, 1.10 | 3 %, 4 %, 1.20 | 4 %, 5 %, 1.30 |"
