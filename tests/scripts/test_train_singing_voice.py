@@ -209,15 +209,19 @@ def test_training_learns_and_exports(trainer, songs, tmp_path):
     """In a process of its own, without the checks of shapes, which nnx.jit does not take."""
     write_songs(tmp_path / "more", ["test"])
     arguments = ["--songs", songs, "--test-songs", "more", "--output", "data"]
-    arguments += "--num-epochs 3 --steps-per-epoch 12 --num-sequences 2 --max-songs 2".split()
+    arguments += "--num-stages 2 --num-epochs 3 --steps-per-epoch 12".split()
+    arguments += "--num-sequences 2 --max-songs 2".split()
     program = [sys.executable, SCRIPTS / "train_singing_voice.py", *arguments]
     optimised = {k: v for k, v in os.environ.items() if k != "JAX_DISABLE_MOST_OPTIMIZATIONS"}
     done = subprocess.run(
         program, check=True, cwd=tmp_path, env=optimised, capture_output=True, text=True
     )
     lines = done.stdout.splitlines()
-    losses = [float(line.split("training loss")[1].split()[0]) for line in lines[:3]]
+    epochs = [line for line in lines if "training loss" in line]
+    losses = [float(line.split("training loss")[1].split()[0]) for line in epochs]
     assert losses[2] < losses[0] and done.stderr == ""
+    rates = [line for line in lines if line.startswith("learning rate")]
+    assert rates == ["learning rate 0.0100", "learning rate 0.0033"] and len(epochs) <= 6
     assert any("R0 on Jamendo" in line and "8.1 %" in line for line in lines)
 
     description = json.loads((tmp_path / "data" / "singing_voice.json").read_text("utf-8"))
