@@ -5,8 +5,7 @@
 
 The network is that of Schlüter and Grill (2015) in the layout of Mishra et al. (2020), and so is
 the training: binary cross-entropy with targets of 0.02 and 0.98, Nesterov momentum of 0.95, every
-example with another speed, pitch (30 % at most) and filter (10 dB at most). Where some epochs bring
-nothing, training goes on from the best network at a third of the learning rate. Examples come in
+example with another speed, pitch (30 % at most) and filter (10 dB at most). Examples come in
 sequences of 12, nine frames apart, which share what the convolutions see of neighbours.
 
 Songs are those of `render_songs.py`, with choirs, singing and, as in rap, speech: all of it counts
@@ -34,7 +33,15 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from lime_jax.errors import LimeJaxError
-from lime_jax.experiments import augmentation, corpus, detection, script, training, vocals
+from lime_jax.experiments import (
+    augmentation,
+    corpus,
+    detection,
+    results,
+    script,
+    training,
+    vocals,
+)
 from lime_jax.experiments.augmentation import Variant
 from lime_jax.experiments.detection import Scores
 from lime_jax.models import singing_voice
@@ -72,12 +79,10 @@ class Config:
       test_songs: a folder with further test songs, such as RWC; their scores are told as well.
       output: where the weights and their description go.
       seed: of the initial weights and the examples.
-      num_stages: learning rates, each a third of the one before.
-      num_epochs: of each stage, at most.
+      num_epochs: after which the learning rate has reached zero.
       steps_per_epoch: gradient steps between validations.
       num_sequences: of 12 examples each, per step.
-      learning_rate: of the first stage.
-      patience: epochs without improvement before a stage ends.
+      learning_rate: the highest, at first.
       max_songs: of every split; all if not given.
     """
 
@@ -85,12 +90,10 @@ class Config:
     test_songs: Path | None = None
     output: Path = Path("lime_jax/data")
     seed: int = 0
-    num_stages: int = 3
-    num_epochs: int = 16
+    num_epochs: int = 40
     steps_per_epoch: int = 200
     num_sequences: int = 8
     learning_rate: float = 0.01
-    patience: int = 3
     max_songs: int | None = None
 
 
@@ -197,52 +200,35 @@ def train_step(
     return value
 
 
-def trained(
-    config: Config, songs: list[Recording], validation: list[Recording], statistics: Statistics
-) -> SingingVoice:
-    """The detector after one learning rate after the other, each from the best so far."""
-    voice = SingingVoice(SvdNet(rngs=nnx.Rngs(config.seed)), *statistics)
-    for stage, rate in enumerate(config.learning_rate / 3.0 ** np.arange(config.num_stages)):
-        print(f"learning rate {rate:.4f}", flush=True)
-        some = epochs(config, voice, songs, validation, stage, float(rate))
-        voice = training.best_of(some, config.patience)
-    return voice
-
-
 def epochs(
-    config: Config,
-    voice: SingingVoice,
-    songs: list[Recording],
-    validation: list[Recording],
-    stage: int,
-    rate: float,
+    config: Config, songs: list[Recording], validation: list[Recording], statistics: Statistics
 ) -> Iterator[tuple[float, SingingVoice]]:
-    """Validation loss and detector, at first and after every epoch."""
-    yield cross_entropy(*judge(voice, validation)), voice
-    network, statistics = _copied(voice.network), (voice.mean, voice.std)
-    transform = optax.sgd(rate, momentum=MOMENTUM, nesterov=True)
+    """Share of wrong validation frames, and detector, after every epoch."""
+    network = SvdNet(rngs=nnx.Rngs(config.seed))
+    num_steps = config.num_epochs * config.steps_per_epoch
+    schedule = optax.cosine_decay_schedule(config.learning_rate, num_steps)
+    transform = optax.sgd(schedule, momentum=MOMENTUM, nesterov=True)
     optimizer = nnx.Optimizer(network, transform, wrt=nnx.Param)
-    rng = np.random.default_rng((config.seed, 1, stage))
-    key_stage = jax.random.fold_in(jax.random.key(config.seed), stage)
+    rng = np.random.default_rng((config.seed, 1))
+    keys = jax.random.split(jax.random.key(config.seed), config.num_epochs)
     start = time.perf_counter()
-    for epoch, key in enumerate(jax.random.split(key_stage, config.num_epochs)):
+    for epoch, key in enumerate(keys):
         losses = []
         for key_step in jax.random.split(key, config.steps_per_epoch):
             key_variants, key_dropout = jax.random.split(key_step)
             variants = draw_variants(jax.random.split(key_variants, config.num_sequences))
             batch = draw(rng, songs, np.asarray(variants.speed))
             losses.append(train_step(network, optimizer, statistics, *batch, variants, key_dropout))
-        after = SingingVoice(_copied(network), *statistics)
-        truth, told = judge(after, validation)
-        loss = cross_entropy(truth, told)
-        scores = detection.scores(truth, told, detection.best_threshold(truth, told))
+        voice = SingingVoice(_copied(network), *statistics)
+        truth, told = judge(voice, validation)
+        error = detection.scores(truth, told, detection.best_threshold(truth, told)).error
         minutes = (time.perf_counter() - start) / 60
         print(
             f"epoch {epoch + 1:3d}  {minutes:5.1f} min  training loss {np.mean(losses):.4f}  "
-            f"validation loss {loss:.4f}  error {100 * scores.error:.1f} %",
+            f"validation error {100 * error:.1f} %",
             flush=True,
         )
-        yield loss, after
+        yield error, voice
 
 
 draw_variants = jax.jit(jax.vmap(augmentation.draw))
@@ -259,19 +245,13 @@ def judge(voice: SingingVoice, songs: list[Recording]) -> tuple[np.ndarray, np.n
     return np.concatenate([song.is_singing for song in songs]), np.concatenate(told)
 
 
-def cross_entropy(truth: np.ndarray, told: np.ndarray) -> float:
-    """With the targets of training."""
-    target = np.where(truth, HIGH_TARGET, LOW_TARGET)
-    told = np.clip(told.astype(np.float64), 1e-7, 1 - 1e-7)
-    return float(-(target * np.log(told) + (1 - target) * np.log(1 - told)).mean())
-
-
 def run(config: Config) -> dict[str, Scores]:
     """Trains, tests and exports; returns the scores, by the songs they are of."""
     read_some = lambda split: read(config.songs, split, config.max_songs)
     train, validation, test = map(read_some, ("train", "validation", "test"))
     statistics = statistics_of(train)
-    arrays = in_half_precision(trained(config, train, validation, statistics))
+    every = epochs(config, train, validation, statistics)
+    arrays = in_half_precision(training.best_of(every, config.num_epochs))
     voice = singing_voice.from_arrays(arrays, source="training")
     threshold = detection.best_threshold(*judge(voice, validation))
     tests = {"our test songs": test}

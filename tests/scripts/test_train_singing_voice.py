@@ -177,13 +177,6 @@ def test_the_loss_is_that_of_the_network_on_every_example(trainer, getkey, monke
     assert float(trainer.loss_of(network, frames, targets, None)) == pytest.approx(expected, 1e-4)
 
 
-def test_the_cross_entropy_is_least_where_probabilities_are_the_targets(trainer):
-    truth = np.array([True, False])
-    losses = {p: trainer.cross_entropy(truth, np.array([p, 1 - p])) for p in (0.9, 0.98, 1.0)}
-    assert losses[0.98] == pytest.approx(-0.98 * np.log(0.98) - 0.02 * np.log(0.02))
-    assert losses[0.98] < losses[0.9] < losses[1.0] < np.inf
-
-
 def test_a_licence_is_given_to_weights_of_our_own_songs_only(trainer, songs, tmp_path):
     ours, theirs = (
         trainer.describe(trainer.Config(folder), {}, {}) for folder in (songs, tmp_path / "jamendo")
@@ -209,7 +202,7 @@ def test_training_learns_and_exports(trainer, songs, tmp_path):
     """In a process of its own, without the checks of shapes, which nnx.jit does not take."""
     write_songs(tmp_path / "more", ["test"])
     arguments = ["--songs", songs, "--test-songs", "more", "--output", "data"]
-    arguments += "--num-stages 2 --num-epochs 3 --steps-per-epoch 12".split()
+    arguments += "--num-epochs 3 --steps-per-epoch 12".split()
     arguments += "--num-sequences 2 --max-songs 2".split()
     program = [sys.executable, SCRIPTS / "train_singing_voice.py", *arguments]
     optimised = {k: v for k, v in os.environ.items() if k != "JAX_DISABLE_MOST_OPTIMIZATIONS"}
@@ -220,8 +213,6 @@ def test_training_learns_and_exports(trainer, songs, tmp_path):
     epochs = [line for line in lines if "training loss" in line]
     losses = [float(line.split("training loss")[1].split()[0]) for line in epochs]
     assert losses[2] < losses[0] and done.stderr == ""
-    rates = [line for line in lines if line.startswith("learning rate")]
-    assert rates == ["learning rate 0.0100", "learning rate 0.0033"] and len(epochs) <= 6
     assert any("R0 on Jamendo" in line and "8.1 %" in line for line in lines)
 
     description = json.loads((tmp_path / "data" / "singing_voice.json").read_text("utf-8"))
