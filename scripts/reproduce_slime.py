@@ -135,6 +135,7 @@ class Study:
         self.songs = found[: config.size.num_songs]
         if not self.songs:
             raise LimeJaxError(f"`{config.songs}` holds no test songs. Render more.")
+        self._last: dict[int, tuple[list[Any], Arrays]] = {}
         results.begin(config.folder, self.settings())
 
     def settings(self) -> dict[str, Any]:
@@ -144,18 +145,20 @@ class Study:
             "songs": vocals.fingerprint(self.songs),
             "network": digest(self.voice),
             "excerpts_per_song": size.excerpts_per_song,
+            "seed": self.config.seed,
         }
 
-    def kept(self, name: str, song: VocalSong, make: Callable[[], Arrays]) -> Arrays:
+    def kept(self, name: str, number: int, make: Callable[[], Arrays]) -> Arrays:
         """Arrays about a song, from disk or made now, with the seconds that took."""
-        path = self.config.folder / "parts" / f"{name}-{song.name.replace('/', '-')}.npz"
+        path = self.config.folder / "parts" / f"{name}-{number:03d}.npz"
         if not path.exists():
             start, buffer = time.perf_counter(), io.BytesIO()
             made = make()
             made["seconds"] = np.array(time.perf_counter() - start)
             np.savez(buffer, allow_pickle=False, **made)
             results.write_bytes(path, buffer.getvalue())
-            print(f"{name}, {song.name}: {time.perf_counter() - start:.0f} s", flush=True)
+            told = f"{name}, song {number + 1} of {len(self.songs)}"
+            print(f"{told}: {made['seconds']:.0f} s", flush=True)
         with np.load(path, allow_pickle=False) as stored:
             return dict(stored)
 
@@ -175,28 +178,35 @@ class Study:
             arrays: Arrays = {}
             for part in parts:
                 name = "-".join((*part, *([f"again-{turn}"] if turn else [])))
-                make = lambda song=song, number=number, part=part: self._of_song(
-                    number, song, *part
-                )
-                arrays = self.kept(name, song, make)
+                make = lambda number=number, part=part: self._of_song(number, *part)
+                arrays = self.kept(name, number, make)
                 found[part].append(arrays["outputs"])
                 seconds += float(arrays["seconds"])
             which += _rows(song, arrays)
         return which, {part: np.concatenate(some) for part, some in found.items()}, seconds
 
-    def _of_song(self, number: int, song: VocalSong, segmentation: str, content: str) -> Arrays:
-        mix = song.mix()
-        frames = self.voice.frames_of(jnp.asarray(mix))
-        num_frames = len(frames) - NUM_FRAMES + 1
-        indices = slime.excerpt_indices(number, num_frames, self.config.size.excerpts_per_song)
-        outputs = [
-            self.said(frames[index : index + NUM_FRAMES], segmentation, content)
-            for index in indices
-        ]
-        outputs = np.stack(outputs)
-        is_heard = outputs[:, slime.EVERYTHING] >= THRESHOLD
-        sung = song.labels(num_frames)[indices] if song.has_labels else is_heard
-        return {"outputs": outputs, "indices": indices, "sung": sung}
+    def _of_song(self, number: int, segmentation: str, content: str) -> Arrays:
+        excerpts, arrays = self._excerpts(number)
+        outputs = np.stack([self.said(one, segmentation, content) for one in excerpts])
+        if "sung" not in arrays:
+            arrays["sung"] = outputs[:, slime.EVERYTHING] >= THRESHOLD
+        return {**arrays, "outputs": outputs}
+
+    def _excerpts(self, number: int) -> tuple[list[Any], Arrays]:
+        """The excerpts of a song, their places, and what is sung where it is known."""
+        # Segmentations and contents of a song come one after the other: it is decoded once.
+        if number not in self._last:
+            song = self.songs[number]
+            frames = self.voice.frames_of(jnp.asarray(song.mix()))
+            num_frames = len(frames) - NUM_FRAMES + 1
+            indices = slime.excerpt_indices(number, num_frames, self.config.size.excerpts_per_song)
+            arrays = {"indices": indices}
+            if song.has_labels:
+                arrays["sung"] = song.labels(num_frames)[indices]
+            excerpts = [frames[index : index + NUM_FRAMES] for index in indices]
+            self._last = {number: (excerpts, arrays)}
+        excerpts, arrays = self._last[number]
+        return excerpts, dict(arrays)
 
     def said(self, excerpt: Any, segmentation: str, content: str) -> np.ndarray:
         """What the network says to all masks of an excerpt."""
@@ -217,7 +227,7 @@ class Study:
                     "or rendered songs for ground-truth, or another experiment."
                 )
             make = lambda song=song, number=number: self._planted_in(number, song)
-            arrays = self.kept("planted", song, make)
+            arrays = self.kept("planted", number, make)
             made += int(arrays["made"])
             seconds += float(arrays["seconds"])
             which += _planted_rows(song, arrays)
