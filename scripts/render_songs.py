@@ -91,6 +91,7 @@ STRINGS, SECOND = 1758 / 2100, {"piano": 0.3, "guitar": 0.5}
 SPLITS = (*["train"] * 7, "validation", "test", "test")
 # Silence between the parts of a song, which are rendered one after another.
 GAP_SECONDS = 2.0
+SHORTEST = 1.0  # seconds in which every composer has something to play
 FADE_SECONDS = 0.02
 LEVEL_DB, GAIN_DB = -20.0, 6.0
 
@@ -413,9 +414,11 @@ def check_same(folder: Path, description: dict) -> None:
 
 def run(config: Config) -> None:
     """Renders all songs."""
-    synthesizer = synthesis.find(config.synthesizer, config.soundfont)
+    if not config.duration >= SHORTEST:
+        raise SystemExit(f"`--duration` must be at least {SHORTEST} s, got {config.duration:g}.")
     if config.composer == "sung":
         singing.check_installed()
+    synthesizer = synthesis.find(config.synthesizer, config.soundfont)
     write = functools.partial(write_song, config=config, synthesizer=synthesizer)
     # Nearly all the time goes to the synthesizers, so threads are enough; forking a process that
     # has imported jax is not safe.

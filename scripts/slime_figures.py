@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,10 @@ FIGURE_7 = {
     "noise": (121, 404, 121, 10),
 }
 _NAMES = {"noise": "N_g^norm"}
+# How the names of figures begin that belong together.
+WHY = "analysis: "
+COMMON = "mean N_ce with zero, "
+FOUND = "full match, at least 2, mean N_ce: "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,32 +67,39 @@ def named(content: str) -> str:
 
 def evaluations(ours: int, theirs: int, seconds: float) -> Figure:
     """What the work was, and what it would have been."""
-    told = f"{ours:,} masks in {seconds / 60:.1f} min; one by one {theirs:,} evaluations, "
+    told = f"{ours:,} masks from windows, {seconds / 60:.1f} min; one by one {theirs:,} evaluations"
     return Figure(
-        "masks evaluated, and evaluations of the published code for the same answers",
-        f"{theirs:,}",
-        told + f"{theirs / ours:,.0f} × as many",
+        "what the answers took, and what they take one sample at a time",
+        f"{theirs:,} evaluations for as many excerpts",
+        f"{told}, {theirs / ours:,.0f} × as many",
     )
 
 
 def stability_figures(tables: Tables, seconds: float) -> list[Figure]:
-    """Figure 3."""
-    rows, exact = tables["u_n"], tables["exhaustive"]
+    """Figure 3, and why it looks as it does."""
+    exact = tables["exhaustive"]
+    num = len(where(exact, distance="l2"))
+    return [
+        *_sampled_figures(tables["u_n"]),
+        *(_exact_figure(where(exact, distance=distance), distance) for distance in DISTANCES),
+        evaluations(num * NUM_REPEATS * NUM_MASKS, num * NUM_REPEATS * sum(NUM_SAMPLES), seconds),
+        *analysis_figures(tables["analysis"][0]),
+    ]
+
+
+def _sampled_figures(rows: Rows) -> list[Figure]:
     of = lambda distance, number: column(where(rows, distance=distance, num_samples=number), "u_n")
-    first, last = (of("l2", number) for number in (NUM_SAMPLES[0], MOST_SAMPLES))
+    few, many = NUM_SAMPLES[0], MOST_SAMPLES
     means = {number: float(np.mean(of("l2", number))) for number in NUM_SAMPLES}
     falls = all(means[b] < means[a] for a, b in itertools.pairwise(STEPS))
-    cosine = {number: of("cosine", number) for number in NUM_SAMPLES}
-    mode = lambda values: int(np.bincount(values).argmax())
-    told = lambda values: f"{np.median(values):g} | {mode(values)} | {np.mean(values):.2f}"
-    figures = [
-        Figure("median | mode | mean of U_n, l2, 1 000 samples", "6 | – | –", told(first)),
+    return [
+        Figure("median, mode, mean of U_n, l2, 1 000 samples", None, _u_n(of("l2", few))),
         Figure(
-            "median | mode | mean of U_n, l2, 70 000 samples",
-            "4 | 3 | –",
-            told(last),
+            "median, mode, mean of U_n, l2, 70 000 samples",
+            "4, 3",
+            _u_n(of("l2", many)),
             "median at most 4",
-            bool(np.median(last) <= 4),
+            bool(np.median(of("l2", many)) <= 4),
         ),
         Figure(
             "mean of U_n over N_s, l2",
@@ -97,108 +109,131 @@ def stability_figures(tables: Tables, seconds: float) -> list[Figure]:
             falls,
         ),
         Figure(
-            "median | mode | mean of U_n, cosine, 1 000 samples",
+            "median, mode, mean of U_n, cosine, 1 000 samples",
             None,
-            told(cosine[NUM_SAMPLES[0]]),
+            _u_n(of("cosine", few)),
             "median 3",
-            bool(np.median(cosine[NUM_SAMPLES[0]]) == 3),
+            bool(np.median(of("cosine", few)) == 3),
         ),
-        Figure("the same, cosine, 70 000 samples", None, told(cosine[MOST_SAMPLES])),
+        Figure("median, mode, mean of U_n, cosine, 70 000 samples", None, _u_n(of("cosine", many))),
     ]
-    for distance in DISTANCES:
-        here = where(exact, distance=distance)
-        same = sum(row["u_n"] == row["found"] for row in here)
-        three = sum(row["u_n"] == 3 for row in here)
-        told_few = "" if three == len(here) else " (fewer where fewer components are positive)"
-        figures.append(
-            Figure(
-                f"five explanations from all {NUM_MASKS} masks are one, {distance}",
-                None,
-                f"{percent(same, len(here))}, U_n = 3 in {three}{told_few}",
-                "always",
-                same == len(here),
-            )
-        )
-    num = len(where(exact, distance="l2"))
-    theirs = num * NUM_REPEATS * sum(NUM_SAMPLES) * len(DISTANCES)
-    figures.append(evaluations(num * NUM_REPEATS * NUM_MASKS, theirs, seconds))
-    return [*figures, *analysis_figures(tables["analysis"][0])]
+
+
+def _u_n(values: Sequence[int]) -> str:
+    mode = int(np.bincount(values).argmax())
+    return f"{np.median(values):g}, {mode}, {np.mean(values):.2f}"
+
+
+def _exact_figure(rows: Rows, distance: str) -> Figure:
+    """Five explanations from five evaluations of all masks."""
+    same = sum(row["u_n"] == row["found"] for row in rows)
+    three = sum(row["u_n"] == 3 for row in rows)
+    fewer = "" if three == len(rows) else f"; U_n = 3 in {three}, less where fewer are positive"
+    return Figure(
+        f"five explanations from all {NUM_MASKS} masks agree, {distance}",
+        None,
+        f"{percent(same, len(rows))}{fewer}",
+        "always",
+        same == len(rows),
+    )
 
 
 def analysis_figures(numbers: Mapping[str, float]) -> list[Figure]:
-    """Why."""
-    papers = {
-        "mean number of rows that miss only a given segment": "68.4 expected",
-        "its standard deviation": "8.3 expected",
-        "coefficient as a share of occlusion": "0.022 expected",
-        "median fidelity under l2": "about 0.04 expected",
+    """Why: numbers, three of them beside what theory says."""
+    theory = {
+        "mean number of rows that miss only a given segment": (MOST_SAMPLES / NUM_MASKS, 1.0),
+        "its standard deviation": (math.sqrt(MOST_SAMPLES / NUM_MASKS), 1.0),
+        "coefficient as a share of occlusion": (0.0224, 0.001),
     }
-    return [
-        Figure(f"l2, 70 000 samples: {name}" if "cosine" not in name else name,
-               papers.get(name), f"{value:.3g}")
-        for name, value in numbers.items()
-    ]  # fmt: skip
+    figures = []
+    for name, value in numbers.items():
+        asked, passed = None, None
+        if name in theory:
+            expected, margin = theory[name]
+            asked, passed = f"{expected:.3g} ± {margin:g}", abs(value - expected) <= margin
+        figures.append(Figure(f"{WHY}{name}", None, f"{value:.3g}", asked, passed))
+    return figures
 
 
 def content_figures(tables: Tables, seconds: float) -> list[Figure]:
     """Table II, Figures 5 and 6."""
     rows = tables["grid"]
-    figures = []
-    for segmentation in SEGMENTATIONS:
-        for content in CONTENTS:
-            here = column(where(rows, segmentation=segmentation, content=content), "u_n")
-            paper = "unstable, but for RWC spectral" if content == "min_data" else "mostly 3 or 4"
-            told = f"{np.median(here):g} | {np.mean(here):.2f}"
-            name = f"median | mean of U_n at 70 000, {segmentation}, {named(content)}"
-            figures.append(Figure(name, paper, told))
-    for segmentation in SEGMENTATIONS:
-        for content in CONTENTS[1:]:
-            here = where(rows, segmentation=segmentation, content=content)
-            shared = {name: np.mean(column(here, name)) for name in ("n_ce", "n_ce_cosine")}
-            paper = {"mean_inp": "closest to zero", "noise": "often none"}.get(content)
-            told = f"{shared['n_ce']:.2f}; {shared['n_ce_cosine']:.2f} under cosine, all masks"
-            name = f"mean N_ce with zero, {segmentation}, {named(content)}"
-            figures.append(Figure(name, paper, told))
     num = len(rows)
-    figures.append(evaluations(num * NUM_MASKS, num * NUM_REPEATS * MOST_SAMPLES, seconds))
-    return figures
+    return [
+        *(_stable_figure(rows, s, c) for s in SEGMENTATIONS for c in CONTENTS),
+        *(figure for s in SEGMENTATIONS for figure in _common_figures(rows, s)),
+        *map(_table_2_figure, tables["table-2"]),
+        evaluations(num * NUM_MASKS, num * NUM_REPEATS * MOST_SAMPLES, seconds),
+    ]
+
+
+def _stable_figure(rows: Rows, segmentation: str, content: str) -> Figure:
+    here = column(where(rows, segmentation=segmentation, content=content), "u_n")
+    paper = "unstable, but for RWC spectral" if content == "min_data" else "as for zero"
+    name = f"median, mode, mean of U_n at 70 000, {segmentation}, {named(content)}"
+    return Figure(name, None if content == "zero" else paper, _u_n(here))
+
+
+def _common_figures(rows: Rows, segmentation: str) -> list[Figure]:
+    """How much of the top 3 remains when the content is not zero."""
+    means, exact = {}, {}
+    for content in CONTENTS[1:]:
+        here = where(rows, segmentation=segmentation, content=content)
+        means[content] = float(np.mean(column(here, "n_ce")))
+        exact[content] = float(np.mean(column(here, "n_ce_cosine")))
+    figures = [
+        Figure(
+            f"{COMMON}{segmentation}, {named(content)}",
+            {"mean_inp": "closest to zero", "noise": "often none"}.get(content),
+            f"{mean:.2f}; {exact[content]:.2f} under cosine, all masks",
+        )
+        for content, mean in means.items()
+    ]
+    closest = max(means, key=means.__getitem__)
+    told = f"{named(closest)}; without chance at most {max(exact.values()):.2f} of 3 in common"
+    return [
+        *figures,
+        Figure(
+            f"content closest to zero, {segmentation}",
+            "mean_inp",
+            told,
+            "mean_inp, and less than 2.9 in common without chance",
+            closest == "mean_inp" and max(exact.values()) < 2.9,
+        ),
+    ]
+
+
+def _table_2_figure(row: Mapping[str, Any]) -> Figure:
+    tops = "; ".join(f"{named(content)} {row[content] or 'none'}" for content in CONTENTS)
+    voice = "sung" if row["sung"] else "not sung"
+    where_ = f"{row['song']}, {row['index']}, {voice}, p = {row['probability']:.3f}"
+    return Figure(f"Table II: {where_}, {row['segmentation']}", None, tops)
 
 
 def planted_figures(tables: Tables, seconds: float) -> list[Figure]:
     """Figure 7."""
     rows, kept = tables["planted"], tables["kept"][0]
+    counts = {content: counts_of(rows, content, SAMPLED) for content in PLANTED_CONTENTS}
+    add_up = all(sum(found) == kept["kept"] for found in counts.values())
     figures = [
         Figure(
             "planted excerpts that the network hears a voice in",
             "656 of 2 000",
             f"{kept['kept']} of {kept['made']} that were made",
-            "at least 200",
-            kept["kept"] >= 200,
+            "at least 200, and counts that add up",
+            kept["kept"] >= 200 and add_up,
         )
     ]
     for content in PLANTED_CONTENTS:
-        counts = counts_of(rows, content, SAMPLED)
-        figures.append(
-            Figure(
-                f"excerpts with N_ce = 3 | 2 | 1 | 0, {named(content)}",
-                " | ".join(map(str, FIGURE_7[content])),
-                " | ".join(map(str, counts)),
-                f"{kept['kept']} in all",
-                sum(counts) == kept["kept"],
-            )
-        )
-    for content in (*PLANTED_CONTENTS, MARGINAL):
-        paper = None
-        if content in FIGURE_7:
-            paper = _shares(FIGURE_7[content])
-        told = _shares(counts_of(rows, content, SAMPLED))
-        name = f"full match | at least 2 | mean N_ce, {named(content)}"
-        figures.append(Figure(name, paper, told))
+        told = (", ".join(map(str, some)) for some in (FIGURE_7[content], counts[content]))
+        figures.append(Figure(f"excerpts with N_ce = 3, 2, 1, 0, {named(content)}", *told))
     methods = list(dict.fromkeys(column(rows, "method")))
-    for method in methods[1:]:
+    for method in methods:
         for content in (*PLANTED_CONTENTS, MARGINAL):
+            is_papers = method == SAMPLED and content in FIGURE_7
+            paper = _shares(FIGURE_7[content]) if is_papers else None
             told = _shares(counts_of(rows, content, method))
-            figures.append(Figure(f"the same by {method}, {named(content)}", None, told))
+            figures.append(Figure(f"{FOUND}{method}, {named(content)}", paper, told))
     num = kept["kept"] * len(PLANTED_CONTENTS)
     return [*figures, evaluations(num * NUM_MASKS, num * MOST_SAMPLES, seconds)]
 
@@ -213,7 +248,7 @@ def _shares(counts: Sequence[int]) -> str:
     three, two, one, _ = counts
     number = sum(counts)
     mean = (3 * three + 2 * two + one) / number
-    return f"{100 * three / number:.1f} % | {100 * (three + two) / number:.1f} % | {mean:.2f}"
+    return f"{100 * three / number:.1f} %, {100 * (three + two) / number:.1f} %, {mean:.2f}"
 
 
 def draw_stability(tables: Tables) -> Any:
@@ -240,15 +275,15 @@ def draw_stability(tables: Tables) -> Any:
 
 def draw_contents(tables: Tables) -> Any:
     """Figure 5: U_n by content."""
-    return _by_content(tables["grid"], CONTENTS, "u_n", "U_n", "{}")
+    return _by_content(tables["grid"], CONTENTS, "u_n", "U_n")
 
 
 def draw_common(tables: Tables) -> Any:
     """Figure 6: what explanations share with those of content zero."""
-    return _by_content(tables["grid"], CONTENTS[1:], "n_ce", "N_ce with zero", "{}")
+    return _by_content(tables["grid"], CONTENTS[1:], "n_ce", "N_ce with zero")
 
 
-def _by_content(rows: Rows, contents: Sequence[str], name: str, label: str, title: str) -> Any:
+def _by_content(rows: Rows, contents: Sequence[str], name: str, label: str) -> Any:
     figure = look.figure(3.6)
     panels = figure.subplots(1, len(SEGMENTATIONS), sharey=True)
     for axes, segmentation in zip(panels, SEGMENTATIONS, strict=True):
@@ -257,7 +292,7 @@ def _by_content(rows: Rows, contents: Sequence[str], name: str, label: str, titl
             for content in contents
         ]
         _violins(axes, values, list(map(named, contents)))
-        axes.set_title(title.format(segmentation), fontsize=look.SMALL, color=look.INK)
+        axes.set_title(segmentation, fontsize=look.SMALL, color=look.INK)
     panels[0].set_ylabel(label)
     return figure
 

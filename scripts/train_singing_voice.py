@@ -5,7 +5,7 @@
 
 The network is that of Schlüter and Grill (2015) in the layout of Mishra et al. (2020), and so is
 the training: binary cross-entropy with targets of 0.02 and 0.98, Nesterov momentum of 0.95, every
-example with another speed, pitch (30 % at most) and filter (10 dB at most). Examples come in
+sequence with another speed, pitch (30 % at most) and filter (10 dB at most). Examples come in
 sequences of 12, nine frames apart, which share what the convolutions see of neighbours.
 
 Songs are those of `render_songs.py`, with choirs, singing and, as in rap, speech: all of it counts

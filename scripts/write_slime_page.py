@@ -5,9 +5,11 @@ uv run scripts/write_slime_page.py --check    # is it up to date?
 """
 
 import dataclasses
+import math
 import sys
 from typing import Any
 
+import slime_figures
 import tyro
 import write_experiments_page
 
@@ -30,16 +32,18 @@ is U_n: 3 if all agree. Their answer was 50 000 and more, and even then the medi
 |---|---|---|
 | 1 000 | {l2_first} | {cosine_first} |
 | 70 000 | {l2_last} | {cosine_last} |
-| all 1024 masks | {l2_exact} | {cosine_exact} |
+
+From all 1024 masks, evaluated five times, the explanations agree in {l2_exact} (l2) and
+{cosine_exact} (cosine).
 
 ![U_n over samples](results/slime-num-samples/figure-3.png)
 
 ## Where the scatter comes from
 
-**The kernel sees almost nothing.** LIME weighs a sample by exp(-D² / width²), with D the distance
-between its mask and the mask of all ones. The published runs measure D as the Euclidean distance of
-the masks, so D² is the number of segments that are off, and with the width of 0.25 that LIME gives
-to *cosine* distances a sample with k segments off weighs exp(-8k):
+**The kernel sees almost nothing.** LIME weighs a sample by exp(-D² / (2 · width²)), with D the
+distance between its mask and the mask of all ones. The published runs measure D as the Euclidean
+distance of the masks, so D² is the number of segments that are off, and with the width of 0.25 that
+LIME gives to *cosine* distances a sample with k segments off weighs exp(-8k):
 
 | segments off | expected samples of 70 000 | weight of one | weight of all |
 |---|---|---|---|
@@ -84,8 +88,8 @@ fair = lj.shapley()                          # no kernel width to choose at all
 - **Exact where it is cheap.** `lj.exhaustive()` and `lj.shapley()` up to some 15 components; for
   models that declare how far they see (`lj.local`), as the detector does, the masks are looked up
   in a table of windows instead of being evaluated.
-- **Where sampling is needed**, `lj.lime("auto")` draws better masks and stops when the top is
-  certain, `lj.top_k_confidence` says how sure the ranking is from one run, and
+- **Where sampling is needed**, `lj.lime(lj.auto(top_k=3))` draws better masks and stops when the
+  top three are certain, `lj.top_k_confidence` says how sure a ranking is from one run, and
   `lj.metrics.stability` or `lime-jax explain --repeats 5` tells U_n as the paper does.
 
 ## What stands for what is off
@@ -106,7 +110,7 @@ question. Where voices were planted in three segments of ten ({kept}), the three
 
 ![planted voices](results/slime-ground-truth/figure-7.png)
 
-So do not rely on one content: `lj.explain_marginal` (`--fills zero,mean,minimum`) explains the mean
+So do not rely on one content: `lj.explain_marginal` (`--fills zero,mean,noise`) explains the mean
 over several in one pass and gives the spread between them as an error bar.
 
 ## What it costs
@@ -129,18 +133,20 @@ class Config:
 def page(found: dict[str, dict[str, Any]]) -> str:
     """The page in Markdown."""
     samples, contents, planted = (numbers(found[name]) for name in NAMES)
-    why = lambda name: samples[f"l2, 70 000 samples: {name}"]
+    why = lambda name: samples[slime_figures.WHY + name]
+    u_n = lambda distance, number: samples[
+        f"median, mode, mean of U_n, {distance}, {number} samples"
+    ]
+    agree = lambda distance: samples[f"five explanations from all 1024 masks agree, {distance}"]
     return TEXT.format(
         command="uv run scripts/reproduce_slime.py --songs songs",
-        excerpts=samples["five explanations from all 1024 masks are one, l2"]
-        .split(" of ")[1]
-        .split(",")[0],
-        l2_first=samples["median | mode | mean of U_n, l2, 1 000 samples"],
-        l2_last=samples["median | mode | mean of U_n, l2, 70 000 samples"],
-        cosine_first=samples["median | mode | mean of U_n, cosine, 1 000 samples"],
-        cosine_last=samples["the same, cosine, 70 000 samples"],
-        l2_exact=samples["five explanations from all 1024 masks are one, l2"],
-        cosine_exact=samples["five explanations from all 1024 masks are one, cosine"],
+        excerpts=agree("l2").split(" of ")[1].split(";")[0],
+        l2_first=u_n("l2", "1 000"),
+        l2_last=u_n("l2", "70 000"),
+        cosine_first=u_n("cosine", "1 000"),
+        cosine_last=u_n("cosine", "70 000"),
+        l2_exact=agree("l2"),
+        cosine_exact=agree("cosine"),
         kernel=kernel(),
         full=why("weight of the rows with everything on"),
         one=why("weight of the rows that miss one segment"),
@@ -152,10 +158,10 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         count_deviation=why("its standard deviation"),
         scatter=f"{100 * float(why('relative scatter of a coefficient')):.0f} %",
         explained=why("scatter explained by the counts"),
-        cosine_fidelity=samples["median fidelity under cosine"],
-        cosine_shapley=samples["correlation of cosine with Shapley values"],
+        cosine_fidelity=why("median fidelity under cosine"),
+        cosine_shapley=why("correlation of cosine with Shapley values"),
         l2_shapley=why("correlation of l2 with Shapley values"),
-        contents=rows(contents, "mean N_ce with zero, ", ("content", "mean N_ce")),
+        contents=rows(contents, slime_figures.COMMON, ("content", "mean N_ce")),
         kept=planted["planted excerpts that the network hears a voice in"],
         planted=by_method(planted),
         cost=cost(found),
@@ -168,8 +174,6 @@ def numbers(one: dict[str, Any]) -> dict[str, str]:
 
 def kernel() -> str:
     """How many samples miss so many segments, and what they weigh."""
-    import math
-
     lines = []
     for off in range(4):
         expected = 70_000 * math.comb(10, off) / 1024
@@ -188,26 +192,25 @@ def rows(found: dict[str, str], prefix: str, heading: tuple[str, str]) -> str:
 
 def by_method(found: dict[str, str]) -> str:
     """Planted voices found, contents down, methods across."""
-    first = "full match | at least 2 | mean N_ce, "
-    contents = [name.removeprefix(first) for name in found if name.startswith(first)]
-    methods = ("l2, all masks", "cosine, all masks", "Shapley values")
-    lines = [f"| content | l2, 70 000 samples | {' | '.join(methods)} |", "|---|---|---|---|---|"]
-    for content in contents:
-        told = [found[first + content]]
-        told += [found[f"the same by {method}, {content}"] for method in methods]
-        lines.append(f"| {content} | {' | '.join(one.replace(' | ', ', ') for one in told)} |")
+    cells: dict[str, dict[str, str]] = {}
+    for name, told in found.items():
+        if name.startswith(slime_figures.FOUND):
+            method, content = name.removeprefix(slime_figures.FOUND).rsplit(", ", 1)
+            cells.setdefault(content, {})[method] = told
+    methods = list(next(iter(cells.values())))
+    lines = [f"| content | {' | '.join(methods)} |", "|---" * (1 + len(methods)) + "|"]
+    lines += [f"| {content} | {' | '.join(told.values())} |" for content, told in cells.items()]
     return "\n".join(lines)
 
 
 def cost(found: dict[str, dict[str, Any]]) -> str:
     """Evaluations and minutes, ours and theirs."""
-    what = "masks evaluated, and evaluations of the published code for the same answers"
-    lines = []
-    for name in NAMES:
-        one = found[name]
-        cores = one["machine"]["num_cpus"]
-        lines.append(f"- {one['title']} {numbers(one)[what]}, on {cores} CPU cores.")
-    return "\n".join(lines)
+    what = "what the answers took, and what they take one sample at a time"
+    return "\n".join(
+        f"- {found[name]['title']} {numbers(found[name])[what]}, on "
+        f"{found[name]['machine']['num_cpus']} CPU cores."
+        for name in NAMES
+    )
 
 
 def run(config: Config) -> int:

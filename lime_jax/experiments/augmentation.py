@@ -50,12 +50,6 @@ def draw(key: Key[Array, ""]) -> Variant:
     )
 
 
-def unchanged() -> Variant:
-    """No change at all."""
-    one = jnp.ones(())
-    return Variant(one, one, jnp.zeros(()), 1000.0 * one, one)
-
-
 def warped(
     magnitudes: Float[Array, "num_frames num_bins"], variant: Variant, num_frames: int
 ) -> Float[Array, "frames num_bins"]:

@@ -13,9 +13,15 @@ from lime_jax.experiments.augmentation import Variant
 NUM_FRAMES, NUM_BINS = 90, 200
 
 
+def unchanged():
+    """A variant that is none."""
+    one = jnp.ones(())
+    return Variant(one, one, jnp.zeros(()), 1000.0 * one, one)
+
+
 def variant(**changes):
     changes = {name: jnp.float32(value) for name, value in changes.items()}
-    return dataclasses.replace(augmentation.unchanged(), **changes)
+    return dataclasses.replace(unchanged(), **changes)
 
 
 def noise(seed=0):
@@ -31,11 +37,11 @@ def interpolated(magnitudes, speed, pitch, num_frames):
 
 
 def test_no_change_changes_nothing():
-    magnitudes, unchanged = noise(), augmentation.unchanged()
-    warped = augmentation.warped(jnp.asarray(magnitudes), unchanged, NUM_FRAMES)
+    magnitudes, same = noise(), unchanged()
+    warped = augmentation.warped(jnp.asarray(magnitudes), same, NUM_FRAMES)
     np.testing.assert_array_equal(warped, magnitudes)
     centres = np.geomspace(30, 8000, NUM_BINS)
-    filtered = augmentation.filtered(jnp.asarray(magnitudes), unchanged, centres)
+    filtered = augmentation.filtered(jnp.asarray(magnitudes), same, centres)
     np.testing.assert_array_equal(filtered, magnitudes)
 
 

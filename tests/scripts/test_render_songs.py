@@ -296,3 +296,10 @@ def test_packages_from_pypi_are_enough(songs, tmp_path):
         np.testing.assert_array_equal(first, second)
     description = json.loads(next(tmp_path.glob("first/*/song.json")).read_text(encoding="utf-8"))
     assert "tinysoundfont with the soundfont TimGM6mb (GPL-2)" in description["licence"]
+
+
+@pytest.mark.parametrize("duration", [0.0, -1.0, 0.05, float("nan")])
+def test_songs_too_short_to_play_anything_are_refused(songs, tmp_path, duration):
+    config = songs.Config(folder=tmp_path, composer="sung", duration=duration)
+    with pytest.raises(SystemExit, match="`--duration` must be at least 1"):
+        songs.run(config)

@@ -1,6 +1,7 @@
 """SLIME's experiments: what is counted, and the whole on two short songs."""
 
 import dataclasses
+import itertools
 import json
 
 import jax.numpy as jnp
@@ -165,7 +166,8 @@ def test_the_whole_runs_and_goes_on_without_new_work(quick, songs, tmp_path, cap
     }.items():
         folder = tmp_path / "out" / f"slime-{name}"
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        assert summary["command"].startswith(f"uv run scripts/reproduce_slime.py {name} --songs")
+        start = f"uv run scripts/reproduce_slime.py --experiment {name} --songs songs"
+        assert summary["command"].startswith(start)
         assert {picture["file"] for picture in summary["pictures"]} == pictures
         for file in pictures:
             assert (folder / file).read_bytes().startswith(b"\x89PNG")
@@ -179,6 +181,58 @@ def test_the_whole_runs_and_goes_on_without_new_work(quick, songs, tmp_path, cap
     assert "How many samples does SLIME need?" in capsys.readouterr().out
     with pytest.raises(LimeJaxError, match="was begun with other settings: excerpts_per_song"):
         quick.run(dataclasses.replace(config, excerpts_per_song=2))
+
+
+def test_figures_and_the_page_say_what_the_tables_hold(script, measures, figures, which, outputs):
+    """From outputs of no network: every sentence and every cell has its number."""
+    said = dict.fromkeys(PARTS, outputs)
+    planted = [{**row, "segments": [0, 1, 2]} for row in which]
+    by_content = dict.fromkeys(measures.PLANTED_CONTENTS, outputs)
+    grid = measures.grid_rows(which, said, seed=0, sign="positive")
+    tables = {
+        "num-samples": {
+            "u_n": measures.stability(which, outputs, 0, "absolute"),
+            "exhaustive": measures.exact_stability(which, outputs, [outputs] * 4, "absolute"),
+            "analysis": [measures.analysis(outputs, 0)],
+        },
+        "contents": {"grid": grid, "table-2": measures.table_2(grid)},
+        "ground-truth": {
+            "planted": measures.planted_rows(planted, by_content, 0, "positive"),
+            "kept": [{"made": 40, "kept": 12}],
+        },
+    }
+    found = {
+        f"slime-{name}": {
+            "title": figures.OF[name].title,
+            "machine": {"num_cpus": 2},
+            "figures": [dataclasses.asdict(f) for f in figures.OF[name].figures(some, 60.0)],
+        }
+        for name, some in tables.items()
+    }
+    asked = {f["what"]: f["passed"] for one in found.values() for f in one["figures"]}
+    assert asked["five explanations from all 1024 masks agree, l2"] is True
+    assert asked["planted excerpts that the network hears a voice in"] is False
+    assert asked["content closest to zero, temporal"] is False  # all contents say the same
+    page = script("write_slime_page").page(found)
+    assert "{" not in page and "nan" not in page
+    tables_of_page = [line for line in page.splitlines() if line.startswith("|")]
+    for above, below in itertools.pairwise(tables_of_page):
+        if below.startswith("|---"):
+            assert above.count("|") == below.count("|")
+    assert "| 1 000 |" in page and "12 of 40 that were made" in page
+
+
+@pytest.mark.parametrize("name", ["max_songs", "excerpts_per_song", "planted_songs"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_numbers_of_nothing_are_refused(reproduce, name, value):
+    flag = f"--{name.replace('_', '-')}"
+    with pytest.raises(ValueError, match=f"`{flag}` must be at least 1, got {value}"):
+        reproduce.run(reproduce.Config(**{name: value}))
+
+
+def test_streams_of_parts_differ(measures):
+    draws = {measures.generator(0, *parts).integers(2**60) for parts in ((2,), (2, 0), (0, 2))}
+    assert len(draws) == 3
 
 
 def test_weights_need_their_statistics(reproduce, tmp_path):

@@ -18,6 +18,7 @@ from lime_jax.experiments import augmentation
 from lime_jax.experiments import script as command
 from lime_jax.models import singing_voice
 from lime_jax.models.singing_voice import SvdNet
+from tests.experiments.test_augmentation import unchanged
 from tests.scripts.conftest import SCRIPTS
 
 RATE = 16_000
@@ -127,7 +128,7 @@ class TestExamples:
         """In the middle of examples, after the change of speed, where it is loud or quiet."""
         rng, speeds = np.random.default_rng(1), np.full(8, speed, np.float32)
         waveforms, targets = trainer.draw(rng, [alternating], speeds)
-        same = jax.vmap(lambda _: augmentation.unchanged())(jnp.arange(8))
+        same = jax.vmap(lambda _: unchanged())(jnp.arange(8))
         variants = dataclasses.replace(same, speed=jnp.asarray(speeds))
         nothing = (np.zeros(80, np.float32), np.ones(80, np.float32))
         levels = trainer.sequences(nothing, jnp.asarray(waveforms), variants).mean(axis=2)
@@ -157,7 +158,7 @@ class TestExamples:
     def test_unchanged_sequences_are_standardised_frames(self, trainer, alternating):
         statistics = trainer.statistics_of([alternating])
         waveforms, _ = trainer.draw(np.random.default_rng(2), [alternating], np.ones(1))
-        same = jax.vmap(lambda _: augmentation.unchanged())(jnp.arange(1))
+        same = jax.vmap(lambda _: unchanged())(jnp.arange(1))
         found = trainer.sequences(statistics, jnp.asarray(waveforms), same)
         frames = singing_voice.log_mel(waveforms.astype(np.float32) / 32767)
         expected = (np.asarray(frames) - statistics[0]) / statistics[1]

@@ -24,11 +24,17 @@ def test_the_kernel_is_that_of_the_published_setting(writer):
 
 
 def test_methods_stand_side_by_side(writer):
+    first = writer.slime_figures.FOUND
     found = {
-        "full match | at least 2 | mean N_ce, zero": "1 % | 2 % | 1.00",
-        "the same by l2, all masks, zero": "2 % | 3 % | 1.10",
-        "the same by cosine, all masks, zero": "3 % | 4 % | 1.20",
-        "the same by Shapley values, zero": "4 % | 5 % | 1.30",
+        f"{first}l2, 70 000 samples, zero": "1 %, 2 %, 1.00",
+        f"{first}l2, 70 000 samples, all four": "2 %, 2 %, 1.00",
+        f"{first}Shapley values, zero": "4 %, 5 %, 1.30",
+        f"{first}Shapley values, all four": "5 %, 5 %, 1.30",
+        "something else": "6",
     }
-    last = writer.by_method(found).splitlines()[-1]
-    assert last == "| zero | 1 %, 2 %, 1.00 | 2 %, 3 %, 1.10 | 3 %, 4 %, 1.20 | 4 %, 5 %, 1.30 |"
+    assert writer.by_method(found).splitlines() == [
+        "| content | l2, 70 000 samples | Shapley values |",
+        "|---|---|---|",
+        "| zero | 1 %, 2 %, 1.00 | 4 %, 5 %, 1.30 |",
+        "| all four | 2 %, 2 %, 1.00 | 5 %, 5 %, 1.30 |",
+    ]
