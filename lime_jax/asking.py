@@ -1,4 +1,4 @@
-"""Asking a model once or several times, with one or with several contents."""
+"""Asking a model once or several times, with one or with several fills."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -6,18 +6,17 @@ from typing import Any
 
 import jax
 
+from lime_jax import streams
 from lime_jax.audio import filling
 from lime_jax.audio.segment import SegmentedAudio
-from lime_jax.core import locality, marginal, pooling
+from lime_jax.core import locality, marginal, pooling, uncertainty
 from lime_jax.core.explain import explain
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.marginal import Marginal, explain_marginal
-from lime_jax.core.methods import Method, most_evaluations
+from lime_jax.core.methods import Method, most_evaluations, settled
+from lime_jax.core.samplers import Exhaustive
 
 Progress = Callable[[int, int], None]
-
-# Streams of random numbers beside that of the masks, which are drawn from the seed itself.
-_FILL, _REPEATS = 1, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +24,9 @@ class Answer:
     """What a model answered.
 
     Attributes:
-      explanation: the mean over all repeats and contents.
-      repeats: each of them, a leading axis over repeats; None for a single one.
-      marginal: the contents, each the mean over all repeats; None for a single content.
+      explanation: the mean over all repeats and fills.
+      repeats: each of them, a leading axis over repeats; None if none were asked for.
+      marginal: the fills, each the mean over all repeats; None for a single fill.
     """
 
     explanation: Explanation
@@ -54,41 +53,39 @@ def ask(
       audio: the sound with its components.
       method: as for `explain`.
       seed: of the masks; the first repeat is what a single one would be.
-      repeats: how many.
-      fills: names of the contents, see `lime_jax.audio.filling`; none takes that of `audio`.
+      repeats: how many at the most; an exact answer is not repeated, as other masks change nothing.
+      fills: their names, see `lime_jax.audio.filling`; none takes that of `audio`.
       batch_size: as for `explain`.
       precision: as for `explain`.
       progress: called as `progress(done, total)`, in model evaluations; at first with 0 done.
     """
+    key, signal = jax.random.key(seed), audio.components.sources[0]
+    is_exact = isinstance(settled(method, len(audio.pieces)).sampler, Exhaustive)
+    expected = 1 if is_exact else repeats
     if progress is not None and not locality.is_declared(predict):
         each = most_evaluations(method, len(audio.pieces)) * max(1, len(fills))
-        progress(0, repeats * each)
-    contents = [
-        filling.fill_of(name, audio.components.sources[0], fill_key(seed)) for name in fills
-    ]
+        progress(0, expected * each)
+    filled = [filling.fill_of(name, signal, streams.fill_key(key, name)) for name in fills]
 
     def once(number: int) -> Any:
         options: dict[str, Any] = {
-            "key": _key_of(seed, number),
+            "key": streams.repeat_key(key, number),
             "batch_size": batch_size,
             "precision": precision,
-            "progress": None if progress is None else _part(progress, number, repeats),
+            "progress": None if progress is None else _part(progress, number, expected),
         }
-        if not contents:
+        if not filled:
             return explain(predict, audio.components, method, **options)
-        return explain_marginal(predict, audio.components, contents, method, **options)
+        return explain_marginal(predict, audio.components, filled, method, **options)
 
-    return _together([once(number) for number in range(repeats)])
-
-
-def fill_key(seed: int) -> jax.Array:
-    """The key of a fill that is drawn at random."""
-    return jax.random.fold_in(jax.random.key(seed), _FILL)
+    found = [once(0)]
+    if not _is_exact(found[0]):
+        found += [once(number) for number in range(1, repeats)]
+    return _together(found, is_repeated=repeats > 1)
 
 
-def _key_of(seed: int, number: int) -> jax.Array:
-    key = jax.random.key(seed)
-    return jax.random.fold_in(jax.random.fold_in(key, _REPEATS), number) if number else key
+def _is_exact(found: Explanation | Marginal) -> bool:
+    return uncertainty.is_exact(found.explanation if isinstance(found, Marginal) else found)
 
 
 def _part(progress: Progress, number: int, repeats: int) -> Progress:
@@ -96,12 +93,12 @@ def _part(progress: Progress, number: int, repeats: int) -> Progress:
     return lambda done, total: progress(number * total + done, repeats * total)
 
 
-def _together(found: list[Any]) -> Answer:
-    over_contents = None
+def _together(found: list[Any], *, is_repeated: bool) -> Answer:
+    over_fills = None
     if isinstance(found[0], Marginal):
-        over_contents = found[0] if len(found) == 1 else marginal.pooled(found)
+        over_fills = found[0] if len(found) == 1 else marginal.pooled(found)
         found = [one.explanation for one in found]
-    if len(found) == 1:
-        return Answer(found[0], None, over_contents)
+    if not is_repeated:
+        return Answer(found[0], None, over_fills)
     repeats = pooling.stacked(found)
-    return Answer(pooling.pooled(repeats), repeats, over_contents)
+    return Answer(pooling.pooled(repeats), repeats, over_fills)

@@ -135,7 +135,7 @@ class ExplainConfig(Question):
       repeats: how many times it is explained, each time with other masks; with two or more, the
         report shows their mean and says how far they agree.
       fills: at least two of the names that fill can have, separated by commas, such as
-        zero,mean,minimum; the report shows the mean over them and how far they differ.
+        zero,mean,noise; the report shows the mean over them and how far they differ.
       output_dir: where the report goes; explanation-of-FILE if not given.
     """
 
@@ -212,7 +212,7 @@ def check(config: ExplainConfig) -> None:
 
 
 def fill_names(config: ExplainConfig) -> tuple[str, ...]:
-    """The contents to average over; none where there is just one."""
+    """The fills to average over; none where there is just one."""
     return tuple(name.strip() for name in config.fills.split(",")) if config.fills else ()
 
 

@@ -66,7 +66,8 @@ def _agreement(record: Mapping[str, Any]) -> "Table | None":
     if "num_repeats" not in record:
         return None
     repeats, top = record["num_repeats"], f"top {record['top_k']}"
-    table = Table("output", f"in the {top} of {repeats} repeats (U_n)", f"same {top}", box=None)
+    times = "1 repeat" if repeats == 1 else f"{repeats} repeats"
+    table = Table("output", f"in the {top} of {times} (U_n)", f"same {top}", box=None)
     for output in filter(_is_ok, record["outputs"]):
         found = output["stability"]
         alike = f"{round(found['agreement'] * repeats)} of {repeats}"

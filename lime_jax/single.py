@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lime_jax import examples, models, options, recipe, report, separation
-from lime_jax.asking import Progress, ask, fill_key
+from lime_jax import examples, models, options, recipe, report, separation, streams
+from lime_jax.asking import Progress, ask
 from lime_jax.audio import io, segment
 from lime_jax.audio.render import hearing
 from lime_jax.audio.segment import SegmentedAudio
@@ -157,7 +158,8 @@ def _segmented(
         "superpixels": segment.by_superpixels,
     }[config.components]
     segments = options.num_segments(config)
-    return cut(waveform, model.sample_rate, segments, fill=config.fill, key=fill_key(config.seed))
+    key = streams.fill_key(jax.random.key(config.seed), config.fill)
+    return cut(waveform, model.sample_rate, segments, fill=config.fill, key=key)
 
 
 def _excerpt(config: ExplainConfig, model: Any) -> dict[str, Any]:

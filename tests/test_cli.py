@@ -470,7 +470,7 @@ def test_the_first_repeat_is_the_answer_without_repeats(place):
     np.testing.assert_allclose(thrice.explanation.coefficients, mean, atol=1e-6)
 
 
-def test_fills_say_how_much_hangs_on_silence(place, capsys):
+def test_fills_say_how_much_hangs_on_what_stands_in_for_removed_parts(place, capsys):
     fills = ["--fills", "zero, mean,noise", "--seed", "7"]
     assert run("explain", "song.wav", *ASKED, *fills, "--output-dir", "out") == 0
     told = capsys.readouterr().out
@@ -486,7 +486,7 @@ def test_fills_say_how_much_hangs_on_silence(place, capsys):
     alone = record_of(place / "noise")["outputs"][0]
     np.testing.assert_allclose(found["fills"][2]["coefficients"], alone["coefficients"], atol=1e-5)
     page = (place / "out" / "report.html").read_text("utf-8")
-    assert "Does it depend on what stands in for silence?" in page
+    assert "Does it depend on what stands in for removed parts?" in page
 
 
 @pytest.mark.parametrize(
@@ -511,9 +511,26 @@ def test_locality_pays_for_repeats_and_fills_too(place):
     arguments = ["--model", "my_model:halves", "--segments", "10", "--snippet", "0.2"]
     assert run("explain", "song.wav", *arguments, *options, "--output-dir", "out") == 0
     record = record_of(place / "out")
-    assert record["num_evaluations"] == 2 * 2 * 20 and record["is_exact"]
+    # Exact after the first repeat, which the second would only repeat.
+    assert record["num_evaluations"] == 2 * 20 and record["is_exact"]
+    assert record["num_repeats"] == 1
     found = record["outputs"][0]
     assert found["stability"]["agreement"] == 1 and found["stability"]["u_n"] == 3
+
+
+@pytest.mark.parametrize("number", ["exhaustive", "auto"])
+def test_exact_answers_are_not_repeated(place, number, capsys):
+    asked = ["--model", "my_model:halves", "--segments", "6", "--num-samples", number]
+    assert run("explain", "song.wav", *asked, "--repeats", "5", "--output-dir", "out") == 0
+    told = capsys.readouterr()
+    assert "with 64 evaluations of the model" in told.err
+    assert "1 repeat (U_n)" in told.out and "1 of 1" in told.out
+    record = record_of(place / "out")
+    assert (record["num_repeats"], record["num_evaluations"], record["is_exact"]) == (1, 64, True)
+    stability = record["outputs"][0]["stability"]
+    assert (stability["u_n"], stability["agreement"]) == (3, 1.0)
+    page = (place / "out" / "report.html").read_text("utf-8")
+    assert "The weights are exact: other masks change nothing." in page
 
 
 def test_nothing_explained_has_no_stability(place, capsys):

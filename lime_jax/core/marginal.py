@@ -26,20 +26,21 @@ from lime_jax.core.tuning import checked_batch_size
 
 @pytree
 class Marginal:
-    """An explanation that does not depend on one choice of content, and those that do.
+    """An explanation that does not depend on one choice of fill, and those that do.
 
     Attributes:
-      explanation: of the mean of the outputs over the contents. Surrogates that are linear in the
-        outputs (ridge without selection, Shapley, Banzhaf) have the mean of the contents'
+      explanation: of the mean of the outputs over the fills. Surrogates that are linear in the
+        outputs (ridge without selection, Shapley, Banzhaf) have the mean of the fills'
         coefficients; those that select components, select them for the mean.
-      contents: of every content, a leading axis over them.
-      spread: the standard deviation of the coefficients between the contents (of a sample, with
-        `num_contents - 1`), `(num_outputs, num_components)`; zero for a single content. All had
-        the same masks, so it is the error bar of the choice of content, not of sampling.
+      fills: of every fill, a leading axis over them.
+      spread: the standard deviation of the coefficients between the fills (of a sample, with
+        `num_fills - 1`), `(num_outputs, num_components)`; zero for a single fill. With exact
+        methods it comes from the choice of fill alone. With sampled masks it also holds sampling
+        error: all fills had the same masks, but their outputs differ, and so do their errors.
     """
 
     explanation: Explanation
-    contents: Explanation
+    fills: Explanation
     spread: Float[Array, "..."]
 
 
@@ -55,33 +56,33 @@ def explain_marginal(
     mesh: Mesh | None = None,
     progress: Progress | None = None,
 ) -> Marginal:
-    """Explains a model with several contents in place of removed components, in one pass.
+    """Explains a model with several fills in place of removed components, in one pass.
 
-    What stands in for a removed component changes the answer, and no content is the right one.
+    What stands in for a removed component changes the answer, and no fill is the right one.
     The mean over several is one answer, the spread between them says how much hangs on the choice.
 
     Args:
       predict: as for `explain`; a declared locality is made use of.
       components: from `from_labels` or `from_stems`; their own fill counts only if it is among
         `fills`.
-      fills: the contents, each as `from_labels` takes its `fill`.
-      method: as for `explain`. `auto` looks at the mean over the contents, and its
-        `max_evaluations` counts masks, each of which is evaluated once per content.
-      key: of the masks, which are those of `explain` and the same for all contents.
-      batch_size: inputs in memory at a time, but at least one per content.
+      fills: each as `from_labels` takes its `fill`.
+      method: as for `explain`. `auto` looks at the mean over the fills, and its
+        `max_evaluations` counts masks, each of which is evaluated once per fill.
+      key: of the masks, which are those of `explain` and the same for all fills.
+      batch_size: inputs in memory at a time, but at least one per fill.
       precision: as for `explain`.
       mesh: as for `explain`.
-      progress: as for `explain`; all contents count.
+      progress: as for `explain`; all fills count.
 
     Returns:
-      A `Marginal`, whose `explanation.num_evaluations` counts all contents.
+      A `Marginal`, whose `explanation.num_evaluations` counts all fills.
 
     Raises:
-      ValueError: if there is no content, or one does not fit; and as `explain` does.
+      ValueError: if there is no fill, or one does not fit; and as `explain` does.
 
     References:
       Mishra et al., Reliable Local Explanations for Machine Listening, 2020, show that the content
-      type changes the answer. To average over contents is ours.
+      type, our fill, changes the answer. To average over fills is ours.
 
     Example:
       >>> import jax.numpy as jnp, lime_jax as lj
@@ -90,25 +91,25 @@ def explain_marginal(
       >>> power = lambda batch: jnp.square(batch).sum(axis=1, keepdims=True)
       >>> fills = [lj.fills.zero(signal), lj.fills.mean(signal)]
       >>> marginal = lj.explain_marginal(power, components, fills, lj.shapley())
-      >>> marginal.contents.coefficients[:, 0].round().tolist()
+      >>> marginal.fills.coefficients[:, 0].round().tolist()
       [[2.0, 18.0], [-6.0, 10.0]]
       >>> marginal.explanation.coefficients.round().tolist(), marginal.spread.round().tolist()
       ([[-2.0, 14.0]], [[6.0, 6.0]])
     """
     check_one_item(components)
-    num_contents = len(fills)
+    num_fills = len(fills)
     size = checked_batch_size(batch_size)
     found = explain(
-        _over_contents(predict),
-        _with_contents(components, fills),
-        _looking_at_the_mean(method, num_contents),
+        _over_fills(predict),
+        _with_fills(components, fills),
+        _looking_at_the_mean(method, num_fills),
         key=key,
-        batch_size=None if size is None else max(1, size // num_contents),
+        batch_size=None if size is None else max(1, size // num_fills),
         precision=precision,
         mesh=mesh,
-        progress=None if progress is None else _counting_contents(progress, num_contents),
+        progress=None if progress is None else _counting_fills(progress, num_fills),
     )
-    groups = _by_group(found, num_contents)
+    groups = _by_group(found, num_fills)
     return _marginal(item_of(groups, 0), item_of(groups, slice(1, None)))
 
 
@@ -116,49 +117,49 @@ def pooled(marginals: Sequence[Marginal]) -> Marginal:
     """The mean of what `explain_marginal` found with different keys; see `pooling.pooled`.
 
     Raises:
-      ValueError: if there are none, or they are not of the same input, contents and method.
+      ValueError: if there are none, or they are not of the same input, fills and method.
     """
     explanation = pooling.stacked([marginal.explanation for marginal in marginals])
-    contents = jax.tree.map(lambda *x: jnp.stack(x), *(marginal.contents for marginal in marginals))
-    return _marginal(pooling.pooled(explanation), pooling.pooled(contents))
+    fills = jax.tree.map(lambda *x: jnp.stack(x), *(marginal.fills for marginal in marginals))
+    return _marginal(pooling.pooled(explanation), pooling.pooled(fills))
 
 
-def _marginal(explanation: Explanation, contents: Explanation) -> Marginal:
-    each = contents.coefficients
+def _marginal(explanation: Explanation, fills: Explanation) -> Marginal:
+    each = fills.coefficients
     spread = jnp.std(each, axis=0, ddof=1) if len(each) > 1 else jnp.zeros_like(each[0])
-    return Marginal(explanation, contents, spread)
+    return Marginal(explanation, fills, spread)
 
 
-def _with_contents(components: Components, fills: Sequence[Any]) -> Components:
-    """The components of an input with a last axis over contents, behind those that models name."""
+def _with_fills(components: Components, fills: Sequence[Any]) -> Components:
+    """The components of an input with a last axis over fills, behind those that models name."""
     if len(fills) == 0:
-        raise ValueError("`fills` is empty. Pass at least one content, for example [0.0].")
-    contents = [fill_for(fill, components.sources) for fill in fills]
-    shape = np.broadcast_shapes(*(content.shape for content in contents))
+        raise ValueError("`fills` is empty. Pass at least one, for example [0.0].")
+    each = [fill_for(fill, components.sources) for fill in fills]
+    shape = np.broadcast_shapes(*(fill.shape for fill in each))
     sources = components.sources[..., None]
     return dataclasses.replace(
         components,
         sources=jnp.broadcast_to(sources, (*components.sources.shape, len(fills))),
         labels=components.labels[..., None],
-        fill=jnp.stack([jnp.broadcast_to(content, shape) for content in contents], axis=-1),
+        fill=jnp.stack([jnp.broadcast_to(fill, shape) for fill in each], axis=-1),
         input_ndim=components.input_ndim + 1,
     )
 
 
-def _looking_at_the_mean(method: Method, num_contents: int) -> Method:
+def _looking_at_the_mean(method: Method, num_fills: int) -> Method:
     """The method that stops when the first group of outputs, the mean, is sure."""
     if not isinstance(method.sampler, Auto):
         return method
-    sampler = dataclasses.replace(method.sampler, num_groups=1 + num_contents)
+    sampler = dataclasses.replace(method.sampler, num_groups=1 + num_fills)
     return dataclasses.replace(method, sampler=sampler)
 
 
-def _counting_contents(progress: Progress, num_contents: int) -> Progress:
-    return lambda done, total: progress(num_contents * done, num_contents * total)
+def _counting_fills(progress: Progress, num_fills: int) -> Progress:
+    return lambda done, total: progress(num_fills * done, num_fills * total)
 
 
-def _over_contents(predict: Predict | HostModel) -> Predict | HostModel:
-    """The model of inputs with a last axis over contents."""
+def _over_fills(predict: Predict | HostModel) -> Predict | HostModel:
+    """The model of inputs with a last axis over fills."""
     if isinstance(predict, HostModel):
         return host_model(lambda inputs: _gathered(predict(_as_batch(inputs)), inputs.shape[-1]))
     whole = _Whole(as_predictor(predict))
@@ -166,7 +167,7 @@ def _over_contents(predict: Predict | HostModel) -> Predict | HostModel:
         return whole
     trunk, head = _Trunk(model.trunk), _Head(model.head)
     if model.is_sum:
-        # A mean over contents goes into a sum over windows, which stays what it was.
+        # A mean over fills goes into a sum over windows, which stays what it was.
         trunk, head = _Whole(model.trunk), model.head
     return dataclasses.replace(
         model, whole=as_predictor(whole), trunk=as_predictor(trunk), head=as_predictor(head)
@@ -175,7 +176,7 @@ def _over_contents(predict: Predict | HostModel) -> Predict | HostModel:
 
 @pytree
 class _Whole:
-    """`(batch, *input, num_contents)` to the outputs of the mean, then those of each content."""
+    """`(batch, *input, num_fills)` to the outputs of the mean, then those of each fill."""
 
     model: Predictor
 
@@ -186,7 +187,7 @@ class _Whole:
 
 @pytree
 class _Trunk:
-    """`(batch, *window, num_contents)` to `(batch, num_contents, *features)`."""
+    """`(batch, *window, num_fills)` to `(batch, num_fills, *features)`."""
 
     model: Predictor
 
@@ -197,34 +198,34 @@ class _Trunk:
 
 @pytree
 class _Head:
-    """`(batch, num_windows, num_contents, *features)` to the same outputs as `_Whole`."""
+    """`(batch, num_windows, num_fills, *features)` to the same outputs as `_Whole`."""
 
     model: Predictor
 
     def __call__(self, features: Array) -> Array:
-        by_content = features.swapaxes(1, 2)
-        flat = by_content.reshape(-1, *by_content.shape[2:])
+        by_fill = features.swapaxes(1, 2)
+        flat = by_fill.reshape(-1, *by_fill.shape[2:])
         return _gathered(checked_outputs(self.model(flat), len(flat)), features.shape[2])
 
 
 def _as_batch(inputs: Any) -> Any:
-    """Every content of every input as an input of its own; for NumPy and JAX arrays."""
+    """Every fill of every input as an input of its own; for NumPy and JAX arrays."""
     last = inputs.ndim - 1
     return inputs.transpose(0, last, *range(1, last)).reshape(-1, *inputs.shape[1:-1])
 
 
-def _gathered(outputs: Any, num_contents: int) -> Array:
-    """Outputs `(batch * num_contents, num_outputs)` side by side, their mean in front."""
-    each = jnp.reshape(outputs, (-1, num_contents, outputs.shape[1]))
+def _gathered(outputs: Any, num_fills: int) -> Array:
+    """Outputs `(batch * num_fills, num_outputs)` side by side, their mean in front."""
+    each = jnp.reshape(outputs, (-1, num_fills, outputs.shape[1]))
     groups = jnp.concatenate([each.mean(axis=1, keepdims=True), each], axis=1)
     return groups.reshape(len(each), -1)
 
 
-def _by_group(found: Explanation, num_contents: int) -> Explanation:
-    """A leading axis over the mean and the contents in place of their outputs side by side."""
-    num_groups = 1 + num_contents
+def _by_group(found: Explanation, num_fills: int) -> Explanation:
+    """A leading axis over the mean and the fills in place of their outputs side by side."""
+    num_groups = 1 + num_fills
     split = lambda x: x.reshape(num_groups, -1, *x.shape[1:])
-    evaluations = np.array([num_contents, *[1] * num_contents], np.int32)
+    evaluations = np.array([num_fills, *[1] * num_fills], np.int32)
     return Explanation(
         coefficients=split(found.coefficients),
         intercept=split(found.intercept),

@@ -12,7 +12,6 @@ from lime_jax.core.components import Components
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.halves import predict_neighbourhood
 from lime_jax.core.host import HostModel
-from lime_jax.core.items import item_of
 from lime_jax.core.predictor import Predict
 from lime_jax.core.pytree import pytree
 
@@ -109,15 +108,17 @@ def stability(
     """
     repeats = pooling.stacked(explanations)
     pooled = pooling.pooled(repeats)
-    num_repeats, num_outputs = repeats.intercept.shape
-    singles = [item_of(repeats, repeat) for repeat in range(num_repeats)]
-    top = lambda one, output: readout.top_k(one, output, k, sign)[0]
-    tops = [[top(one, output) for one in singles] for output in range(num_outputs)]
-    shares = [agreement(tops[output], top(pooled, output)) for output in range(num_outputs)]
+    confidence = uncertainty.top_k_confidence(pooled, k, sign=sign)
+    # In NumPy: many outputs would be many small programs of jax.
+    each, mean = np.asarray(repeats.coefficients), np.asarray(pooled.coefficients)
+    tops = [
+        [readout.strongest(row, k, sign) for row in each[:, output]] for output in range(len(mean))
+    ]
+    best = [readout.strongest(row, k, sign) for row in mean]
     return Stability(
-        u_n=jnp.asarray([u_n(each) for each in tops], jnp.int32),
-        agreement=jnp.asarray(shares, jnp.float32),
-        confidence=uncertainty.top_k_confidence(pooled, k, sign=sign),
+        u_n=jnp.asarray([u_n(lists) for lists in tops], jnp.int32),
+        agreement=jnp.asarray(list(map(agreement, tops, best)), jnp.float32),
+        confidence=confidence,
         pooled=pooled,
     )
 

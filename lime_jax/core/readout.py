@@ -1,5 +1,7 @@
 """Reading an explanation: which components matter most."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -54,20 +56,20 @@ def strongest(
     coefficients: Float[np.ndarray, " num_components"], k: int, sign: str = "positive"
 ) -> Int[np.ndarray, " found"]:
     """The indices that `top_k` finds among the coefficients of one output."""
-    strength = np.asarray(strength_of(jnp.asarray(coefficients), sign))
+    strength = strength_of(coefficients, sign)
     order = np.argsort(-strength, kind="stable")
     return order[strength[order] > 0][:k].astype(np.int32)
 
 
-def strength_of(coefficients: Float[Array, "..."], sign: str) -> Float[Array, "..."]:
-    """What makes a component strong: its weight, its negative, or either.
+def strength_of(coefficients: Any, sign: str) -> Any:
+    """What makes a component strong: its weight, its negative, or either. Of jax or NumPy arrays.
 
     Raises:
       ValueError: if there is no such sign.
     """
     check_sign(sign)
     if sign == "absolute":
-        return jnp.abs(coefficients)
+        return abs(coefficients)
     return coefficients if sign == "positive" else -coefficients
 
 

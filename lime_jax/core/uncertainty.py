@@ -55,6 +55,13 @@ def std_error(deviations: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.sqrt(jnp.square(deviations).sum(axis=-3))
 
 
+def is_exact(explanation: Explanation) -> bool:
+    """Whether other masks would change nothing. Call it outside jit."""
+    # A single array has no degrees of freedom either, but errors that nobody knows.
+    is_sampled = np.asarray(explanation.degrees_of_freedom).any()
+    return not is_sampled and not np.isnan(np.asarray(explanation.std_error)).any()
+
+
 def confidence_interval(
     explanation: Explanation, *, level: float = 0.95
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:

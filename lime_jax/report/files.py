@@ -52,9 +52,9 @@ def write(
       config: what produced the explanation, a dataclass or mapping of plain values; stored as is.
       repeats: what `explanation` is the mean of, if anything, with a leading axis; the page then
         says how stable it is.
-      marginal: what else `explain_marginal` found, where `explanation` is its mean over contents;
+      marginal: what else `explain_marginal` found, where `explanation` is its mean over fills;
         the page then says how much hangs on them.
-      fills: names of these contents.
+      fills: their names.
 
     Returns:
       The path of `report.html`.

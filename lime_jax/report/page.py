@@ -118,7 +118,7 @@ def _section(
         "choices": [{"label": choice.label, "track": ids[choice.mask]} for choice in heard],
         "rows": _rows(output, labels, heard, ids),
         "stability": variation.stability_section(record, output, labels),
-        "contents": variation.contents_section(record, output, labels),
+        "fills": variation.fills_section(record, output, labels),
     }
 
 

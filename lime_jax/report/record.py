@@ -50,8 +50,8 @@ def to_json(
       title: of the report.
       config: what produced the explanation: a dataclass or mapping of plain values.
       repeats: what `explanation` is the mean of, if anything, with a leading axis.
-      marginal: what else is known of the contents that `explanation` is averaged over, if any.
-      fills: names of these contents.
+      marginal: what else is known of the fills that `explanation` is averaged over, if any.
+      fills: their names.
 
     Raises:
       ValueError: if the arguments do not belong together.
@@ -75,9 +75,7 @@ def to_json(
         "audio": _audio_facts(audio),
         "num_samples": explanation.num_samples,
         "num_evaluations": int(explanation.num_evaluations),
-        # A single array has no degrees of freedom either, but errors that nobody knows.
-        "is_exact": not np.asarray(explanation.degrees_of_freedom).any()
-        and not np.isnan(explanation.std_error).any(),
+        "is_exact": uncertainty.is_exact(explanation),
         "confidence_level": CONFIDENCE_LEVEL,
         "top_k": top_k,
         **({} if repeats is None else {"num_repeats": len(repeats.coefficients)}),
@@ -86,7 +84,7 @@ def to_json(
         "outputs": [
             _output(explanation, index, output_names[index], top_k)
             | variation.of_repeats(repeats, explanation, index, top_k)
-            | variation.of_contents(marginal, explanation, fills, index, top_k)
+            | variation.of_fills(marginal, explanation, fills, index, top_k)
             for index in chosen
         ],
         "predictions": [

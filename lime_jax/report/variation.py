@@ -21,7 +21,7 @@ def check(
     marginal: Marginal | None,
     fills: Sequence[str],
 ) -> None:
-    """Refuses repeats and contents of another explanation.
+    """Refuses repeats and fills of another explanation.
 
     Raises:
       ValueError: naming the argument.
@@ -29,16 +29,16 @@ def check(
     shape = np.shape(explanation.coefficients)
     for name, several in (
         ("repeats", repeats),
-        ("marginal", None if marginal is None else marginal.contents),
+        ("marginal", None if marginal is None else marginal.fills),
     ):
         if several is not None and np.shape(several.coefficients)[1:] != shape:
             raise ValueError(
                 f"`{name}` must hold explanations of shape {shape} behind a leading axis, got "
                 f"{np.shape(several.coefficients)}. Pass those that `explanation` is the mean of."
             )
-    number = 0 if marginal is None else len(marginal.contents.coefficients)
+    number = 0 if marginal is None else len(marginal.fills.coefficients)
     if len(fills) != number:
-        raise ValueError(f"`fills` must name the {number} contents of `marginal`, got {fills!r}.")
+        raise ValueError(f"`fills` must name the {number} fills of `marginal`, got {fills!r}.")
 
 
 def of_repeats(
@@ -49,8 +49,8 @@ def of_repeats(
         return {}
     if _status(explanation, output) is not Status.OK:
         return {"stability": {"u_n": None, "agreement": None, "top_components": []}}
-    singles = [item_of(repeats, number) for number in range(len(repeats.coefficients))]
-    tops = [_top(one, output, top_k) for one in singles]
+    rows = np.asarray(repeats.coefficients)[:, output]
+    tops = [readout.strongest(row, top_k).tolist() for row in rows]
     agreement = metrics.agreement(tops, _top(explanation, output, top_k))
     return {
         "stability": {
@@ -61,30 +61,30 @@ def of_repeats(
     }
 
 
-def of_contents(
+def of_fills(
     marginal: Marginal | None,
     explanation: Explanation,
     fills: Sequence[str],
     output: int,
     top_k: int,
 ) -> dict[str, Any]:
-    """What the record of an output says of contents; nothing where there is just one."""
+    """What the record of an output says of fills; nothing where there is just one."""
     if marginal is None:
         return {}
     best = _top(explanation, output, top_k)
-    contents = [item_of(marginal.contents, number) for number in range(len(fills))]
+    each = [item_of(marginal.fills, number) for number in range(len(fills))]
     return {
         "spread": _numbers(marginal.spread[output]),
         "fills": [
             {
                 "name": name,
-                "status": _status(content, output).name,
-                "coefficients": _numbers(content.coefficients[output]),
-                "std_error": _numbers(content.std_error[output]),
-                "top_components": (top := _top(content, output, top_k)),
+                "status": _status(one, output).name,
+                "coefficients": _numbers(one.coefficients[output]),
+                "std_error": _numbers(one.std_error[output]),
+                "top_components": (top := _top(one, output, top_k)),
                 "n_ce": metrics.n_ce(top, best),
             }
-            for name, content in zip(fills, contents, strict=True)
+            for name, one in zip(fills, each, strict=True)
         ],
     }
 
@@ -102,7 +102,10 @@ def stability_section(
     return {
         "text": wording.stability(record, output),
         "num_repeats": len(tops),
-        "rows": [
+        # A single repeat, which was exact, has nothing to count.
+        "rows": []
+        if len(tops) == 1
+        else [
             {
                 "label": labels[i],
                 "weight": weights[i],
@@ -114,10 +117,10 @@ def stability_section(
     }
 
 
-def contents_section(
+def fills_section(
     record: Mapping[str, Any], output: Mapping[str, Any], labels: Sequence[str]
 ) -> dict[str, Any] | None:
-    """What the page says of contents; None where there is nothing to say."""
+    """What the page says of fills; None where there is nothing to say."""
     if "fills" not in output or output["status"] != Status.OK.name:
         return None
     tops = [output["top_components"], *(fill["top_components"] for fill in output["fills"])]
@@ -130,7 +133,8 @@ def contents_section(
     margins = wording.errors(output["spread"], every)
     largest = max((abs(weights[i]) + spread[i] for i in order), default=0.0) or 1.0
     return {
-        "text": wording.contents(record, output),
+        "text": wording.fills(record, output),
+        "is_exact": record["is_exact"],
         "names": [fill["name"] for fill in output["fills"]],
         "shared": [f"{fill['n_ce']} of {len(tops[0])}" for fill in output["fills"]],
         "rows": [
@@ -157,7 +161,7 @@ def _status(explanation: Explanation, output: int) -> Status:
 def _top(explanation: Explanation, output: int, top_k: int) -> list[int]:
     if _status(explanation, output) is not Status.OK:
         return []
-    return readout.top_k(explanation, output, top_k)[0].tolist()
+    return readout.strongest(np.asarray(explanation.coefficients)[output], top_k).tolist()
 
 
 def _numbers(values: Any) -> list[float | None]:

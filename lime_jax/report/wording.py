@@ -180,7 +180,7 @@ def warnings(output: Mapping[str, Any]) -> list[str]:
     if refuting := _refuting(output):
         found.append(
             "That the component of largest weight speaks for the output hangs on what stands in "
-            f"for silence: with {_listed([f'“{name}”' for name in refuting])} it does not."
+            f"for removed parts: with {_listed([f'“{name}”' for name in refuting])} it does not."
         )
     return found
 
@@ -231,6 +231,8 @@ def stability(record: Mapping[str, Any], output: Mapping[str, Any]) -> str:
     """
     repeats, found = record["num_repeats"], output["stability"]
     alike = round(found["agreement"] * repeats)
+    if repeats == 1:
+        return " ".join(filter(None, ("The sound was explained once.", _assurance(record, output))))
     told = f"The sound was explained {repeats} times with other masks; the weights are the mean."
     if found["u_n"] == 0:
         return f"{told} No repeat finds a component of positive weight."
@@ -244,7 +246,7 @@ def stability(record: Mapping[str, Any], output: Mapping[str, Any]) -> str:
     return " ".join(filter(None, (told, _assurance(record, output))))
 
 
-def contents(record: Mapping[str, Any], output: Mapping[str, Any]) -> str:
+def fills(record: Mapping[str, Any], output: Mapping[str, Any]) -> str:
     """How much of an explained output hangs on what stands in for removed components.
 
     Args:
@@ -254,11 +256,21 @@ def contents(record: Mapping[str, Any], output: Mapping[str, Any]) -> str:
     num_top = len(output["top_components"])
     names = _listed([f"“{name}”" for name in record["fills"]])
     told = f"Removed parts were replaced by {names} in turn; the weights are the average over them."
-    differing = [fill for fill in output["fills"] if fill["n_ce"] < num_top]
-    if differing:
-        shared = _listed([f"{fill['n_ce']} with that of “{fill['name']}”" for fill in differing])
-        return f"{told} The top {num_top} of the average shares {shared} (N_ce)."
-    return f"{told} Each of them by itself names the same top {num_top}." if num_top else told
+    best = set(output["top_components"])
+    differing = [fill for fill in output["fills"] if set(fill["top_components"]) != best]
+    if not differing:
+        return f"{told} Each of them by itself names the same top {num_top}." if best else told
+    if not best:
+        speaking = _listed([f"“{fill['name']}”" for fill in differing])
+        return f"{told} Only with {speaking} is any weight positive."
+    shared = _listed([_shared(fill) for fill in differing])
+    return f"{told} The top {num_top} of the average shares {shared} (N_ce)."
+
+
+def _shared(fill: Mapping[str, Any]) -> str:
+    number = len(fill["top_components"])
+    top = f"the top {number}" if number else "the empty top"
+    return f"{fill['n_ce']} with {top} of “{fill['name']}”"
 
 
 def _assurance(record: Mapping[str, Any], output: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lime_jax import models, options, recipe
+from lime_jax import models, options, recipe, streams
 from lime_jax.audio.render import hearing
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.core.explain import explain_batch
@@ -145,6 +145,7 @@ class Explainer:
         self, batch: Sequence[Snippet]
     ) -> tuple[Explanation, Sequence[SegmentedAudio]]:
         keys = self._keys(batch)
+        fill_keys = _fill_keys(keys, self.config.fill)
         waveforms = np.stack([snippet.waveforms for snippet in batch])
         used = np.array([snippet.num_samples for snippet in batch], np.int32)
         # All that decides about components, so that programs are shared.
@@ -152,12 +153,12 @@ class Explainer:
         parts = Question(**chosen)
         rest = {"names": batch[0].names, "sample_rate": self.want.sample_rate}
         if self.config.components == "superpixels":
-            pieces = zip(waveforms, used, _fill_keys(keys), strict=True)
+            pieces = zip(waveforms, used, fill_keys, strict=True)
             audios = [cutting.one(parts, *piece, **rest) for piece in pieces]
             components = cutting.stacked([audio.components for audio in audios])
         else:
             audios = [_layout(parts, waveforms.shape[1:], **rest)] * len(batch)
-            components = cutting.cut(parts, waveforms, used, _fill_keys(keys), **rest)
+            components = cutting.cut(parts, waveforms, used, fill_keys, **rest)
         explanations = explain_batch(
             hearing(self.predict, audios[0]),
             components,
@@ -324,7 +325,6 @@ def _item_keys(key: Any, names: Any, indices: Any) -> Any:
     return jax.vmap(jax.random.fold_in)(fold(key, names), indices)
 
 
-@jax.jit
-def _fill_keys(keys: Any) -> Any:
-    """Another stream than the masks, which are drawn from the keys themselves."""
-    return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, 1)
+@functools.partial(jax.jit, static_argnames="fill")
+def _fill_keys(keys: Any, fill: str) -> Any:
+    return jax.vmap(lambda key: streams.fill_key(key, fill))(keys)

@@ -1,4 +1,4 @@
-"""Averaging over contents: the mean of the contents' explanations, in one pass, of any model."""
+"""Averaging over fills: the mean of the fills' explanations, in one pass, of any model."""
 
 import chex
 import jax
@@ -61,8 +61,8 @@ def same(one, other, fields=PER_OUTPUT, atol=2e-6):
     assert one.num_samples == other.num_samples
 
 
-def content(found, index):
-    return jax.tree.map(lambda x: x[index], found.contents)
+def of_fill(found, index):
+    return jax.tree.map(lambda x: x[index], found.fills)
 
 
 def often(table, names):
@@ -82,22 +82,22 @@ def often(table, names):
         ),
     ],
 )
-def test_every_content_is_explained_as_by_itself(name, kind, getkey):
+def test_every_fill_is_explained_as_by_itself(name, kind, getkey):
     method, make, key = METHODS[name], COMPONENTS[kind], getkey()
     found = lj.explain_marginal(PREDICT, make(0.0), FILLS, method, key=key)
     for index, fill in enumerate(FILLS[:2]):
-        same(content(found, index), lj.explain(PREDICT, make(fill), method, key=key))
+        same(of_fill(found, index), lj.explain(PREDICT, make(fill), method, key=key))
 
 
 @pytest.mark.parametrize("method", often(LINEAR, ("lime", "shapley")))
-def test_the_mean_of_a_linear_surrogate_is_the_mean_of_the_contents(method, getkey):
+def test_the_mean_of_a_linear_surrogate_is_the_mean_of_the_fills(method, getkey):
     found = lj.explain_marginal(PREDICT, by_time(0.0), FILLS, method, key=getkey())
     for field in ("coefficients", "intercept", "local_prediction", "prediction", "deviations"):
-        each = np.asarray(getattr(found.contents, field), np.float64)
+        each = np.asarray(getattr(found.fills, field), np.float64)
         np.testing.assert_allclose(
             getattr(found.explanation, field), each.mean(axis=0), atol=2e-6, err_msg=field
         )
-    number = int(found.contents.num_evaluations[0])
+    number = int(found.fills.num_evaluations[0])
     assert found.explanation.num_evaluations == number * len(FILLS)
 
 
@@ -107,33 +107,33 @@ def test_the_mean_is_explained_as_a_model_of_its_own(method, getkey):
     key = getkey()
     found = lj.explain_marginal(PREDICT, by_time(0.0), FILLS, method, key=key)
 
-    def mean_of_contents(gates):
+    def mean_of_fills(gates):
         def output_of(row, fill):
             return PREDICT(jnp.where(row[TIME] > 0, SIGNAL, fill)[None])[0]
 
-        contents = [jnp.broadcast_to(fill, SIGNAL.shape) for fill in FILLS]
-        one = lambda row: jnp.stack([output_of(row, fill) for fill in contents]).mean(axis=0)
+        fills = [jnp.broadcast_to(fill, SIGNAL.shape) for fill in FILLS]
+        one = lambda row: jnp.stack([output_of(row, fill) for fill in fills]).mean(axis=0)
         return jax.vmap(one)(gates)
 
     gates = lj.from_labels(jnp.ones(D), jnp.arange(D), D)
-    expected = lj.explain(mean_of_contents, gates, method, key=key)
+    expected = lj.explain(mean_of_fills, gates, method, key=key)
     fields = [field for field in PER_OUTPUT if field != "num_evaluations"]
     same(found.explanation, expected, fields)
 
 
-def test_the_spread_is_the_sample_deviation_between_contents(getkey):
+def test_the_spread_is_the_sample_deviation_between_fills(getkey):
     found = lj.explain_marginal(PREDICT, by_time(0.0), FILLS, lj.lime(40), key=getkey())
-    expected = np.asarray(found.contents.coefficients, np.float64).std(axis=0, ddof=1)
+    expected = np.asarray(found.fills.coefficients, np.float64).std(axis=0, ddof=1)
     np.testing.assert_allclose(found.spread, expected, rtol=1e-4)
     assert found.spread.shape == (NUM_OUTPUTS, D) and (found.spread > 0).all()
 
 
-def test_a_single_content_is_explain(getkey):
+def test_a_single_fill_is_explain(getkey):
     key = getkey()
     found = lj.explain_marginal(PREDICT, by_time(9.0), [FILLS[1]], lj.lime(40), key=key)
     expected = lj.explain(PREDICT, by_time(FILLS[1]), lj.lime(40), key=key)
     same(found.explanation, expected)
-    same(content(found, 0), expected)
+    same(of_fill(found, 0), expected)
     np.testing.assert_array_equal(found.spread, np.zeros((NUM_OUTPUTS, D)))
 
 
@@ -142,7 +142,7 @@ def test_a_host_model_is_explained_alike(getkey):
     host = lj.host_model(on_host)
     ours = lj.explain_marginal(host, by_time(0.0), FILLS, lj.lime(40), key=key, batch_size=10)
     theirs = lj.explain_marginal(PREDICT, by_time(0.0), FILLS, lj.lime(40), key=key)
-    for one, other in ((ours.explanation, theirs.explanation), (ours.contents, theirs.contents)):
+    for one, other in ((ours.explanation, theirs.explanation), (ours.fills, theirs.fills)):
         same(one, other, ("coefficients", "prediction", "std_error", "num_evaluations"))
 
 
@@ -212,18 +212,18 @@ class Declaring:
 @pytest.mark.parametrize(
     "method", often({"lime": lj.lime(5000), "shapley": lj.shapley()}, "shapley")
 )
-def test_locality_pays_for_all_contents(case, method, getkey):
+def test_locality_pays_for_all_fills(case, method, getkey):
     whole, local, make = case
     key, fills = getkey(), [0.0, 0.5, -1.0]
     few = lj.explain_marginal(local, make(0.0), fills, method, key=key)
     all_masks = lj.explain_marginal(whole, make(0.0), fills, method, key=key)
     fields = ("coefficients", "intercept", "fidelity", "prediction")
     same(few.explanation, all_masks.explanation, fields)
-    same(few.contents, all_masks.contents, fields)
+    same(few.fills, all_masks.fills, fields)
     np.testing.assert_allclose(few.spread, all_masks.spread, atol=2e-6)
-    # Six windows of one segment each, on or off, for every content.
+    # Six windows of one segment each, on or off, for every fill.
     assert few.explanation.num_evaluations == 12 * len(fills)
-    assert (few.contents.num_evaluations == 12).all()
+    assert (few.fills.num_evaluations == 12).all()
     assert all_masks.explanation.num_evaluations == 64 * len(fills)
 
 
@@ -241,7 +241,7 @@ def test_complex_inputs(getkey):
     key = getkey()
     found = lj.explain_marginal(power, make(0.0), [0.0, 1 + 1j], lj.lime(40), key=key)
     expected = lj.explain(power, make(1 + 1j), lj.lime(40), key=key)
-    same(content(found, 1), expected, atol=1e-4)
+    same(of_fill(found, 1), expected, atol=1e-4)
 
 
 def test_inside_jit_and_vmap_it_is_the_same(getkey):
@@ -258,7 +258,7 @@ def test_inside_jit_and_vmap_it_is_the_same(getkey):
         alone = of(signals[index], keys[index])
         one = jax.tree.map(lambda x, index=index: x[index], together)
         same(one.explanation, alone.explanation)
-        same(one.contents, alone.contents)
+        same(one.fills, alone.fills)
         np.testing.assert_allclose(one.spread, alone.spread, atol=2e-6)
 
 
@@ -271,7 +271,7 @@ def test_a_mesh_shares_the_masks(getkey):
     same(one.explanation, other.explanation)
 
 
-def test_traces_once_across_clips_contents_and_weights(getkey):
+def test_traces_once_across_clips_fills_and_weights(getkey):
     @chex.assert_max_traces(n=2)  # once for its shape, once in the program
     def traced(weights, inputs):
         return network(weights, inputs)
@@ -284,7 +284,7 @@ def test_traces_once_across_clips_contents_and_weights(getkey):
         )
 
 
-def test_the_batch_size_counts_contents():
+def test_the_batch_size_counts_fills():
     shapes = []
 
     def model(batch):
@@ -299,7 +299,7 @@ def test_the_batch_size_counts_contents():
     assert set(shapes) == {len(FILLS)}
 
 
-def test_progress_counts_contents():
+def test_progress_counts_fills():
     told = []
     lj.explain_marginal(
         PREDICT, by_time(0.0), FILLS, lj.exhaustive(), progress=lambda *x: told.append(x)
@@ -309,7 +309,7 @@ def test_progress_counts_contents():
 
 @pytest.mark.parametrize("outputs", often({"all": None, "highest": 1, "index": (0,)}, "highest"))
 def test_auto_stops_by_the_mean_alone(outputs, getkey):
-    """The contents cancel: their mean is linear and sure at once, each of them never."""
+    """The fills cancel: their mean is linear and sure at once, each of them never."""
     rough = lambda x: jnp.sin(7 * x.sum(axis=1, keepdims=True)) * x[:, -1:]
     components = lj.from_labels(jnp.ones(21), jnp.arange(21).clip(max=19), 20)
     fills = [jnp.zeros(21).at[20].set(1.0), jnp.zeros(21).at[20].set(-1.0)]
@@ -317,22 +317,22 @@ def test_auto_stops_by_the_mean_alone(outputs, getkey):
     method = lj.lime(lj.auto(std_error=0.01, outputs=outputs, max_evaluations=9000))
     found = lj.explain_marginal(model, components, fills, method, key=getkey())
     assert found.explanation.num_evaluations < 2 * 9000
-    assert found.explanation.std_error.max() < found.contents.std_error.max()
+    assert found.explanation.std_error.max() < found.fills.std_error.max()
 
 
-def test_pooling_keys_pools_contents_too(getkey):
+def test_pooling_keys_pools_fills_too(getkey):
     keys = jax.random.split(getkey(), 3)
     of = lambda key: lj.explain_marginal(PREDICT, by_time(0.0), FILLS, lj.lime(20), key=key)
     several = [of(key) for key in keys]
     pooled = marginal.pooled(several)
-    means = np.stack([found.contents.coefficients for found in several]).mean(axis=0)
-    np.testing.assert_allclose(pooled.contents.coefficients, means, atol=1e-6)
+    means = np.stack([found.fills.coefficients for found in several]).mean(axis=0)
+    np.testing.assert_allclose(pooled.fills.coefficients, means, atol=1e-6)
     np.testing.assert_allclose(pooled.explanation.coefficients, means.mean(axis=0), atol=2e-6)
     np.testing.assert_allclose(pooled.spread, means.std(axis=0, ddof=1), atol=2e-6)
-    assert pooled.contents.deviations.shape[0] == len(FILLS)
-    errors = np.stack([found.contents.std_error for found in several])
+    assert pooled.fills.deviations.shape[0] == len(FILLS)
+    errors = np.stack([found.fills.std_error for found in several])
     expected = np.sqrt(np.square(errors).sum(axis=0)) / 3
-    np.testing.assert_allclose(pooled.contents.std_error, expected, rtol=1e-4)
+    np.testing.assert_allclose(pooled.fills.std_error, expected, rtol=1e-4)
 
 
 MISTAKES = {
@@ -361,8 +361,8 @@ def test_mistakes_are_named(message):
         MISTAKES[message]()
 
 
-def test_a_broken_content_is_told_from_the_others():
+def test_a_broken_fill_is_told_from_the_others():
     found = lj.explain_marginal(PREDICT, by_time(0.0), [0.0, jnp.float32(np.nan)], lj.exhaustive())
     bad = lj.Status.NONFINITE_OUTPUT
-    assert (found.contents.status == jnp.array([[0], [bad]])).all()
+    assert (found.fills.status == jnp.array([[0], [bad]])).all()
     assert (found.explanation.status == bad).all()

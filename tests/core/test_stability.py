@@ -1,6 +1,7 @@
 """Repeats taken together: the right error of their mean, and how far they agree."""
 
 import dataclasses
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -123,6 +124,23 @@ def test_exact_explanations_are_stable(method):
     assert (found.u_n == 4).all() and (found.agreement == 1).all() and (found.confidence == 1).all()
     assert (found.pooled.std_error == 0).all() and found.pooled.degrees_of_freedom == 0
     assert jnp.isinf(found.pooled.num_lime_samples).all()
+
+
+def test_many_outputs_take_no_program_each(repeats):
+    """Top lists of 100 outputs once took seconds of small calls of jax."""
+    wide = jax.tree.map(lambda x: x, repeats)
+    shapes = {"coefficients": -2, "intercept": -1, "fidelity": -1, "local_prediction": -1,
+              "prediction": -1, "std_error": -2, "deviations": -2, "status": -1,
+              "num_lime_samples": -1}  # fmt: skip
+    wide = dataclasses.replace(
+        wide,
+        **{name: jnp.repeat(getattr(wide, name), 50, axis=a) for name, a in shapes.items()},
+    )
+    with mock.patch.object(lj.core.readout, "top_k", side_effect=AssertionError):
+        found = lj.metrics.stability(wide, 3)
+    expected = lj.metrics.stability(repeats, 3)
+    np.testing.assert_array_equal(found.u_n, np.repeat(expected.u_n, 50))
+    np.testing.assert_array_equal(found.agreement, np.repeat(expected.agreement, 50))
 
 
 def test_noise_is_unstable():

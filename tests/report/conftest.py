@@ -79,10 +79,10 @@ def explanation(explain):
 
 @pytest.fixture(scope="session")
 def varied(explain):
-    """Two outputs in three repeats with two contents, and what `report.write` takes of them.
+    """Two outputs in three repeats with two fills, and what `report.write` takes of them.
 
     The second output failed. The top two of the first are 0 and 2, in one repeat 0 and 1; with
-    the second content only component 1 speaks for it.
+    the second fill only component 1 speaks for it.
     """
     ok, bad = lj.Status.OK, lj.Status.NONFINITE_OUTPUT
     nan = np.full(3, np.nan)
@@ -90,9 +90,9 @@ def varied(explain):
     repeats = pooling.stacked([explain([row, nan], status=[ok, bad]) for row in firsts])
     pooled = pooling.pooled(repeats)
     each = [[1.3, -0.2, 0.2], [-0.1, 0.1, -0.1]]
-    contents = pooling.stacked([explain([row, nan], status=[ok, bad]) for row in each])
+    fills = pooling.stacked([explain([row, nan], status=[ok, bad]) for row in each])
     spread = jnp.stack([jnp.array([0.99, 0.21, 0.21]), jnp.full(3, np.nan)]).astype(jnp.float32)
-    marginal = lj.Marginal(pooled, contents, spread)
+    marginal = lj.Marginal(pooled, fills, spread)
     return {
         "explanation": pooled, "repeats": repeats, "marginal": marginal, "fills": ["zero", "noise"]
     }  # fmt: skip
@@ -100,7 +100,7 @@ def varied(explain):
 
 @pytest.fixture(scope="session")
 def varied_folder(varied, song, tmp_path_factory):
-    """A report of repeats and contents."""
+    """A report of repeats and fills."""
     path = tmp_path_factory.mktemp("report") / "varied"
     report.write(path, audio=song, output_names=("a", HOSTILE), outputs=[0, 1], top_k=2, **varied)
     return path

@@ -1,10 +1,14 @@
-"""Repeats and contents: in the record, in sentences, on the page."""
+"""Repeats and fills: in the record, in sentences, on the page."""
 
+import dataclasses
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import lime_jax as lj
 from lime_jax import report
+from lime_jax.core import pooling
 from lime_jax.report import wording
 from tests.report.test_page import ATTRIBUTES, TAGS, Page
 
@@ -27,7 +31,7 @@ def test_the_record_says_how_far_repeats_agree(record, varied):
     assert failed["stability"] == {"u_n": None, "agreement": None, "top_components": []}
 
 
-def test_the_record_says_what_every_content_answers(record, varied):
+def test_the_record_says_what_every_fill_answers(record, varied):
     first, failed = record["outputs"]
     assert record["fills"] == ["zero", "noise"]
     assert [fill["name"] for fill in first["fills"]] == ["zero", "noise"]
@@ -35,7 +39,7 @@ def test_the_record_says_what_every_content_answers(record, varied):
     assert [fill["n_ce"] for fill in first["fills"]] == [2, 0]
     np.testing.assert_array_equal(
         np.array([fill["coefficients"] for fill in first["fills"]], np.float32),
-        varied["marginal"].contents.coefficients[:, 0],
+        varied["marginal"].fills.coefficients[:, 0],
     )
     np.testing.assert_array_equal(np.float32(first["spread"]), varied["marginal"].spread[0])
     assert failed["spread"] == [None] * 3
@@ -57,9 +61,9 @@ def test_sentences_say_what_the_numbers_say(record):
         "mean. The probability that these are the 2 components of largest weight is at least "
         f"{int(100 * first['top_k_confidence'])} %."
     )
-    assert wording.contents(record, first) == (
+    assert wording.fills(record, first) == (
         "Removed parts were replaced by “zero” and “noise” in turn; the weights are the average "
-        "over them. The top 2 of the average shares 0 with that of “noise” (N_ce)."
+        "over them. The top 2 of the average shares 0 with the top 1 of “noise” (N_ce)."
     )
     assert "with “noise” it does not" in wording.warnings(first)[-1]
     assert wording.cautions(first) == ["hangs on the fill"]
@@ -93,12 +97,58 @@ def test_the_probability_is_told_without_promises(fields, is_exact, end):
     assert wording.stability(record, output(**{"tops": [[1], [1]], **fields})).endswith(end)
 
 
-def test_contents_that_agree_are_no_caution():
-    fills = [{"name": name, "coefficients": [0.5], "n_ce": 1} for name in ("zero", "mean", "noise")]
+def test_fills_that_agree_are_no_caution():
+    fill = {"coefficients": [0.5], "top_components": [0], "n_ce": 1}
+    fills = [{"name": name, **fill} for name in ("zero", "mean", "noise")]
     one = {"top_components": [0], "fills": fills}
-    text = wording.contents({"fills": ["zero", "mean", "noise"]}, one)
+    text = wording.fills({"fills": ["zero", "mean", "noise"]}, one)
     assert "“zero”, “mean” and “noise” in turn" in text
     assert text.endswith("Each of them by itself names the same top 1.")
+
+
+@pytest.mark.parametrize(
+    ("average", "tops", "end"),
+    [
+        # All of the average's two are among the fill's three.
+        ([0, 1], [[1, 0], [2, 0, 1]], "average shares 2 with the top 3 of “b” (N_ce)."),
+        ([0], [[0], []], "average shares 0 with the empty top of “b” (N_ce)."),
+        ([], [[], [2]], "Only with “b” is any weight positive."),
+        ([], [[], []], "the average over them."),
+    ],
+)  # fmt: skip
+def test_tops_of_different_lengths_are_not_the_same(average, tops, end):
+    fills = [
+        {"name": name, "top_components": top, "n_ce": lj.metrics.n_ce(top, average)}
+        for name, top in zip(NAMES, tops, strict=True)
+    ]
+    text = wording.fills({"fills": NAMES}, {"top_components": average, "fills": fills})
+    assert text.endswith(end) and "the same top" not in text
+
+
+def test_an_exact_answer_was_explained_once(explain, song, tmp_path):
+    one = explain(np.eye(1, 3), std_error=np.zeros((1, 3)), degrees_of_freedom=0)
+    path = tmp_path / "exact"
+    report.write(path, one, song, output_names=["a"], repeats=pooling.stacked([one]))
+    record = report.read(path)
+    assert record["num_repeats"] == 1 and record["is_exact"]
+    assert record["outputs"][0]["stability"]["agreement"] == 1
+    text = Page((path / "report.html").read_text(encoding="utf-8")).text
+    told = "The sound was explained once. The weights are exact: other masks change nothing."
+    assert told in text and "1 of 1" not in text
+
+
+def test_the_spread_is_told_to_hold_sampling_unless_exact(varied_folder, varied, song, tmp_path):
+    sampled = Page((varied_folder / "report.html").read_text(encoding="utf-8")).text
+    assert "some of it comes from the random choice of masks" in sampled
+    exact = dataclasses.replace(
+        varied["explanation"], degrees_of_freedom=jnp.int32(0), std_error=jnp.zeros((2, 3))
+    )
+    report.write(
+        tmp_path / "x", exact, song, output_names=NAMES,
+        marginal=varied["marginal"], fills=varied["fills"],
+    )  # fmt: skip
+    text = Page((tmp_path / "x" / "report.html").read_text(encoding="utf-8")).text
+    assert "between the columns on the right." in text and "random choice" not in text
 
 
 def test_the_page_shows_both_and_stays_inert(varied_folder):
@@ -107,13 +157,13 @@ def test_the_page_shows_both_and_stays_inert(varied_folder):
     assert {name for _, attributes in page.tags for name in attributes} <= ATTRIBUTES
     # The failed output has nothing to show.
     assert page.text.count("How stable is this?") == 1
-    assert page.text.count("Does it depend on what stands in for silence?") == 1
+    assert page.text.count("Does it depend on what stands in for removed parts?") == 1
     assert "2 of 3" in page.text and "±0.99" in page.text and "+1.30" in page.text
 
 
 def test_the_page_of_a_single_explanation_has_neither(folder):
     text = Page((folder / "report.html").read_text(encoding="utf-8")).text
-    assert "How stable" not in text and "stands in for silence" not in text
+    assert "How stable" not in text and "stands in for removed" not in text
 
 
 def test_what_does_not_belong_together_is_refused(explain, song, varied):
@@ -122,7 +172,7 @@ def test_what_does_not_belong_together_is_refused(explain, song, varied):
         report.to_json(other, song, output_names=["a"], repeats=varied["repeats"])
     with pytest.raises(ValueError, match=r"`marginal` must hold explanations of shape \(1, 3\)"):
         report.to_json(other, song, output_names=["a"], marginal=varied["marginal"])
-    with pytest.raises(ValueError, match="`fills` must name the 2 contents"):
+    with pytest.raises(ValueError, match="`fills` must name the 2 fills"):
         report.to_json(varied["explanation"], song, output_names=NAMES, marginal=varied["marginal"])
-    with pytest.raises(ValueError, match="`fills` must name the 0 contents"):
+    with pytest.raises(ValueError, match="`fills` must name the 0 fills"):
         report.to_json(other, song, output_names=["a"], fills=["zero"])

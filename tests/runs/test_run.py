@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 import lime_jax as lj
-from lime_jax import runs
+from lime_jax import runs, streams
 from lime_jax.audio import io, segment
 from lime_jax.audio.render import hearing
 from lime_jax.errors import LimeJaxError, ModelError, StoreError
@@ -80,6 +80,19 @@ def test_numbers_are_those_of_explain(run, songs, model, tmp_path, kind):
 
     named = pd.read_parquet(components).sort_values("index")
     assert list(named[named["layout"] == row["layout"]]["name"]) == [p.name for p in audio.pieces]
+
+
+def test_random_fills_are_drawn_from_a_stream_of_their_own(run, songs, model, tmp_path):
+    """Their key was that of a row of masks, and the same for every fill."""
+    item = runs.items_of(str(songs), "stems")[0]
+    run(items=[item], components="time", segments="4", fill="noise", num_samples=100)
+    _, stems = io.load_stems(songs / item.id, RATE)
+    key = key_of(item.id)
+    fill_key = streams.fill_key(key, "noise")
+    audio = segment.by_time(stems.sum(axis=0), RATE, 4, fill="noise", key=fill_key)
+    expected = lj.explain(hearing(model, audio), audio.components, lj.lime(100), key=key)
+    found = np.stack(frame(tmp_path / "store").sort_values("output_index")["coefficients"])
+    np.testing.assert_allclose(found, expected.coefficients, rtol=2e-3, atol=2e-4)
 
 
 def test_other_lengths_are_filled_with_silence_that_no_segment_but_the_last_has(
