@@ -132,8 +132,8 @@ class ExplainConfig(Question):
       duration: of the excerpt, in seconds; to the end if not given.
       snippet: judge the excerpt in snippets of so many seconds, each on its own, and explain the
         mean; as a whole if not given.
-      repeats: how many times it is explained, each time with other masks; with two or more, the
-        report shows their mean and says how far they agree.
+      repeats: how many times it is explained, each time with other masks, but only once if that is
+        exact; with two or more, the report shows their mean and says how far they agree.
       fills: at least two of the names that fill can have, separated by commas, such as
         zero,mean,noise; the report shows the mean over them and how far they differ.
       output_dir: where the report goes; explanation-of-FILE if not given.

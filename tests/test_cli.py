@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import lime_jax as lj
-from lime_jax import asking, cli, examples
+from lime_jax import asking, cli, examples, options
 from lime_jax.audio import io
 from lime_jax.errors import AudioError
 
@@ -487,6 +488,11 @@ def test_fills_say_how_much_hangs_on_what_stands_in_for_removed_parts(place, cap
     np.testing.assert_allclose(found["fills"][2]["coefficients"], alone["coefficients"], atol=1e-5)
     page = (place / "out" / "report.html").read_text("utf-8")
     assert "Does it depend on what stands in for removed parts?" in page
+
+
+def test_the_example_of_fills_goes_with_the_default_components():
+    (example,) = re.findall(r"such as\s+(zero,\S+);", options.ExplainConfig.__doc__)
+    options.check(options.ExplainConfig(audio=Path("song.wav"), fills=example))
 
 
 @pytest.mark.parametrize(
