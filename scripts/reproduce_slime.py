@@ -73,7 +73,8 @@ class Config:
       weights: the published network instead of ours: the prefix of a TensorFlow checkpoint, or an
         .npz of Lasagne.
       mean_std: the statistics that belong to it.
-      sign: of the components that count as top: positive as in the published code, or absolute.
+      sign: of the components that count as top: positive as in the published code, or absolute;
+        num-samples tells both.
       seed: of the masks.
     """
 
@@ -294,9 +295,9 @@ def num_samples(study: Study) -> results.Summary:
     again = [study.outputs((part,), turn) for turn in range(1, NUM_REPEATS)]
     seconds += sum(one[2] for one in again)
     start = time.perf_counter()
-    rows = measures.stability(which, outputs, config.seed, config.sign)
+    rows = measures.stability(which, outputs, config.seed)
     repeated = [one[1][part] for one in again]
-    exact = measures.exact_stability(which, outputs, repeated, config.sign)
+    exact = measures.exact_stability(which, outputs, repeated)
     numbers = measures.analysis(outputs, config.seed)
     tables = {"u_n": rows, "exhaustive": exact, "analysis": [numbers]}
     seconds += time.perf_counter() - start

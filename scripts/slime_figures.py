@@ -14,6 +14,7 @@ from slime_measures import (
     NUM_REPEATS,
     NUM_SAMPLES,
     PLANTED_CONTENTS,
+    SIGNS,
     Rows,
 )
 
@@ -33,6 +34,8 @@ FIGURE_7 = {
 }
 _NAMES = {"noise": "N_g^norm"}
 # How the names of figures begin that belong together.
+U_N = "median, mode, mean of U_n, "
+AGREE = f"five explanations from all {NUM_MASKS} masks agree, "
 WHY = "analysis: "
 COMMON = "mean N_ce with zero, "
 FOUND = "full match, at least 2, mean N_ce: "
@@ -78,44 +81,48 @@ def evaluations(ours: int, theirs: int, seconds: float) -> Figure:
 def stability_figures(tables: Tables, seconds: float) -> list[Figure]:
     """Figure 3, and why it looks as it does."""
     exact = tables["exhaustive"]
-    num = len(where(exact, distance="l2"))
+    num = len(where(exact, distance="l2", sign="positive"))
     return [
-        *_sampled_figures(tables["u_n"]),
-        *(_exact_figure(where(exact, distance=distance), distance) for distance in DISTANCES),
+        *(figure for sign in SIGNS for figure in _sampled_figures(tables["u_n"], sign)),
+        *(_exact_figure(exact, distance, sign) for distance in DISTANCES for sign in SIGNS),
         evaluations(num * NUM_REPEATS * NUM_MASKS, num * NUM_REPEATS * sum(NUM_SAMPLES), seconds),
         *analysis_figures(tables["analysis"][0]),
     ]
 
 
-def _sampled_figures(rows: Rows) -> list[Figure]:
-    of = lambda distance, number: column(where(rows, distance=distance, num_samples=number), "u_n")
+def _sampled_figures(rows: Rows, sign: str) -> list[Figure]:
+    of = lambda distance, number: column(
+        where(rows, distance=distance, num_samples=number, sign=sign), "u_n"
+    )
     few, many = NUM_SAMPLES[0], MOST_SAMPLES
     means = {number: float(np.mean(of("l2", number))) for number in NUM_SAMPLES}
     falls = all(means[b] < means[a] for a, b in itertools.pairwise(STEPS))
+    name = lambda distance, number: f"{U_N}{sign} weights, {distance}, {number} samples"
+    is_published = sign == "positive"
     return [
-        Figure("median, mode, mean of U_n, l2, 1 000 samples", None, _u_n(of("l2", few))),
+        Figure(name("l2", "1 000"), None, _u_n(of("l2", few))),
         Figure(
-            "median, mode, mean of U_n, l2, 70 000 samples",
-            "4, 3",
+            name("l2", "70 000"),
+            "4, 3" if is_published else None,
             _u_n(of("l2", many)),
             "median at most 4",
             bool(np.median(of("l2", many)) <= 4),
         ),
         Figure(
-            "mean of U_n over N_s, l2",
-            "falls",
+            f"mean of U_n over N_s, {sign} weights, l2",
+            "falls" if is_published else None,
             ", ".join(f"{mean:.2f}" for mean in means.values()),
             f"falls from {', '.join(f'{n:,}' for n in STEPS[:-1])} to {STEPS[-1]:,}",
             falls,
         ),
         Figure(
-            "median, mode, mean of U_n, cosine, 1 000 samples",
+            name("cosine", "1 000"),
             None,
             _u_n(of("cosine", few)),
             "median 3",
             bool(np.median(of("cosine", few)) == 3),
         ),
-        Figure("median, mode, mean of U_n, cosine, 70 000 samples", None, _u_n(of("cosine", many))),
+        Figure(name("cosine", "70 000"), None, _u_n(of("cosine", many))),
     ]
 
 
@@ -124,17 +131,18 @@ def _u_n(values: Sequence[int]) -> str:
     return f"{np.median(values):g}, {mode}, {np.mean(values):.2f}"
 
 
-def _exact_figure(rows: Rows, distance: str) -> Figure:
+def _exact_figure(rows: Rows, distance: str, sign: str) -> Figure:
     """Five explanations from five evaluations of all masks."""
-    same = sum(row["u_n"] == row["found"] for row in rows)
-    three = sum(row["u_n"] == 3 for row in rows)
-    fewer = "" if three == len(rows) else f"; U_n = 3 in {three}, less where fewer are positive"
+    here = where(rows, distance=distance, sign=sign)
+    same = sum(row["u_n"] == row["found"] for row in here)
+    three = sum(row["u_n"] == 3 for row in here)
+    fewer = "" if three == len(here) else "; in others fewer than three weights are positive"
     return Figure(
-        f"five explanations from all {NUM_MASKS} masks agree, {distance}",
+        f"{AGREE}{sign} weights, {distance}",
         None,
-        f"{percent(same, len(rows))}{fewer}",
+        f"{percent(same, len(here))}; U_n = 3 in {three}{fewer}",
         "always",
-        same == len(rows),
+        same == len(here),
     )
 
 
@@ -251,26 +259,31 @@ def _shares(counts: Sequence[int]) -> str:
     return f"{100 * three / number:.1f} %, {100 * (three + two) / number:.1f} %, {mean:.2f}"
 
 
-def draw_stability(tables: Tables) -> Any:
+def draw_stability(tables: Tables, sign: str = "positive") -> Any:
     """Figure 3: U_n over numbers of samples."""
     figure = look.figure(6.4)
     panels = figure.subplots(len(DISTANCES), 1, sharex=True, sharey=True)
     for axes, distance in zip(panels, DISTANCES, strict=True):
-        values = [
-            column(where(tables["u_n"], distance=distance, num_samples=number), "u_n")
-            for number in NUM_SAMPLES
-        ]
+        of = lambda number, distance=distance: where(
+            tables["u_n"], distance=distance, num_samples=number, sign=sign
+        )
+        values = [column(of(number), "u_n") for number in NUM_SAMPLES]
         _violins(axes, values, [f"{number // 1000} 000" for number in NUM_SAMPLES])
-        exact = column(where(tables["exhaustive"], distance=distance), "u_n")
+        exact = column(where(tables["exhaustive"], distance=distance, sign=sign), "u_n")
         axes.axhline(
             float(np.mean(exact)), color=look.AGAINST, linewidth=1.4, linestyle="--",
-            label=f"all {NUM_MASKS} masks",
+            label=f"all {NUM_MASKS} masks, mean",
         )  # fmt: skip
         axes.set_ylabel("U_n")
         axes.set_title(f"distance {distance}", fontsize=look.SMALL, color=look.INK)
     panels[0].legend(loc="upper right", fontsize=look.SMALL, frameon=False)
     panels[-1].set_xlabel("samples N_s")
     return figure
+
+
+def draw_absolute(tables: Tables) -> Any:
+    """The same for weights of either sign."""
+    return draw_stability(tables, "absolute")
 
 
 def draw_contents(tables: Tables) -> Any:
@@ -331,6 +344,8 @@ def draw_planted(tables: Tables) -> Any:
 
 def _violins(axes: Any, values: Sequence[Sequence[int]], names: Sequence[str]) -> None:
     """Distributions of whole numbers: a violin each, with its median."""
+    from matplotlib.ticker import MaxNLocator
+
     places = range(len(values))
     drawn = axes.violinplot(values, positions=places, widths=0.85, showmedians=True, bw_method=0.35)
     for body in drawn["bodies"]:
@@ -340,7 +355,7 @@ def _violins(axes: Any, values: Sequence[Sequence[int]], names: Sequence[str]) -
         drawn[part].set_color(look.INK)
         drawn[part].set_linewidth(2.5 if part == "cmedians" else 0.8)
     axes.set_xticks(places, names)
-    axes.set_yticks(range(min(map(min, values)), max(map(max, values)) + 1))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     look.dress(axes)
 
 
@@ -357,8 +372,13 @@ OF = {
                 "figure-3.png",
                 draw_stability,
                 "Figure 3: U_n, the number of different components in the top 3 of five "
-                "explanations.",
-            )
+                "explanations, positive weights as in the published code.",
+            ),
+            (
+                "figure-3-absolute.png",
+                draw_absolute,
+                "The same for the largest weights of either sign, as the paper's text has it.",
+            ),
         ],
     ),
     "contents": Told(

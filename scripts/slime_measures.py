@@ -17,6 +17,7 @@ NUM_SAMPLES = (1000, 5000, 10_000, 20_000, 30_000, 40_000, 50_000, 60_000, 70_00
 MOST_SAMPLES = NUM_SAMPLES[-1]
 NUM_REPEATS = 5
 DISTANCES = ("l2", "cosine")
+SIGNS = ("positive", "absolute")  # of the published code, and of the paper's words
 PLANTED_CONTENTS = ("zero", "min_inp", "mean_inp", "noise")
 MARGINAL = "all four"
 
@@ -58,36 +59,33 @@ def exact_tops(outputs: np.ndarray, method: Method, sign: str) -> list[list[int]
     return slime.tops(exact, sign=sign)
 
 
-def stability(which: Rows, outputs: np.ndarray, seed: int, sign: str) -> Rows:
-    """U_n of every excerpt, distance and number of samples."""
+def stability(which: Rows, outputs: np.ndarray, seed: int) -> Rows:
+    """U_n of every excerpt, distance, number of samples and sign; signs share their masks."""
     rows = []
-    for distance, num_samples in itertools.product(DISTANCES, NUM_SAMPLES):
+    for distance, num_samples, sign in itertools.product(DISTANCES, NUM_SAMPLES, SIGNS):
         rng = generator(seed, 0, DISTANCES.index(distance), num_samples)
         tops = sampled_tops(outputs, num_samples, lime(distance), rng, sign)
-        for row, repeats in zip(which, tops, strict=True):
-            rows.append(
-                {**row, "distance": distance, "num_samples": num_samples, "u_n": u_n(repeats)}
-            )
+        asked = {"distance": distance, "num_samples": num_samples, "sign": sign}
+        rows += [
+            {**row, **asked, "u_n": u_n(repeats)} for row, repeats in zip(which, tops, strict=True)
+        ]
     return rows
 
 
-def exact_stability(
-    which: Rows, outputs: np.ndarray, again: Sequence[np.ndarray], sign: str
-) -> Rows:
+def exact_stability(which: Rows, outputs: np.ndarray, again: Sequence[np.ndarray]) -> Rows:
     """U_n of every excerpt when all masks are used, from as many evaluations of the network.
 
     Args:
       which: of the excerpts.
       outputs: of the network to all masks.
       again: the same, evaluated once more for every repeat.
-      sign: of the components.
     """
     rows = []
-    for distance in DISTANCES:
+    for distance, sign in itertools.product(DISTANCES, SIGNS):
         every = [exact_tops(one, lime(distance), sign) for one in (outputs, *again)]
-        for number, row in enumerate(which):
-            lists = [tops[number] for tops in every]
-            rows.append({**row, "distance": distance, "u_n": u_n(lists), "found": len(lists[0])})
+        asked = {"distance": distance, "sign": sign}
+        for row, *lists in zip(which, *every, strict=True):
+            rows.append({**row, **asked, "u_n": u_n(lists), "found": len(lists[0])})
     return rows
 
 

@@ -28,13 +28,13 @@ of the same excerpt name the same three segments. The count of different segment
 is U_n: 3 if all agree. Their answer was 50 000 and more, and even then the median was 4. Here, on
 {excerpts} excerpts:
 
-| samples | median, mode, mean of U_n: published distance (l2) | LIME's own (cosine) |
-|---|---|---|
-| 1 000 | {l2_first} | {cosine_first} |
-| 70 000 | {l2_last} | {cosine_last} |
+| samples | top 3 of | published distance (l2): median, mode, mean of U_n | LIME's own (cosine) |
+|---|---|---|---|
+{u_n}
 
-From all 1024 masks, evaluated five times, the explanations agree in {l2_exact} (l2) and
-{cosine_exact} (cosine).
+Explanations from all 1024 masks, each evaluated five times, agree:
+
+{agree}
 
 ![U_n over samples](results/slime-num-samples/figure-3.png)
 
@@ -116,6 +116,10 @@ over several in one pass and gives the spread between them as an error bar.
 ## What it costs
 
 {cost}
+
+Minutes are those of one process. Two ran side by side, with one thread each
+(`XLA_FLAGS=--xla_cpu_multi_thread_eigen=false`), which gets more out of two cores for networks as
+small as this one.
 """
 
 
@@ -134,19 +138,21 @@ def page(found: dict[str, dict[str, Any]]) -> str:
     """The page in Markdown."""
     samples, contents, planted = (numbers(found[name]) for name in NAMES)
     why = lambda name: samples[slime_figures.WHY + name]
-    u_n = lambda distance, number: samples[
-        f"median, mode, mean of U_n, {distance}, {number} samples"
-    ]
-    agree = lambda distance: samples[f"five explanations from all 1024 masks agree, {distance}"]
+    u_n = lambda *words: samples[slime_figures.U_N + "{} weights, {}, {} samples".format(*words)]
+    agree = lambda *words: samples[slime_figures.AGREE + "{} weights, {}".format(*words)]
     return TEXT.format(
         command="uv run scripts/reproduce_slime.py --songs songs",
-        excerpts=agree("l2").split(" of ")[1].split(";")[0],
-        l2_first=u_n("l2", "1 000"),
-        l2_last=u_n("l2", "70 000"),
-        cosine_first=u_n("cosine", "1 000"),
-        cosine_last=u_n("cosine", "70 000"),
-        l2_exact=agree("l2"),
-        cosine_exact=agree("cosine"),
+        excerpts=agree("positive", "l2").split(" of ")[1].split(";")[0],
+        u_n="\n".join(
+            f"| {number} | {sign} | {u_n(sign, 'l2', number)} | {u_n(sign, 'cosine', number)} |"
+            for number in ("1 000", "70 000")
+            for sign in slime_figures.SIGNS
+        ),
+        agree="\n".join(
+            f"- {distance}, {sign} weights: {agree(sign, distance)}"
+            for distance in slime_figures.DISTANCES
+            for sign in slime_figures.SIGNS
+        ),
         kernel=kernel(),
         full=why("weight of the rows with everything on"),
         one=why("weight of the rows that miss one segment"),
@@ -207,8 +213,8 @@ def cost(found: dict[str, dict[str, Any]]) -> str:
     """Evaluations and minutes, ours and theirs."""
     what = "what the answers took, and what they take one sample at a time"
     return "\n".join(
-        f"- {found[name]['title']} {numbers(found[name])[what]}, on "
-        f"{found[name]['machine']['num_cpus']} CPU cores."
+        f"- {found[name]['title']} {numbers(found[name])[what]}; a machine of "
+        f"{found[name]['machine']['num_cpus']} cores."
         for name in NAMES
     )
 

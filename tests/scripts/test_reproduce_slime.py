@@ -53,20 +53,22 @@ def which():
 
 
 def test_stability_counts_the_components_of_five_lists(measures, which, outputs):
-    rows = measures.stability(which, outputs, seed=0, sign="absolute")
-    assert len(rows) == 12 * len(measures.NUM_SAMPLES) * 2
+    every = measures.stability(which, outputs, seed=0)
+    assert len(every) == 12 * len(measures.NUM_SAMPLES) * 2 * 2
+    rows = results.where(every, sign="absolute")
     assert all(3 <= row["u_n"] <= 10 for row in rows)
     mean = lambda **some: np.mean([row["u_n"] for row in results.where(rows, **some)])
     assert mean(distance="l2", num_samples=1000) > mean(distance="l2", num_samples=70_000)
     assert mean(distance="cosine", num_samples=1000) < mean(distance="l2", num_samples=1000)
-    assert rows == measures.stability(which, outputs, seed=0, sign="absolute")
-    assert rows != measures.stability(which, outputs, seed=1, sign="absolute")
+    assert every == measures.stability(which, outputs, seed=0)
+    assert every != measures.stability(which, outputs, seed=1)
 
 
 def test_equal_evaluations_are_one_explanation_and_others_are_not(measures, which, outputs):
-    rows = measures.exact_stability(which, outputs, [outputs.copy()] * 4, "absolute")
-    assert all(row["u_n"] == row["found"] == 3 for row in rows)
-    changed = measures.exact_stability(which, outputs, [outputs[::-1]], "absolute")
+    rows = measures.exact_stability(which, outputs, [outputs.copy()] * 4)
+    assert all(row["u_n"] == row["found"] for row in rows)
+    assert all(row["u_n"] == 3 for row in results.where(rows, sign="absolute"))
+    changed = measures.exact_stability(which, outputs, [outputs[::-1]])
     assert any(row["u_n"] > row["found"] for row in changed)
 
 
@@ -160,7 +162,7 @@ def test_the_whole_runs_and_goes_on_without_new_work(quick, songs, tmp_path, cap
     summaries = quick.run(config)
     assert len(summaries) == 3
     for name, pictures in {
-        "num-samples": {"figure-3.png"},
+        "num-samples": {"figure-3.png", "figure-3-absolute.png"},
         "contents": {"figure-5.png", "figure-6.png"},
         "ground-truth": {"figure-7.png"},
     }.items():
@@ -191,8 +193,8 @@ def test_figures_and_the_page_say_what_the_tables_hold(script, measures, figures
     grid = measures.grid_rows(which, said, seed=0, sign="positive")
     tables = {
         "num-samples": {
-            "u_n": measures.stability(which, outputs, 0, "absolute"),
-            "exhaustive": measures.exact_stability(which, outputs, [outputs] * 4, "absolute"),
+            "u_n": measures.stability(which, outputs, 0),
+            "exhaustive": measures.exact_stability(which, outputs, [outputs] * 4),
             "analysis": [measures.analysis(outputs, 0)],
         },
         "contents": {"grid": grid, "table-2": measures.table_2(grid)},
@@ -210,7 +212,7 @@ def test_figures_and_the_page_say_what_the_tables_hold(script, measures, figures
         for name, some in tables.items()
     }
     asked = {f["what"]: f["passed"] for one in found.values() for f in one["figures"]}
-    assert asked["five explanations from all 1024 masks agree, l2"] is True
+    assert asked["five explanations from all 1024 masks agree, absolute weights, l2"] is True
     assert asked["planted excerpts that the network hears a voice in"] is False
     assert asked["content closest to zero, temporal"] is False  # all contents say the same
     page = script("write_slime_page").page(found)
