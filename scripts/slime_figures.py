@@ -73,7 +73,7 @@ def evaluations(ours: int, theirs: int, seconds: float) -> Figure:
     told = f"{ours:,} masks from windows, {seconds / 60:.1f} min; one by one {theirs:,} evaluations"
     return Figure(
         "what the answers took, and what they take one sample at a time",
-        f"{theirs:,} evaluations for as many excerpts",
+        None,
         f"{told}, {theirs / ours:,.0f} × as many",
     )
 
