@@ -363,9 +363,9 @@ OF = {
     "num-samples": Told(
         "How many samples does SLIME need?",
         "section IV-A",
-        "Under the published distance five explanations of an excerpt disagree unless they take "
-        "50 000 samples and more; under LIME's own distance 1 000 will do, and from all 1024 masks "
-        "there is nothing to disagree about.",
+        "Under the published distance five explanations of an excerpt disagree, and come to agree "
+        "only slowly with more samples; under LIME's own distance they mostly agree at 1 000, and "
+        "from all 1024 masks there is nothing to disagree about.",
         stability_figures,
         [
             (

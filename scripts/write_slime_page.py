@@ -110,8 +110,12 @@ question. Where voices were planted in three segments of ten ({kept}), the three
 
 ![planted voices](results/slime-ground-truth/figure-7.png)
 
-So do not rely on one content: `lj.explain_marginal` (`--fills zero,mean,noise`) explains the mean
-over several in one pass and gives the spread between them as an error bar.
+So contents are to be chosen, not only averaged: the mean over all four is no better than its best
+member, because a content that tells the network something of its own pulls it down. The paper's
+advice holds: leave out what makes no sense for the input, and compare the others where the truth is
+known. For those that remain, `lj.explain_marginal` (`--fills zero,mean,noise`) explains their mean
+in one pass, and gives the spread between them as an error bar: where it is as large as the weight,
+the answer is about the content and not about the sound.
 
 ## What it costs
 
