@@ -76,9 +76,9 @@ run, and there is nothing left to disagree about:
 ```python
 import lime_jax as lj
 
-exact = lj.exhaustive()                      # LIME, cosine distance, all masks
+exact = lj.exhaustive()  # LIME, cosine distance, all masks
 published = lj.exhaustive(distance="l2", equivalent_num_samples=70_000)  # its centre
-fair = lj.shapley()                          # no kernel width to choose at all
+fair = lj.shapley()  # no kernel width to choose at all
 ```
 
 - **Distance.** Under LIME's cosine distance a sample counts by the *share* of segments that are
