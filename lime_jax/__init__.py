@@ -20,6 +20,7 @@ from lime_jax.core.explain import explain, explain_batch
 from lime_jax.core.explanation import Explanation, Status
 from lime_jax.core.halves import fit_surrogate, predict_neighbourhood
 from lime_jax.core.host import host_model
+from lime_jax.core.layers import layer, layered
 from lime_jax.core.locality import check_locality, local
 from lime_jax.core.marginal import Marginal, explain_marginal
 from lime_jax.core.methods import (
@@ -68,6 +69,8 @@ __all__ = [
     "host_model",
     "keep_freed_memory",
     "kernel_shap",
+    "layer",
+    "layered",
     "lime",
     "local",
     "mask_of",

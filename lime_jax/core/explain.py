@@ -88,7 +88,7 @@ def explain(
         items, keys = as_one_item((components, key))
         if not traced and (mesh is None or jax.process_count() == 1):
             size = checked_batch_size(batch_size)
-            if (found := explain_locally(predict, items, method, keys, size)) is not None:
+            if (found := explain_locally(predict, items, method, keys, size, progress)) is not None:
                 return _told(item_of(found, 0), progress)
         method = settled(method, components.num_components)
         size = checked_batch_size(batch_size) or tuning.batch_size_for(

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from lime_jax.core import engine, locality, memory, statistics, tuning
+from lime_jax.core import engine, layers, locality, memory, statistics, tuning
 from lime_jax.core.components import Components
 from lime_jax.core.host import HostModel, predict_in_batches
 from lime_jax.core.items import as_one_item
+from lime_jax.core.layers import Layered
 from lime_jax.core.linear import LinearFit
 from lime_jax.core.locality import Local, look_up
 from lime_jax.core.methods import Method
@@ -116,15 +117,31 @@ def _predicted_locally(
     predict: Predict, components: Components, masks: Bool[Array, "rows components"], batch_size: int
 ) -> Float[Array, "rows outputs"] | None:
     """The outputs from windows; None where whole inputs are cheaper, and inside jit."""
-    model = locality.declared(predict)
-    if model is None or tuning.is_traced((model, components, masks)):
+    deep, model = layers.declared_layers(predict), locality.declared(predict)
+    declaration = model if deep is None else deep
+    if declaration is None or tuning.is_traced((declaration, components, masks)):
         return None
+    if deep is not None:
+        return _predicted_by_layers(deep, components, masks, batch_size)
+    assert model is not None
     layout = locality.layout_of(model, components, len(masks))
     if layout is None:
         return None
     tuning.check_once(model, components)
     run = lambda size: _from_windows(model, components, layout.arrays, masks, batch_size=size)
     return memory.with_smaller_batches(run, batch_size)[0]
+
+
+def _predicted_by_layers(
+    model: Layered, components: Components, masks: Bool[Array, "rows components"], batch_size: int
+) -> Float[Array, "rows outputs"] | None:
+    if (columns := layers.plan(model, components, len(masks))) is None:
+        return None
+    tuning.check_once(model, components)
+    lookup = layers.look_up_columns(model, components, columns)
+    items, rows = as_one_item((lookup, masks))
+    run = lambda size: engine.compiled_evaluate(model.head, items, rows, batch_size=size)
+    return memory.with_smaller_batches(run, batch_size)[0][0]
 
 
 @functools.partial(jax.jit, static_argnames="batch_size")

@@ -7,7 +7,7 @@ looks its windows up and costs a head, not a network. The answers are those of t
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,30 @@ from lime_jax.errors import unknown_name
 _MOST_PER_WINDOW = 14
 # Rounding of convolutions that are computed in another order.
 _TOLERANCE = 1e-4
+
+
+@runtime_checkable
+class Declaration(Protocol):
+    """How local a model is: a `Local`, or a `Layered`."""
+
+    @property
+    def whole(self) -> Predictor:
+        """The model, `(batch, *input)` to `(batch, num_outputs)`."""
+        ...
+
+    @property
+    def parameters(self) -> str:
+        """What to look at where the declaration turns out to be wrong."""
+        ...
+
+    @property
+    def example_size(self) -> int:
+        """Elements of an input that is long enough for a check."""
+        ...
+
+    def in_parts(self, inputs: Inexact[Array, "batch *input"]) -> Float[Array, "batch outputs"]:
+        """The outputs by way of what is declared."""
+        ...
 
 
 @pytree
@@ -62,6 +86,29 @@ class Local:
     def num_windows(self, size: int) -> int:
         """How many windows fit into `size` elements along the axis."""
         return (size + 2 * self.pad - self.window) // self.stride + 1
+
+    @property
+    def parameters(self) -> str:
+        """What to look at where the declaration turns out to be wrong."""
+        return (
+            f"`window` = {self.window}, `stride` = {self.stride}, `axis` = {self.axis} "
+            f"and `pad` = {self.pad}"
+        )
+
+    @property
+    def example_size(self) -> int:
+        """Elements of an input for three windows."""
+        return self.window + 2 * self.stride - 2 * self.pad
+
+    def in_parts(self, inputs: Inexact[Array, "batch *input"]) -> Float[Array, "batch outputs"]:
+        """The outputs by way of the windows."""
+        axis = self.axis + 1
+        padded = _reflect(inputs, axis, self.pad) if self.pad else inputs
+        starts = np.arange(self.num_windows(inputs.shape[axis])) * self.stride
+        cut = lambda start: jax.lax.slice_in_dim(padded, start, start + self.window, axis=axis)
+        windows = jnp.stack([cut(int(start)) for start in starts], axis=1)
+        features = self.trunk(windows.reshape(-1, *windows.shape[2:]))
+        return self.head(features.reshape(len(inputs), len(starts), *features.shape[1:]))
 
 
 def local(
@@ -246,6 +293,18 @@ def look_up(
     batch_size: int,
 ) -> Lookup:
     """Evaluates the trunk on every entry of a layout, at most `batch_size` windows at a time."""
+    table = table_of(model, components, window_of, masks, batch_size)
+    return Lookup(table, first, steps, components.num_components)
+
+
+def table_of(
+    model: Local,
+    components: Components,
+    window_of: Int[Array, " entries"],
+    masks: Bool[Array, "entries num_components"],
+    batch_size: int,
+) -> Float[Array, "entries ..."]:
+    """What the trunk makes of windows with some components on."""
     padded = _padded(components, model.axis, model.pad)
     num_entries = len(masks)
     batch_size = min(batch_size, num_entries)
@@ -261,8 +320,7 @@ def look_up(
 
     chunks = (window_of.reshape(-1, batch_size), masks.reshape(-1, batch_size, masks.shape[1]))
     features = jax.lax.map(some, chunks)
-    table = features.reshape(-1, *features.shape[2:])[:num_entries]
-    return Lookup(table, first, steps, components.num_components)
+    return features.reshape(-1, *features.shape[2:])[:num_entries]
 
 
 def _padded(components: Components, axis: int, pad: int) -> Components:
@@ -317,19 +375,19 @@ def check_locality(predict: Any, inputs: Inexact[Array, "batch *input"] | None =
       Traceback (most recent call last):
       ValueError: `trunk` and `head` differ from `whole` ...
     """
-    if (model := declared(predict)) is None:
+    model = predict if isinstance(predict, Declaration) else getattr(predict, "locality", None)
+    if not isinstance(model, Declaration):
         raise ValueError(
             "`predict` declares no locality. Make one with `lj.local`, or set its `locality`."
         )
     if inputs is None:
-        size = model.window + 2 * model.stride - 2 * model.pad
-        noise = np.random.default_rng(0).standard_normal((2, size))
+        noise = np.random.default_rng(0).standard_normal((2, model.example_size))
         inputs = jnp.asarray(noise.astype(np.float32))
     expected, found = _both_ways(model, inputs)
     if found.shape != expected.shape:
         raise ValueError(
             f"`trunk` and `head` differ from `whole`: outputs of shape {found.shape} and "
-            f"{expected.shape}. Check `window` = {model.window} and `stride` = {model.stride}."
+            f"{expected.shape}. Check {model.parameters}."
         )
     expected, found = np.asarray(expected), np.asarray(found)
     finite = np.isfinite(expected)
@@ -342,19 +400,11 @@ def check_locality(predict: Any, inputs: Inexact[Array, "batch *input"] | None =
         worst = int(np.nan_to_num(error, nan=np.inf).argmax())
         raise ValueError(
             f"`trunk` and `head` differ from `whole` by {error[worst]:.2g}, where outputs are up "
-            f"to {size[worst]:.2g}. "
-            f"Check `window` = {model.window}, `stride` = {model.stride}, `axis` = {model.axis} "
-            f"and `pad` = {model.pad}, and that nothing else links the windows."
+            f"to {size[worst]:.2g}. Check {model.parameters}, and that nothing else links the "
+            "windows."
         )
 
 
 @jax.jit
-def _both_ways(model: Local, inputs: Inexact[Array, "batch *input"]) -> tuple[Array, Array]:
-    padded = _reflect(inputs, model.axis + 1, model.pad) if model.pad else inputs
-    starts = np.arange(model.num_windows(inputs.shape[model.axis + 1])) * model.stride
-    axis = model.axis + 1
-    cut = lambda start: jax.lax.slice_in_dim(padded, start, start + model.window, axis=axis)
-    windows = jnp.stack([cut(int(start)) for start in starts], axis=1)
-    features = model.trunk(windows.reshape(-1, *windows.shape[2:]))
-    features = features.reshape(len(inputs), len(starts), *features.shape[1:])
-    return model.whole(inputs), model.head(features)
+def _both_ways(model: Declaration, inputs: Inexact[Array, "batch *input"]) -> tuple[Array, Array]:
+    return model.whole(inputs), model.in_parts(inputs)

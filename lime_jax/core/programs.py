@@ -31,7 +31,7 @@ _HOST_BATCH = 64
 @functools.partial(jax.jit, static_argnames=("batch_size", "mesh"))
 def run(
     predictor: Predictor,
-    components: Components,
+    components: engine.Recomposable,
     method: Method,
     key: MaybeKey,
     batch_size: int,

@@ -7,15 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lime_jax.core import fitting, kernels, locality, memory, programs, sums, tuning
+from lime_jax.core import fitting, kernels, layers, locality, memory, programs, sums, tuning
 from lime_jax.core.auto import Auto
 from lime_jax.core.components import Components
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.items import item_of
-from lime_jax.core.locality import Layout, Local
+from lime_jax.core.layers import Layered
+from lime_jax.core.locality import Layout, Local, Lookup
 from lime_jax.core.methods import Method, settled
 from lime_jax.core.predictor import Predict
-from lime_jax.core.programs import MaybeKey
+from lime_jax.core.programs import MaybeKey, Progress
 from lime_jax.core.samplers import Exhaustive
 from lime_jax.core.statistics import Statistics
 
@@ -26,12 +27,23 @@ def explain_locally(
     method: Method,
     keys: MaybeKey,
     batch_size: int | None,
+    progress: Progress | None = None,
 ) -> Explanation | None:
     """The explanations of items from few windows; None where whole inputs are cheaper.
+
+    Args:
+      predict: possibly with a declaration.
+      components: of the items.
+      method: as for `explain`.
+      keys: of the items.
+      batch_size: of windows and of masks; None chooses.
+      progress: told by models whose layers are declared.
 
     Raises:
       ValueError: if the declaration of the model is wrong.
     """
+    if (deep := layers.declared_layers(predict)) is not None:
+        return _explain_by_layers(deep, components, method, keys, batch_size, progress)
     model = locality.declared(predict)
     if model is None or not locality.cut_alike(components):
         return None
@@ -65,6 +77,50 @@ def explain_locally(
         max(sizes),
     )
     return _with_evaluations(explanations, components, layout)
+
+
+def _explain_by_layers(
+    model: Layered,
+    components: Components,
+    method: Method,
+    keys: MaybeKey,
+    batch_size: int | None,
+    progress: Progress | None,
+) -> Explanation | None:
+    """Item by item: what is silent differs from song to song."""
+    progress = progress if components.num_items == 1 else None
+    explanations = []
+    for number in range(components.num_items):
+        one, key = item_of((components, keys), number)
+        if (lookup := looked_up(model, one, method, key, progress)) is None:
+            return None
+        settling = settled(method, one.num_components, is_looked_up=True)
+        run = functools.partial(_run_looked_up, model, lookup, settling, key)
+        size = batch_size or tuning.batch_size_of_head(model, lookup)
+        explanations.append(memory.with_smaller_batches(run, size)[0])
+    return jax.tree.map(lambda *x: jnp.stack(x), *explanations)
+
+
+def _run_looked_up(
+    model: Layered, lookup: Lookup, method: Method, key: MaybeKey, batch_size: int
+) -> Explanation:
+    return programs.run(model.head, lookup, method, key, batch_size, None)
+
+
+def looked_up(
+    model: Layered,
+    components: Components,
+    method: Method,
+    key: MaybeKey,
+    progress: Progress | None,
+) -> Lookup | None:
+    """The columns of one item; None where whole inputs are cheaper."""
+    plain = settled(method, components.num_components, is_looked_up=False)
+    num_masks, _ = tuning.size_of(plain, key, components.num_components)
+    if (columns := layers.plan(model, components, num_masks)) is None:
+        return None
+    tuning.check_once(model, components)
+    return layers.look_up_columns(model, components, columns, progress)
 
 
 def _most_evaluations(method: Method, components: Components) -> int:

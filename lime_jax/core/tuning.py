@@ -11,7 +11,8 @@ import numpy as np
 
 from lime_jax.core import engine, memory, samplers
 from lime_jax.core.components import Components
-from lime_jax.core.locality import Layout, Local, check_locality
+from lime_jax.core.layers import Layered
+from lime_jax.core.locality import Declaration, Layout, Local, Lookup, check_locality
 from lime_jax.core.methods import Method
 from lime_jax.core.predictor import Predictor
 
@@ -120,7 +121,19 @@ def local_batch_sizes(
     return _local_sizes[signature]
 
 
-def check_once(model: Local, components: Components) -> None:
+def batch_size_of_head(model: Layered, lookup: Lookup) -> int:
+    """How many masks at a time, once the columns of a `Layered` model are looked up."""
+    signature = (_signature(model), len(lookup.first), lookup.table.shape[1:])
+    if signature not in _local_sizes:
+        shape = (1, len(lookup.first), *lookup.table.shape[1:])
+        columns = jax.ShapeDtypeStruct(shape, lookup.table.dtype)
+        head = lambda model, columns: model.head(columns)
+        size = memory.batch_size_for(head, model, columns)
+        _put(_local_sizes, signature, (size, size))
+    return _local_sizes[signature][1]
+
+
+def check_once(model: Declaration, components: Components) -> None:
     """Checks a declaration on noise and on the first item of every model and shape.
 
     Again on the next item, as long as nothing that it saw moved the outputs.
@@ -138,7 +151,7 @@ def check_once(model: Local, components: Components) -> None:
     noise = np.random.default_rng(0).standard_normal((2, *inputs.shape[1:]))
     inputs = jnp.concatenate([inputs, jnp.asarray(noise, inputs.dtype)])
     check_locality(model, inputs)
-    outputs = np.asarray(model(inputs))
+    outputs = np.asarray(model.whole(inputs))
     if np.ptp(outputs[np.isfinite(outputs).all(axis=1)], axis=0).any():
         _put(_checked, signature, True)
 
