@@ -231,7 +231,7 @@ def _heard_by_first(one: Layer, components: Components) -> np.ndarray:
 
 def _heard_above(one: Layer, heard: np.ndarray) -> np.ndarray:
     index = _below(one, len(heard), np.arange(max(one.num_columns(len(heard)), 0)))
-    return (heard[index] & (index >= 0)[..., None]).any(axis=1)
+    return np.asarray((heard[index] & (index >= 0)[..., None]).any(axis=1))
 
 
 def _below(one: Layer, num_below: int, columns: np.ndarray) -> np.ndarray:

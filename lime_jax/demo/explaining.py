@@ -1,0 +1,234 @@
+"""Why a song is recommended: times, sources, or both, as LEMONS explains it."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from lime_jax.audio import segment
+from lime_jax.audio.segment import SegmentedAudio
+from lime_jax.core.explain import explain
+from lime_jax.core.explanation import Explanation, Status
+from lime_jax.core.methods import Method, exhaustive, lime
+from lime_jax.errors import unknown_name
+from lime_jax.separation.base import Stems
+
+TYPES = ("time", "source", "time-source")
+NUM_SEGMENTS = 5
+NUM_SAMPLES = 2048
+SEED = 0
+
+Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Component:
+    """A part of a song, and what it does for the relevance.
+
+    Attributes:
+      index: in the mask; `5 * segment + source` for times and sources.
+      name: such as "T3", "drums" or "drums T3", counted from 1.
+      source: it belongs to; None for times.
+      segment: counted from 0; None for sources, which play throughout.
+      start, end: in seconds.
+      coefficient: of the surrogate, in units of the relevance.
+      std_error: of the coefficient, from sampling; zero where all masks were evaluated.
+    """
+
+    index: int
+    name: str
+    source: str | None
+    segment: int | None
+    start: float
+    end: float
+    coefficient: float
+    std_error: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """An explanation of a song's relevance, in plain values.
+
+    Attributes:
+      kind: one of `TYPES`.
+      prediction: the relevance of the song.
+      local_prediction: what the surrogate says of the song.
+      intercept: of the surrogate.
+      fidelity: weighted R² of the surrogate; NaN where nothing could be explained.
+      status: "ok", or why nothing could be explained, in a sentence.
+      num_samples: the size of the neighbourhood asked for.
+      num_evaluations: different masks that were evaluated.
+      seconds: it took.
+      seed: of the masks.
+      sample_rate: of the song, in Hz.
+      duration: of the song, in seconds.
+      sources: names of the stems.
+      segments: start and end of every time, in seconds; one that is the song, for sources.
+      components: in the order of the mask.
+    """
+
+    kind: str
+    prediction: float
+    local_prediction: float
+    intercept: float
+    fidelity: float
+    status: str
+    num_samples: int
+    num_evaluations: int
+    seconds: float
+    seed: int
+    sample_rate: int
+    duration: float
+    sources: tuple[str, ...]
+    segments: tuple[tuple[float, float], ...]
+    components: tuple[Component, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`; NaN becomes None."""
+        record = dataclasses.asdict(self)
+        return {name: _finite(value) for name, value in record.items()}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Record":
+        """What `to_json` made; further fields are ignored.
+
+        Raises:
+          ValueError: if a field is missing.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        if missing := [name for name in names if name not in record]:
+            raise ValueError(f"`record` lacks {', '.join(missing)}. Compute the explanation again.")
+        values = {name: record[name] for name in names}
+        values["fidelity"] = math.nan if values["fidelity"] is None else values["fidelity"]
+        values["sources"] = tuple(values["sources"])
+        values["segments"] = tuple((start, end) for start, end in values["segments"])
+        values["components"] = tuple(Component(**one) for one in values["components"])
+        return cls(**values)
+
+
+def explain_track(
+    recommender: Any,
+    stems: Stems,
+    kind: str,
+    *,
+    progress: Progress | None = None,
+    num_samples: int = NUM_SAMPLES,
+    seed: int = SEED,
+) -> Record:
+    """Explains the relevance of a song with its times, its sources, or both.
+
+    Times and sources are five components each, and all 32 masks are evaluated; times and sources
+    together are 25, and as many masks are drawn as LEMONS draws.
+
+    Args:
+      recommender: `(batch, num_samples)` to relevances `(batch, 1)`.
+      stems: of the song; they add up to it.
+      kind: one of `TYPES`.
+      progress: called as `progress(done, total)`.
+      num_samples: of the neighbourhood; of times or sources alone, that of the ridge penalty.
+      seed: of the masks.
+
+    Raises:
+      ValueError: for another kind.
+
+    References:
+      Melchiorre, Haunschmid, Schedl, Widmer, LEMONS: Listenable Explanations for Music recOmmeNder
+      Systems, 2021.
+    """
+    audio = segmented(stems, kind)
+    start = time.perf_counter()
+    explanation = explain(
+        recommender,
+        audio.components,
+        method_of(kind, num_samples),
+        key=jax.random.key(seed),
+        progress=progress,
+    )
+    jax.block_until_ready(explanation)
+    seconds = time.perf_counter() - start
+    return _record(explanation, audio, stems, kind, num_samples, seconds, seed)
+
+
+def segmented(stems: Stems, kind: str) -> SegmentedAudio:
+    """The components of a song.
+
+    Args:
+      stems: of the song.
+      kind: one of `TYPES`.
+
+    Raises:
+      ValueError: for another kind.
+    """
+    if kind not in TYPES:
+        raise ValueError(unknown_name("`kind`", kind, TYPES))
+    mono = stems.mono()
+    waveforms = np.asarray(mono.waveforms, np.float32)
+    if kind == "time":
+        return segment.by_time(waveforms.sum(axis=0), mono.sample_rate, NUM_SEGMENTS)
+    if kind == "source":
+        return segment.by_stems(waveforms, mono.names, mono.sample_rate)
+    return segment.by_stems_and_time(waveforms, mono.names, mono.sample_rate, NUM_SEGMENTS)
+
+
+def method_of(kind: str, num_samples: int = NUM_SAMPLES) -> Method:
+    """AudioLIME's defaults; where all masks are few, the limit that its answers scatter around."""
+    if kind == "time-source":
+        return lime(num_samples)
+    return exhaustive(equivalent_num_samples=num_samples)
+
+
+def _record(
+    explanation: Explanation,
+    audio: SegmentedAudio,
+    stems: Stems,
+    kind: str,
+    num_samples: int,
+    seconds: float,
+    seed: int,
+) -> Record:
+    number = {name: np.asarray(getattr(explanation, name))[0] for name in _OF_OUTPUT}
+    num_sources = 1 if kind == "time" else len(stems.names)
+    extents = [(piece.start, piece.end) for piece in audio.pieces]
+    components = tuple(
+        Component(
+            index,
+            piece.name,
+            piece.source,
+            None if kind == "source" else index // num_sources,
+            piece.start,
+            piece.end,
+            float(number["coefficients"][index]),
+            float(number["std_error"][index]),
+        )
+        for index, piece in enumerate(audio.pieces)
+    )
+    status = Status(int(explanation.status[0]))
+    scalars = {name: float(number[name]) for name in _SCALARS}
+    if status is not Status.OK:
+        scalars["fidelity"] = math.nan
+    return Record(
+        kind=kind,
+        **scalars,
+        status="ok" if status is Status.OK else status.advice,
+        num_samples=num_samples,
+        num_evaluations=int(explanation.num_evaluations),
+        seconds=seconds,
+        seed=seed,
+        sample_rate=stems.sample_rate,
+        duration=len(audio.waveform) / stems.sample_rate,
+        sources=tuple(stems.names),
+        segments=tuple(dict.fromkeys(extents)),
+        components=components,
+    )
+
+
+_SCALARS = ("prediction", "local_prediction", "intercept", "fidelity")
+_OF_OUTPUT = ("coefficients", "std_error", *_SCALARS)
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
