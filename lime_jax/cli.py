@@ -16,6 +16,8 @@ import tyro
 from lime_jax import dataset, separating, showing, terminal
 from lime_jax.core.allocator import keep_freed_memory
 from lime_jax.dataset import AggregateConfig, ReportConfig, VerifyConfig
+from lime_jax.demo import command as lemons
+from lime_jax.demo.command import LemonsConfig
 from lime_jax.errors import LimeJaxError
 from lime_jax.models.cache import cache_folder
 from lime_jax.options import PATH, DemoConfig, ExplainConfig, SeparateConfig
@@ -80,6 +82,7 @@ Command = (
     | Annotated[AggregateConfig, tyro.conf.subcommand("aggregate")]
     | Annotated[ReportConfig, tyro.conf.subcommand("report")]
     | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
+    | Annotated[LemonsConfig, tyro.conf.subcommand("lemons")]
 )
 
 
@@ -156,6 +159,8 @@ def _run(command: Any) -> int:
         return dataset.aggregate(command)
     if isinstance(command, ReportConfig):
         return dataset.write_report(command)
+    if isinstance(command, LemonsConfig):
+        return lemons.run(command)
     if isinstance(command.action, ListConfig):
         _list_models()
     elif isinstance(command.action, InfoConfig):

@@ -1,0 +1,1 @@
+"""The recommender whose recommendations are explained by what one can listen to."""

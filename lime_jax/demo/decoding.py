@@ -1,0 +1,85 @@
+"""A program that decodes one sound that a stranger sent, in a process that cannot do much.
+
+python -m lime_jax.demo.decoding SOUND OUTPUT.npy
+
+It ends with 0; or with 3 and a sentence on its output; or however a hostile file made it end.
+"""
+
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from lime_jax.audio import decode
+from lime_jax.audio.io import is_silent
+from lime_jax.errors import AudioError
+
+SAMPLE_RATE = 16_000
+MAX_DECLARED_SECONDS, USED_SECONDS, MIN_SECONDS = 600, 60, 5
+REFUSED = 3
+
+# Of the codecs that libsndfile knows, those that people have songs in; its rarer ones had holes.
+_SUBTYPES = frozenset(
+    "PCM_S8 PCM_U8 PCM_16 PCM_24 PCM_32 FLOAT DOUBLE VORBIS OPUS MPEG_LAYER_III".split()
+)
+_MAX_CHANNELS = 8
+_MEMORY = 2**30  # bytes beyond what the libraries take
+_CPU_SECONDS = 20
+_LARGEST_OUTPUT = 2**23
+
+
+def main(arguments: list[str]) -> int:
+    """Decodes; the arguments are the sound and where its samples go."""
+    sound, output = map(Path, arguments)
+    _limit()
+    try:
+        waveform = decoded(sound)
+    except AudioError as error:
+        sys.stdout.write(str(error).replace(f"`{sound}`", "The file"))
+        return REFUSED
+    np.save(output, waveform)
+    return 0
+
+
+def decoded(path: Path) -> decode.Waveform:
+    """Up to a minute from the start, mono at 16 kHz, in whole multiples of 5 s.
+
+    Few lengths mean few programs to compile.
+
+    Raises:
+      AudioError: if it is not a sound of a usual type, shorter than 5 s or longer than 10 minutes.
+    """
+    with decode.opened(path, _MAX_CHANNELS) as source:
+        sound = source.sound
+        if sound.subtype not in _SUBTYPES:
+            raise AudioError(f"`{path}` uses the rare codec {sound.subtype}. Convert it to FLAC.")
+        seconds = sound.frames / sound.samplerate
+        if seconds > MAX_DECLARED_SECONDS:
+            raise AudioError(f"`{path}` is longer than 10 minutes. Send a shorter excerpt.")
+        if seconds < MIN_SECONDS:
+            raise AudioError(f"`{path}` is shorter than {MIN_SECONDS} seconds. Send more of it.")
+        used = min(USED_SECONDS, int(seconds) // MIN_SECONDS * MIN_SECONDS)
+        waveform = decode.excerpt(source, SAMPLE_RATE, 0.0, float(used), "soxr")
+    if is_silent(waveform):
+        raise AudioError(f"`{path}` is silent in its first {used} seconds.")
+    return waveform
+
+
+def _limit() -> None:
+    """Gives up what a decoder does not need, before it sees the first byte."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if _has_proc() else 0
+    if pages:
+        memory = pages * resource.getpagesize() + _MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_LARGEST_OUTPUT, _LARGEST_OUTPUT))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _has_proc() -> bool:
+    return Path("/proc/self/statm").exists()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,14 @@
+"""What a client is told when something cannot be had: a status and one sentence."""
+
+
+class Problem(Exception):
+    """Ends a request or a job.
+
+    Attributes:
+      status: of HTTP.
+      sentence: for people; it names no path of the server.
+    """
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status, self.sentence = status, sentence

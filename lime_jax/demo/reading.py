@@ -1,0 +1,63 @@
+"""What fidelity and relevance say, in plain words."""
+
+import math
+
+_BOUNDS = (0.2, 0.4, 0.6, 0.8)
+_GRADES = (
+    "says something else than the recommender: do not believe this explanation",
+    "follows the recommender only a little: take this explanation as a hint",
+    "follows the recommender in part: read this explanation with care",
+    "follows the recommender well",
+    "says nearly the same as the recommender",
+)
+
+
+def grade(fidelity: float | None) -> int | None:
+    """The class of a fidelity: 0 for the lowest fifth to 4 for the highest; None if undefined.
+
+    Example:
+      >>> grade(0.85), grade(-3.0), grade(None)
+      (4, 0, None)
+    """
+    if fidelity is None or math.isnan(fidelity):
+        return None
+    return sum(fidelity >= bound for bound in _BOUNDS)
+
+
+def fidelity(value: float | None) -> str:
+    """A sentence about a fidelity.
+
+    Example:
+      >>> fidelity(0.931)
+      '0.93 – the simple model that explains says nearly the same as the recommender.'
+    """
+    number = grade(value)
+    if number is None or value is None:
+        return (
+            "undefined – the recommender says the same whatever is left out, so there is nothing "
+            "to explain."
+        )
+    if value < 0:
+        return (
+            f"{_two_decimals(value)} – the simple model that explains does worse than a constant: "
+            "do not believe this explanation."
+        )
+    return f"{_two_decimals(value)} – the simple model that explains {_GRADES[number]}."
+
+
+def without(relevance: float, left: float) -> str:
+    """A sentence about the counter-test.
+
+    Example:
+      >>> without(0.91, 0.34)
+      'Without it the relevance falls from 0.91 to 0.34.'
+    """
+    before, after = f"{relevance:.2f}", f"{left:.2f}"
+    if before == after:
+        return f"Without it the relevance stays at {before}."
+    verb = "falls" if left < relevance else "rises"
+    return f"Without it the relevance {verb} from {before} to {after}."
+
+
+def _two_decimals(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
