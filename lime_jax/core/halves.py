@@ -137,8 +137,8 @@ def _predicted_by_layers(
 ) -> Float[Array, "rows outputs"] | None:
     if (columns := layers.plan(model, components, len(masks))) is None:
         return None
-    tuning.check_once(model, components)
     lookup = layers.look_up_columns(model, components, columns)
+    tuning.check_columns_once(model, components, lookup)
     items, rows = as_one_item((lookup, masks))
     run = lambda size: engine.compiled_evaluate(model.head, items, rows, batch_size=size)
     return memory.with_smaller_batches(run, batch_size)[0][0]

@@ -383,7 +383,24 @@ def check_locality(predict: Any, inputs: Inexact[Array, "batch *input"] | None =
     if inputs is None:
         noise = np.random.default_rng(0).standard_normal((2, model.example_size))
         inputs = jnp.asarray(noise.astype(np.float32))
-    expected, found = _both_ways(model, inputs)
+    compare(model, *_both_ways(model, inputs))
+
+
+def compare(
+    model: Declaration,
+    expected: Float[Array, "..."],
+    found: Float[Array, "..."],
+) -> None:
+    """Refuses outputs that differ from those of the whole model by more than rounding.
+
+    Args:
+      model: with its declaration.
+      expected: of the whole model, `(batch, num_outputs)`.
+      found: by way of what it declares.
+
+    Raises:
+      ValueError: naming the declaration.
+    """
     if found.shape != expected.shape:
         raise ValueError(
             f"`trunk` and `head` differ from `whole`: outputs of shape {found.shape} and "

@@ -119,8 +119,9 @@ def looked_up(
     num_masks, _ = tuning.size_of(plain, key, components.num_components)
     if (columns := layers.plan(model, components, num_masks)) is None:
         return None
-    tuning.check_once(model, components)
-    return layers.look_up_columns(model, components, columns, progress)
+    lookup = layers.look_up_columns(model, components, columns, progress)
+    tuning.check_columns_once(model, components, lookup)
+    return lookup
 
 
 def _most_evaluations(method: Method, components: Components) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from lime_jax.core import engine, memory, samplers
 from lime_jax.core.components import Components
 from lime_jax.core.layers import Layered
-from lime_jax.core.locality import Declaration, Layout, Local, Lookup, check_locality
+from lime_jax.core.locality import Layout, Local, Lookup, check_locality, compare
 from lime_jax.core.methods import Method
 from lime_jax.core.predictor import Predictor
 
@@ -133,7 +133,7 @@ def batch_size_of_head(model: Layered, lookup: Lookup) -> int:
     return _local_sizes[signature][1]
 
 
-def check_once(model: Declaration, components: Components) -> None:
+def check_once(model: Local, components: Components) -> None:
     """Checks a declaration on noise and on the first item of every model and shape.
 
     Again on the next item, as long as nothing that it saw moved the outputs.
@@ -151,9 +151,35 @@ def check_once(model: Declaration, components: Components) -> None:
     noise = np.random.default_rng(0).standard_normal((2, *inputs.shape[1:]))
     inputs = jnp.concatenate([inputs, jnp.asarray(noise, inputs.dtype)])
     check_locality(model, inputs)
-    outputs = np.asarray(model.whole(inputs))
+    outputs = np.asarray(model(inputs))
     if np.ptp(outputs[np.isfinite(outputs).all(axis=1)], axis=0).any():
         _put(_checked, signature, True)
+
+
+def check_columns_once(model: Layered, components: Components, lookup: Lookup) -> None:
+    """Checks the layers of a model on the first item of every shape: all on, and half of it.
+
+    Raises:
+      ValueError: if the declaration is wrong.
+    """
+    signature = _signature(model, components)
+    if signature in _checked:
+        return
+    every_other = jnp.arange(components.num_components) % 2 == 0
+    for mask in (jnp.ones_like(every_other), every_other):
+        expected = _whole(model, components.recomposed(mask)[None])
+        compare(model, expected, _above(model, lookup.recomposed(mask)[None]))
+    _put(_checked, signature, True)
+
+
+@jax.jit
+def _whole(model: Layered, inputs: Any) -> Any:
+    return model.whole(inputs)
+
+
+@jax.jit
+def _above(model: Layered, columns: Any) -> Any:
+    return model.head(columns)
 
 
 def remember(predictor: Predictor, components: Components, batch_size: int) -> int:
