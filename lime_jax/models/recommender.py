@@ -20,6 +20,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Key
 
 from lime_jax.audio import features
+from lime_jax.core.layers import Layered, layer, layered
 from lime_jax.core.precision import products
 from lime_jax.core.pytree import pytree, static
 from lime_jax.errors import ModelError
@@ -41,6 +42,7 @@ _HALVES = (1, 2, 2, 1)
 
 Frames = Float[Array, "batch num_frames 256"]
 Cells = Float[Array, "batch time bands channels"]
+Halved = Float[Array, "batch halftime halfbands out"]
 
 
 def log_mel(waveforms: Float[Array | np.ndarray, "batch num_samples"]) -> Frames:
@@ -69,12 +71,12 @@ class Stage(nnx.Module):
         self.conv = nnx.Conv(num_in, num_out, (3, 3), kernel_init=initial, rngs=rngs)
         self.norm = _batch_norm(num_out, rngs)
 
-    def learn(self, x: Cells) -> Cells:
+    def learn(self, x: Cells) -> Halved:
         """In training: normalised by the statistics of this batch, which are kept."""
         x = self.norm(self.conv(x), use_running_average=False)
-        return nnx.relu(_maxima(x))
+        return nnx.relu(_pairwise_maxima(x))
 
-    def __call__(self, x: Cells, *, pad_time: int) -> Cells:
+    def __call__(self, x: Cells, *, pad_time: int) -> Halved:
         """In use, with zeros around frequency, and around time if `pad_time` is 1.
 
         The normalisation is part of the kernel, and the maximum comes before offset and rectifier,
@@ -104,13 +106,11 @@ class Network(nnx.Module):
         gain, offset = _affine(self.norm)
         return frames * gain[0] + offset[0]
 
-    def stage(self, index: int, x: Cells) -> Float[Array, "batch halftime halfbands out"]:
+    def stage(self, index: int, x: Cells) -> Halved:
         """A stage on cells with zeros around them; half as many come out, rounded down."""
         return self.stages[index](x, pad_time=1)
 
-    def stage_of_windows(
-        self, index: int, x: Cells
-    ) -> Float[Array, "batch halftime halfbands out"]:
+    def stage_of_windows(self, index: int, x: Cells) -> Halved:
         """The same without zeros around time: `2 m + 2` columns give `m`."""
         return self.stages[index](x, pad_time=0)
 
@@ -180,6 +180,24 @@ class Recommender:
         with products():
             return jax.nn.sigmoid(self.network.logits(log_mel(waveforms)))
 
+    @property
+    def locality(self) -> Layered:
+        """The layers: explanations compute what masks share once."""
+        network = self.network
+        frames = layer(
+            jax.tree_util.Partial(_frame, network),
+            window=N_FFT,
+            stride=HOP_LENGTH,
+            pad=N_FFT // 2,
+        )
+        # Convolutions of three columns, and the maximum of two: four columns make one.
+        stages = [
+            layer(jax.tree_util.Partial(_column, stage), window=4, stride=2, pad=1)
+            for stage in network.stages
+        ]
+        head = jax.tree_util.Partial(_relevance, network)
+        return layered(self, layers=[frames, *stages], head=head)
+
 
 def load(path: str | os.PathLike[str]) -> Recommender:
     """The recommender that `save` wrote.
@@ -245,6 +263,25 @@ def _frames(waveforms: Float[Array | np.ndarray, "batch num_samples"], pad_mode:
     return jnp.swapaxes(features.decibels(power), 1, 2)
 
 
+def _frame(network: Network, windows: Float[Array, "batch 512"]) -> Float[Array, "batch 256 1"]:
+    with products():
+        return network.standardised(frames_of_windows(windows))[..., None]
+
+
+def _column(
+    stage: Stage, windows: Float[Array, "batch 4 bands channels"]
+) -> Float[Array, "batch halfbands out"]:
+    with products():
+        return stage(windows, pad_time=0)[:, 0]
+
+
+def _relevance(
+    network: Network, cells: Float[Array, "batch num_columns bands channels"]
+) -> Float[Array, "batch 1"]:
+    with products():
+        return jax.nn.sigmoid(network.head(cells.mean(axis=(1, 2)), cells.max(axis=(1, 2))))
+
+
 def _batch_norm(num_features: int, rngs: nnx.Rngs) -> nnx.BatchNorm:
     return nnx.BatchNorm(num_features, momentum=0.9, epsilon=1e-5, rngs=rngs)
 
@@ -256,8 +293,17 @@ def _affine(norm: nnx.BatchNorm) -> tuple[Float[Array, " channels"], Float[Array
     return gain, norm.bias[...] - norm.mean[...] * gain
 
 
-def _maxima(x: Cells) -> Cells:
+def _maxima(x: Cells) -> Float[Array, "batch halftime halfbands channels"]:
     return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, _HALVES, _HALVES, "VALID")
+
+
+def _pairwise_maxima(x: Cells) -> Cells:
+    """The same; its gradient is elementwise, where that of windows is a scatter."""
+    batch, time, bands, channels = x.shape
+    x = x[:, : time // 2 * 2, : bands // 2 * 2]
+    x = x.reshape(batch, time // 2, 2, bands // 2, 2, channels)
+    x = jnp.maximum(x[:, :, 0], x[:, :, 1])
+    return jnp.maximum(x[:, :, :, 0], x[:, :, :, 1])
 
 
 def _halved(name: str, array: np.ndarray) -> np.ndarray:
