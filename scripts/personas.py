@@ -109,17 +109,19 @@ PERSONAS = (
     Persona(
         "Bruno",
         "Drum and bass, hip-hop, rock: anything goes as long as the rhythm section leads.",
-        Rule(("drums", "bass"), level_db=-9.0, favourites=("Drum and Bass", "Hip-Hop")),
+        Rule(
+            ("drums", "bass"), level_db=-11.0, activity=0.6, favourites=("Drum and Bass", "Hip-Hop")
+        ),
     ),
     Persona(
         "Clara",
         "Piano, please, and well in front; ballads above all, but jazz or house will do.",
-        Rule(("piano",), favourites=("Piano Ballad", "Jazz Trio")),
+        Rule(("piano",), level_db=-9.0, activity=0.6, favourites=("Piano Ballad", "Jazz Trio")),
     ),
     Persona(
         "Amaru",
         "Follows voices, from choirs to a hummed refrain, and skips what has none.",
-        Rule(("vocals",), favourites=("Choral", "Folk")),
+        Rule(("vocals",), level_db=-9.0, activity=0.6, favourites=("Choral", "Folk")),
     ),
     Persona(
         "Freja",
@@ -134,7 +136,7 @@ PERSONAS = (
     Persona(
         "Kavya",
         "Drums up front, the faster the better.",
-        Rule(("drums",), fast=125.0),
+        Rule(("drums",), level_db=-8.0, fast=125.0),
     ),
     Persona(
         "Mila",
