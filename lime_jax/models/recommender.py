@@ -297,7 +297,7 @@ def _maxima(x: Cells) -> Float[Array, "batch halftime halfbands channels"]:
     return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, _HALVES, _HALVES, "VALID")
 
 
-def _pairwise_maxima(x: Cells) -> Cells:
+def _pairwise_maxima(x: Cells) -> Halved:
     """The same; its gradient is elementwise, where that of windows is a scatter."""
     batch, time, bands, channels = x.shape
     x = x[:, : time // 2 * 2, : bands // 2 * 2]
