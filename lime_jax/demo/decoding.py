@@ -1,8 +1,7 @@
-"""A program that decodes one sound that a stranger sent, in a process that cannot do much.
+"""What decodes one sound that a stranger sent, in a process that cannot do much.
 
-python -m lime_jax.demo.decoding SOUND OUTPUT.npy
-
-It ends with 0; or with 3 and a sentence on its output; or however a hostile file made it end.
+`uploads.py` starts it without the rest of the package, which would bring JAX. It ends with 0; or
+with 3 and a sentence on its output; or however a hostile file made it end.
 """
 
 import resource
@@ -12,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from lime_jax.audio import decode
-from lime_jax.audio.io import is_silent
 from lime_jax.errors import AudioError
 
 SAMPLE_RATE = 16_000
@@ -24,6 +22,7 @@ _SUBTYPES = frozenset(
     "PCM_S8 PCM_U8 PCM_16 PCM_24 PCM_32 FLOAT DOUBLE VORBIS OPUS MPEG_LAYER_III".split()
 )
 _MAX_CHANNELS = 8
+_SILENCE = 2 * 10 ** (-90 / 20)  # between the extremes
 _MEMORY = 2**30  # bytes beyond what the libraries take
 _CPU_SECONDS = 20
 _LARGEST_OUTPUT = 2**23
@@ -61,7 +60,7 @@ def decoded(path: Path) -> decode.Waveform:
             raise AudioError(f"`{path}` is shorter than {MIN_SECONDS} seconds. Send more of it.")
         used = min(USED_SECONDS, int(seconds) // MIN_SECONDS * MIN_SECONDS)
         waveform = decode.excerpt(source, SAMPLE_RATE, 0.0, float(used), "soxr")
-    if is_silent(waveform):
+    if np.ptp(waveform) < _SILENCE:
         raise AudioError(f"`{path}` is silent in its first {used} seconds.")
     return waveform
 
@@ -79,7 +78,3 @@ def _limit() -> None:
 
 def _has_proc() -> bool:
     return Path("/proc/self/statm").exists()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -9,7 +9,7 @@ const fill = (element, attributes, children) => {
     else if (name.startsWith("--") || name === "left") element.style.setProperty(name, value);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return element;
 };
 
@@ -23,4 +23,8 @@ export const $ = (id) => document.getElementById(id);
 
 export const seconds = (value) => value.toFixed(1);
 
-export const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(3);
+// Three decimals; what rounds to zero has no sign.
+export const signed = (value) => {
+  const text = Math.abs(value).toFixed(3);
+  return Number(text) === 0 ? text : (value < 0 ? "−" : "+") + text;
+};

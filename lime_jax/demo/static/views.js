@@ -21,7 +21,7 @@ export const profile = (listener) => [
 
 const COLUMNS = [
   ["title", "Title", ""], ["artist", "Artist", ""], ["album", "Album", "wide"],
-  ["style", "Style", "wide"], ["plays", "Plays", "quantity"],
+  ["style", "Style", "wide whole"], ["plays", "Plays", "quantity"],
 ];
 
 const compare = (a, b) =>
@@ -60,9 +60,9 @@ export const recommendations = (table, tracks, chosen, choose) => {
     return h("tr", { onclick: (event) => event.target.closest("label") ?? input.click() },
       h("td", { class: "quantity" }, String(track.rank)),
       h("th", { scope: "row" }, h("label", {}, input, h("span", {}, track.title, heard))),
-      h("td", {}, track.artist), h("td", { class: "wide" }, track.style),
+      h("td", {}, track.artist), h("td", { class: "wide whole" }, track.style),
       h("td", { class: "quantity" },
-        h("span", { class: "level", "--share": percent(track.relevance), "aria-hidden": "true" }),
+        h("span", { class: "level", "--share": `${100 * track.relevance}%`, "aria-hidden": "true" }),
         track.relevance.toFixed(2)));
   };
   table.replaceChildren(
@@ -161,15 +161,17 @@ const heat = (explanation, top) => {
   const { components, segments, sources, kind } = explanation;
   const largest = Math.max(1e-12, ...components.map((one) => Math.abs(one.coefficient)));
   const cell = (one) => {
-    const side = one.coefficient < 0 ? "against" : "for", rank = top.indexOf(one.index);
-    const words = `${one.source ?? "everything"}, ${time([one.start, one.end])}: ${
-      signed(one.coefficient)}, speaks ${side} the song${rank < 0 ? "" : `, number ${rank + 1}`}`;
+    const weight = signed(one.coefficient), rank = top.indexOf(one.index);
+    const side = { "+": "for", "−": "against" }[weight[0]] ?? "neither";
+    const says = side === "neither" ? "hardly matters" : `speaks ${side} the song`;
+    const words = `${one.source ?? "everything"}, ${time([one.start, one.end])}: ${weight}, ${
+      says}${rank < 0 ? "" : `, number ${rank + 1}`}`;
     const button = h("button", { type: "button", "aria-pressed": "false", "aria-label":
       `${words}. Listen`, class: `${side}${rank < 0 ? "" : " ranked"}`,
       "--share": `${Math.round(70 * Math.abs(one.coefficient) / largest)}%`,
       onclick: () => playOnce(button,
         `/audio/explanations/${explanation.key}/component-${one.index}-trimmed.wav`) },
-      signed(one.coefficient));
+      weight);
     return h("td", {}, button);
   };
   const names = kind === "time" ? ["everything"] : sources;
