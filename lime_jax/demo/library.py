@@ -259,7 +259,7 @@ def _text(path: Path, where: str, entry: dict[str, Any], name: str) -> str:
     return value
 
 
-def _number(path: Path, where: str, entry: dict[str, Any], name: str, most: float) -> float:
+def _number(path: Path, where: str, entry: dict[str, Any], name: str, most: int) -> float:
     value = entry.get(name)
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= most:
         raise _unusable(path, f"the `{name}` of {where} is {_short(value)}")
