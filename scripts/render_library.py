@@ -16,7 +16,7 @@
 """Renders a library of music in many styles, and simulates listeners of known taste.
 
     apt-get install fluidsynth fluid-soundfont-gm espeak-ng
-    uv run --script scripts/render_library.py --folder library    # 800 tracks, 5 min on two cores
+    uv run --script scripts/render_library.py --folder library    # 800 tracks, 9 min on two cores
 
 Writes `FOLDER/audio/TRACK/SOURCE.ogg` (16 kHz, mono) for those of Spleeter's five sources that play
 in a track, `FOLDER/library.json`, and what the listeners of `personas.py` play: `FOLDER/plays.tsv`
