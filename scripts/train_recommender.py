@@ -10,9 +10,13 @@ weights of 0.0001 in the gradient, batches of 20, a second at random of every tr
 every 5 epochs instead of every one, and the last batch of an epoch is filled up with tracks of its
 beginning.
 
-On a machine with an accelerator only the folder of `--export-mixes` is needed: a library with one
-Ogg Vorbis file per track. All tracks are held on the device. `--time-limit` ends the training in
-time; what was best so far is on disk at any time.
+A machine with an accelerator needs the folder of `--export-mixes` only: a library of one Ogg Vorbis
+file of about 35 kbit/s per track, without test tracks. All tracks are held on the device.
+`--time-limit` ends the training in time; what was best so far is on disk at any time.
+
+    uv run scripts/train_recommender.py --library library --export-mixes mixes
+    uv run scripts/train_recommender.py --library mixes --time-limit 240
+    uv run scripts/train_recommender.py --library library --evaluate
 """
 
 import concurrent.futures
@@ -74,8 +78,9 @@ class Config:
         AUC and MAP.
       precision: of products while training, fastest or float32; scores on tests are float32.
       time_limit: in seconds, from the start of the script; training stops before.
-      evaluate: only scores the networks in `output_dir` on the test tracks.
-      export_mixes: only writes the library with one Ogg file per track to this folder.
+      evaluate: only scores the networks in `output_dir` on the test tracks, and writes that down.
+      export_mixes: only writes the library with one Ogg file per track to this folder, without test
+        tracks.
       compression: of the exported files, from 0 to 1.
       smoke: two users and epochs.
     """
@@ -96,7 +101,7 @@ class Config:
     time_limit: float | None = None
     evaluate: bool = False
     export_mixes: Path | None = None
-    compression: float = 0.6
+    compression: float = 0.75
     smoke: bool = False
 
 
@@ -260,6 +265,7 @@ def train_step(
     rows: Int[Array, " batch"],
     labels: Float[Array, " batch"],
     key: Key[Array, ""],
+    index: Int[np.ndarray, ""],
     *,
     config: Config,
 ) -> tuple[State, Float[Array, ""]]:
@@ -268,7 +274,7 @@ def train_step(
     Steps are programs of their own: on CPUs convolutions inside loops are a hundred times slower.
     """
     params, statistics, remembered = state
-    key_crops, key_dropout = jax.random.split(key)
+    key_crops, key_dropout = jax.random.split(jax.random.fold_in(key, index))
     waveforms = crops(samples, lengths, rows, key_crops)
     gradient = jax.value_and_grad(loss_of, has_aux=True)
     with products(config.precision):
@@ -343,7 +349,10 @@ class Trainer:
     def __init__(self, config: Config, data: Data, start: float):
         self.config, self.start = config, start
         users = users_of(config, data)
-        examples = {user: _checked(user, data.examples(user, config.seed)) for user in users}
+        needed = ("train", "validation")
+        examples = {
+            user: _checked(user, data.examples(user, config.seed), needed) for user in users
+        }
         wanted = sorted({e.track for parts in examples.values() for p in parts.values() for e in p})
         tracks = read_tracks(data.files, wanted)
         _say(start, f"{len(wanted)} tracks are read, {tracks.lengths.sum() / SAMPLE_RATE:.0f} s")
@@ -357,14 +366,14 @@ class Trainer:
         """Compiles everything and writes everything once, before anything takes long."""
         run, number = self.runs[0], 0
         places = np.arange(self.config.batch_size) % len(run.examples["train"])
-        for key in jax.random.split(_key(self.config, 2)):
-            self._step(run, places, key)
+        for step in range(2):
+            self._step(run, places, _key(self.config, 2), step)
         run.state = begin(self.config, number)
         for run in self.runs:
             judge(run.state, self.tracks, run.examples["validation"], self.config.precision)
             recommender.save(self._path(run), recommender_of(run.state), half=True)
             recommender.load(self._path(run))
-        self.export({})
+        self.export()
         _say(self.start, f"compiled, and wrote {len(self.runs)} networks on trial")
 
     def train(self, num_epochs: int) -> None:
@@ -379,31 +388,19 @@ class Trainer:
             longest = max(longest, time.perf_counter() - began)
             self._tell()
 
-    def test(self) -> dict[str, dict[str, Any]]:
-        """Scores of the kept networks on the test tracks, where there are some."""
-        scores = {}
-        for run in self.runs:
-            if run.examples["test"]:
-                kept = recommender.load(self._path(run)).network
-                state = (*nnx.split(kept, nnx.Param, nnx.BatchStat)[1:], None)
-                logits = judge(state, self.tracks, run.examples["test"], "float32")
-                scores[run.user] = scores_of(run.examples["test"], logits)
-        return scores
-
-    def export(self, tests: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    def export(self) -> dict[str, Any]:
         """Writes what is known about the networks."""
         record = {
             "made_by": "scripts/train_recommender.py",
             "epochs": self.epoch,
             "minutes": round((time.perf_counter() - self.start) / 60, 2),
-            "users": {run.user: _described(run, tests.get(run.user)) for run in self.runs},
-            "mean": _summary(tests),
+            "users": {run.user: _described(run) for run in self.runs},
+            "mean": None,
             "paper": PAPER,
             "config": _settings(self.config),
             "machine": results.machine(),
         }
-        path = self.config.output_dir / SCORES
-        results.write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        write_record(self.config, record)
         return record
 
     def _train(self, run: Run, number: int, first: int) -> list[Array]:
@@ -414,19 +411,18 @@ class Trainer:
             rng = np.random.default_rng((self.config.seed, number, epoch))
             key = jax.random.fold_in(jax.random.fold_in(_key(self.config, 1), number), epoch)
             places = batches(len(run.examples["train"]), size, rng)
-            losses += [
-                self._step(run, some, one)
-                for some, one in zip(places, jax.random.split(key, len(places)), strict=True)
-            ]
+            losses += [self._step(run, some, key, step) for step, some in enumerate(places)]
         return losses
 
-    def _step(self, run: Run, places: Int[np.ndarray, " batch"], key: Key[Array, ""]) -> Array:
+    def _step(
+        self, run: Run, places: Int[np.ndarray, " batch"], key: Key[Array, ""], step: int
+    ) -> Array:
         examples = [run.examples["train"][place] for place in places]
         rows = np.array([self.tracks.rows[example.track] for example in examples], np.int32)
         labels = np.array([example.is_relevant for example in examples], np.float32)
         tracks = (self.tracks.samples, self.tracks.lengths)
         run.state, loss = train_step(
-            run.state, *tracks, rows, labels, key, config=_program(self.config)
+            run.state, *tracks, rows, labels, key, np.int32(step), config=_program(self.config)
         )
         return loss
 
@@ -472,14 +468,52 @@ def run(config: Config) -> dict[str, Any] | None:
         export_mixes(config, data, config.export_mixes)
         return None
     config.output_dir.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(config, data, start)
     if config.evaluate:
-        tests = trainer.test()
-        return {"users": {user: {"test": one} for user, one in tests.items()}}
+        return with_tests(config, data, read_record(config))
+    trainer = Trainer(config, data, start)
     trainer.rehearse()
     trainer.train(config.epochs)
-    trainer.export({})
-    return trainer.export(trainer.test())
+    return with_tests(config, data, trainer.export())
+
+
+def read_record(config: Config) -> dict[str, Any]:
+    """What the training wrote down.
+
+    Raises:
+      StoreError: if it did not.
+    """
+    path = config.output_dir / SCORES
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"`{path}` cannot be read ({error}). Train first.") from error
+
+
+def with_tests(config: Config, data: Data, record: dict[str, Any]) -> dict[str, Any]:
+    """Adds the scores on test tracks, as far as there are such, and writes the record again."""
+    tests = {}
+    for user in config.users or tuple(record["users"]):
+        examples = data.examples(user, config.seed)["test"]
+        if len({example.is_relevant for example in examples}) == 2:
+            tests[user] = test(config.output_dir / f"{user}.npz", data.files, examples)
+            record["users"][user]["test"] = _rounded(tests[user])
+            record["users"][user]["num_examples"]["test"] = len(examples)
+    if tests:
+        write_record(config, record := {**record, "mean": _summary(tests)})
+    return record
+
+
+def test(path: Path, files: Mapping[str, Path], examples: Sequence[Example]) -> dict[str, float]:
+    """Scores of a network as it is stored, in float32."""
+    network = recommender.load(path).network
+    state = (*nnx.split(network, nnx.Param, nnx.BatchStat)[1:], None)
+    tracks = read_tracks(files, [example.track for example in examples])
+    return scores_of(examples, judge(state, tracks, examples, "float32"))
+
+
+def write_record(config: Config, record: Mapping[str, Any]) -> None:
+    path = config.output_dir / SCORES
+    results.write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 def export_mixes(config: Config, data: Data, folder: Path) -> None:
@@ -487,8 +521,10 @@ def export_mixes(config: Config, data: Data, folder: Path) -> None:
     import soundfile
 
     (folder / listening.AUDIO).mkdir(parents=True, exist_ok=True)
-    total = 0
+    total, number = 0, 0
     for track, path in data.files.items():
+        if data.splits is not None and data.splits.get(track) == "test":
+            continue
         target = folder / listening.AUDIO / f"{track}.ogg"
         samples = sixteen_bit(path)
         with soundfile.SoundFile(
@@ -497,11 +533,11 @@ def export_mixes(config: Config, data: Data, folder: Path) -> None:
             # libsndfile overflows its stack on long Vorbis waveforms in one piece.
             for block in np.split(samples, range(_BLOCK, len(samples), _BLOCK)):
                 sound.write(block)
-        total += target.stat().st_size
+        total, number = total + target.stat().st_size, number + 1
     if config.library is not None:
         for name in (listening.PLAYS, listening.LISTING):
             results.write_bytes(folder / name, (config.library / name).read_bytes())
-    print(f"{len(data.files)} mixes in {folder}, {total / 2**20:.1f} MiB")
+    print(f"{number} mixes in {folder}, {total / 2**20:.1f} MiB")
 
 
 def tell(record: dict[str, Any] | None) -> None:
@@ -514,26 +550,27 @@ def tell(record: dict[str, Any] | None) -> None:
         print(f"MAP {record['mean']['map']} (paper {PAPER['map']})")
 
 
-def _checked(user: str, examples: dict[str, list[Example]]) -> dict[str, list[Example]]:
-    for part in ("train", "validation"):
+def _checked(
+    user: str, examples: dict[str, list[Example]], needed: Sequence[str]
+) -> dict[str, list[Example]]:
+    """Examples of both kinds in these splits."""
+    for part in needed:
         if len({example.is_relevant for example in examples[part]}) < 2:
             raise StoreError(
                 f"the user {user!r} has no played and unplayed tracks with audio in the {part} "
                 "split. Leave the user out, or add audio."
             )
-    if len({example.is_relevant for example in examples["test"]}) < 2:
-        examples = {**examples, "test": []}
-    return examples
+    return {part: examples[part] for part in needed}
 
 
-def _described(run: Run, test: Mapping[str, Any] | None) -> dict[str, Any]:
+def _described(run: Run) -> dict[str, Any]:
     numbers = {part: len(examples) for part, examples in run.examples.items()}
     curve = [_rounded(one) for one in run.curve]
     best = None if run.best is None else _rounded(run.best)
     return {
         "num_examples": numbers,
         "best": best,
-        "test": None if test is None else _rounded(test),
+        "test": None,
         "curve": curve,
     }
 
@@ -542,9 +579,7 @@ def _rounded(scores: Mapping[str, Any]) -> dict[str, Any]:
     return {k: round(v, 4) if isinstance(v, float) else v for k, v in scores.items()}
 
 
-def _summary(tests: Mapping[str, Mapping[str, Any]]) -> dict[str, str] | None:
-    if not tests:
-        return None
+def _summary(tests: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     spread = lambda values: np.std(values, ddof=min(1, len(values) - 1))
     told = lambda values: f"{np.mean(values):.3f} ± {spread(values):.3f}"
     return {name: told([one[name] for one in tests.values()]) for name in ("auc", "map")}

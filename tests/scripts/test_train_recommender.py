@@ -52,6 +52,12 @@ def library(tmp_path_factory):
     return write_library(tmp_path_factory.mktemp("library"))
 
 
+def test_networks_are_scored_after_training_only(trainer, library, tmp_path):
+    config = trainer.Config(library, output_dir=tmp_path, evaluate=True)
+    with pytest.raises(StoreError, match=r"scores\.json` cannot be read .* Train first"):
+        trainer.run(config)
+
+
 class TestData:
     def test_libraries_have_their_splits(self, trainer, library):
         data = trainer.open_data(trainer.Config(library))
@@ -156,7 +162,9 @@ def test_the_best_is_of_the_lowest_loss_or_the_highest_metrics(trainer):
 
 def test_users_begin_with_other_weights_and_every_run_with_the_same(trainer):
     kernels = [
-        trainer.recommender_of(trainer.begin(trainer.Config(seed=seed), user)).network.output.kernel
+        trainer.recommender_of(
+            trainer.begin(trainer.Config(seed=seed), user)
+        ).network.output.kernel[...]
         for seed, user in ((0, 0), (0, 0), (0, 1), (1, 0))
     ]
     np.testing.assert_array_equal(kernels[0], kernels[1])
@@ -186,7 +194,8 @@ def test_mixes_travel_as_a_library(trainer, library, tmp_path):
     assert trainer.run(config) is None
     data, before = (trainer.open_data(trainer.Config(f)) for f in (tmp_path / "mixes", library))
     assert data.plays == before.plays and data.splits == before.splits
-    assert data.examples("ada", 3) == before.examples("ada", 3)
+    expected = before.examples("ada", 3)
+    assert data.examples("ada", 3) == {**expected, "test": []}
     for track in ("track-00", "track-09"):
         mix, sum_of_stems = (
             trainer.sixteen_bit(d.files[track]).astype(float) for d in (data, before)
@@ -227,8 +236,18 @@ def test_training_learns_exports_and_ends_in_time(library, tmp_path):
     judge = recommender.load(tmp_path / "ada.npz")
     assert judge(jnp.zeros((1, RATE))).shape == (1, 1)
 
+    mixes = tmp_path / "mixes"
+    assert run("--library", library, "--export-mixes", mixes).returncode == 0
+    done = run("--library", mixes, *shared[2:], "--smoke")
+    assert done.returncode == 0 and "test AUC" not in done.stdout, done.stderr
+    scores = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
+    assert scores["epochs"] == 2 and scores["users"]["ada"]["test"] is None
+
     again = run(*shared, "--evaluate")
     assert again.returncode == 0, again.stderr
+    scores = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
+    ada = scores["users"]["ada"]
+    assert scores["epochs"] == 2 and len(ada["curve"]) == 2
     assert f"ada: test AUC {ada['test']['auc']:.3f}, MAP {ada['test']['map']:.3f}" in again.stdout
 
     ended = run(*shared, "--epochs", 1000, "--time-limit", 0)
