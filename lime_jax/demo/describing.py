@@ -36,6 +36,7 @@ def profile(application: Application, persona_id: str) -> dict[str, Any]:
     total = sum(styles.values())
     return {
         **listener(persona),
+        "rule": persona.rule,
         "num_tracks": len(plays),
         "num_plays": total,
         "styles": [

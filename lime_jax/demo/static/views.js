@@ -16,7 +16,9 @@ export const profile = (listener) => [
       fact(listener.num_plays, "plays")),
     h("ul", { class: "styles", "aria-label": "Most played styles" },
       listener.styles.map(({ style, share }) =>
-        h("li", {}, style, " ", h("small", {}, percent(share)))))),
+        h("li", {}, style, " ", h("small", {}, percent(share))))),
+    h("details", { class: "rule" }, h("summary", {}, "The rule behind this simulated listener"),
+      h("p", { class: "note" }, listener.rule))),
 ];
 
 const COLUMNS = [
@@ -168,7 +170,7 @@ const heat = (explanation, top) => {
       says}${rank < 0 ? "" : `, number ${rank + 1}`}`;
     const button = h("button", { type: "button", "aria-pressed": "false", "aria-label":
       `${words}. Listen`, class: `${side}${rank < 0 ? "" : " ranked"}`,
-      "--share": `${Math.round(70 * Math.abs(one.coefficient) / largest)}%`,
+      "--share": `${Math.round(55 * Math.abs(one.coefficient) / largest)}%`,
       onclick: () => playOnce(button,
         `/audio/explanations/${explanation.key}/component-${one.index}-trimmed.wav`) },
       weight);
