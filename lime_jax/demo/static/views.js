@@ -107,8 +107,7 @@ const fidelity = (explanation) => {
 
 const rowsOf = (track, selection) => {
   const flags = new Map(selection.components.map((index, i) => [index, String(i + 1)]));
-  const part = (one) => ({ ...one, flag: flags.size > 1 ? flags.get(one.index) : null });
-  const parts = selection.parts.map(part);
+  const parts = selection.parts.map((one) => ({ ...one, flag: flags.get(one.index) }));
   if (!track.sources.length || parts.some((one) => one.source === null)) {
     return [{ name: null, outline: track.outline, parts }];
   }
@@ -214,7 +213,7 @@ export const explanation = (found, track, players) => {
   return [summary(found), fidelity(found), ...(cards.length ? cards : [none]),
     ...(queries.length && found.kind === "time-source" ? [instruments(track, queries, players)] : []),
     card("All parts", "heat-title", heat(found, named.top3?.components ?? [])),
-    h("p", { class: "note" }, cost),
+    h("p", { class: "note cost" }, cost),
     h("ul", { class: "links" }, h("li", {}, h("a", { href: found.record, download:
       `explanation-${found.kind}.json`, id: "json" }, "Download everything as JSON")))];
 };
