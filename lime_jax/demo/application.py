@@ -138,7 +138,7 @@ class Application:
     def relevance(self, persona: str, library: str) -> recommending.Relevance | Job:
         """The relevance of all tracks by digest, or the work on it."""
         _, weights = self._recommender(self.persona(persona).id)
-        digests = {self._digest(library, track): track for track in self.library(library).tracks}
+        digests = self._reading(library)
         known = recommending.precomputed(self.library(library).folder, weights)
         if digests.keys() <= known.keys():
             return {digest: known[digest] for digest in digests}
@@ -146,11 +146,14 @@ class Application:
         found = self.results.get(key)
         if found is not None:
             return found
-        reading = {
-            digest: functools.partial(self._mix, library, track)
-            for digest, track in digests.items()
-        }
-        return self.jobs.submit(key, functools.partial(self._judge, key, persona, reading, known))
+        return self.jobs.submit(key, functools.partial(self._judge, key, persona, digests, known))
+
+    def judged(self, persona: str) -> tuple[str, recommending.Relevance]:
+        """The digest of a recommender, and how it judges the first library; takes its time."""
+        recommender, weights = self._recommender(self.persona(persona).id)
+        reading = self._reading(next(iter(self.libraries)))
+        found = recommending.judged_all(recommender, reading, {}, lambda done, total: None)
+        return weights, found
 
     def relevance_of(self, persona: str, library: str, track: str) -> float | Job:
         """The relevance of one track, or the work on it."""
@@ -205,14 +208,21 @@ class Application:
         self,
         key: str,
         persona: str,
-        reading: Any,
-        known: Any,
+        reading: recommending.Readers,
+        known: recommending.Relevance,
         progress: Progress,
         on_disk: bool = True,
     ) -> None:
         recommender, _ = self._recommender(persona)
         found = recommending.judged_all(recommender, reading, known, progress)
         self.results.put(key, found, on_disk=on_disk)
+
+    def _reading(self, library: str) -> recommending.Readers:
+        """What reads each track of a library, by digest."""
+        return {
+            self._digest(library, track): functools.partial(self._mix, library, track)
+            for track in self.library(library).tracks
+        }
 
     def _mix(self, library: str, track: str) -> recommending.Waveform:
         return self._stems_now(library, track).waveforms.sum(axis=0)

@@ -18,6 +18,8 @@ PRECOMPUTED = "relevance.json"
 Waveform = Float[np.ndarray, " num_samples"]
 # Probabilities by the digest of a track's samples.
 Relevance = dict[str, float]
+# What reads a track, likewise.
+Readers = Mapping[str, Callable[[], Waveform]]
 
 
 def judged(recommender: Any, waveform: Waveform) -> float:
@@ -27,21 +29,21 @@ def judged(recommender: Any, waveform: Waveform) -> float:
 
 def judged_all(
     recommender: Any,
-    waveforms: Mapping[str, Callable[[], Waveform]],
-    known: Mapping[str, float],
+    readers: Readers,
+    known: Relevance,
     progress: Callable[[int, int], None],
 ) -> Relevance:
     """The relevance of many tracks.
 
     Args:
       recommender: of one listener.
-      waveforms: what reads a track, by its digest.
+      readers: of the tracks.
       known: relevance of some of them, by digest.
       progress: is told how many of how many are done.
     """
     found: Relevance = {}
-    for number, (digest, read) in enumerate(waveforms.items()):
-        progress(number, len(waveforms))
+    for number, (digest, read) in enumerate(readers.items()):
+        progress(number, len(readers))
         found[digest] = known[digest] if digest in known else judged(recommender, read())
     return found
 

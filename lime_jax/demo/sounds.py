@@ -16,7 +16,7 @@ Waveform = Float[np.ndarray, " num_samples"]
 
 TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 
-_FULL_SCALE = 32_767
+_FULL_SCALE = 2**15
 # Private: songs of users are among them. What a URL names never changes while a page is open.
 _CACHING = "private, max-age=600"
 
@@ -37,7 +37,7 @@ def encode(waveform: Waveform, sample_rate: int, suffix: str) -> bytes:
     """
     if suffix == "mp3":
         return audio_io.encode(waveform, sample_rate, "mp3")
-    samples = np.round(np.clip(waveform, -1.0, 1.0) * _FULL_SCALE).astype("<i2")
+    samples = np.clip(np.round(waveform * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype("<i2")
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)

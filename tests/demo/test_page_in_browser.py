@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
 ]
 LONG = 120_000  # milliseconds; a first explanation compiles
-ROUNDING = 1 / 32_767
+ROUNDING = 0.51 / 32_768
 DEFAULT_TYPE = "time-source"
 AUDIBLE = """
 async (audio) => {

@@ -16,7 +16,7 @@ from lime_jax.separation.base import Stems
 from tests.demo import serving, tiny
 
 SIZE = 44 + 2 * tiny.SECONDS * tiny.RATE
-ROUNDING = 1 / 32_767  # half a step to either side, and the scale of the decoder
+ROUNDING = 0.51 / 32_768  # half a step to either side, and a trace of single precision
 
 
 @pytest.fixture(scope="module")

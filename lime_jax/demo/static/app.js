@@ -43,7 +43,7 @@ const clearSong = () => {
 
 const progressText = ({ state: phase, done, total, position }) => {
   if (phase === "queued" && position) return `Waiting: ${position} before you`;
-  return total ? `${done} of ${total}` : "Starting";
+  return total ? `${Math.round((100 * done) / total)} %` : "Starting";
 };
 
 async function showProfile() {
@@ -161,10 +161,11 @@ async function compute() {
   $("compute").disabled = false;
 }
 
+// The work has stages, each of which counts anew; the bar never goes back.
 const tellProgress = (job) => {
-  if (job.total) Object.assign($("bar"), { max: job.total, value: job.done });
-  else $("bar").removeAttribute("value");
-  say("step-text", progressText(job));
+  if (!job.total) $("bar").removeAttribute("value");
+  else $("bar").value = Math.max($("bar").value, (0.95 * job.done) / job.total);
+  say("step-text", progressText(job.total ? { ...job, done: $("bar").value, total: 1 } : job));
 };
 
 async function showExplanation(found, track, isStale) {
