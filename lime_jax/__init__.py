@@ -7,6 +7,7 @@ from lime_jax import errors
 from lime_jax.core import fills, metrics
 from lime_jax.core.allocator import keep_freed_memory
 from lime_jax.core.auto import auto
+from lime_jax.core.checking import check_locality
 from lime_jax.core.components import (
     Components,
     cross,
@@ -21,7 +22,7 @@ from lime_jax.core.explanation import Explanation, Status
 from lime_jax.core.halves import fit_surrogate, predict_neighbourhood
 from lime_jax.core.host import host_model
 from lime_jax.core.layers import layer, layered
-from lime_jax.core.locality import check_locality, local
+from lime_jax.core.locality import local
 from lime_jax.core.marginal import Marginal, explain_marginal
 from lime_jax.core.methods import (
     Method,

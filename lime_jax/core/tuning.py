@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lime_jax.core import engine, memory, samplers
+from lime_jax.core.checking import check_locality, compare
 from lime_jax.core.components import Components
 from lime_jax.core.layers import Layered
-from lime_jax.core.locality import Layout, Local, Lookup, check_locality, compare
+from lime_jax.core.locality import Layout, Local, Lookup
 from lime_jax.core.methods import Method
 from lime_jax.core.predictor import Predictor
 

@@ -1,0 +1,167 @@
+"""What reproduce_lemons.py measures of a track that is recommended to a listener."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import lime_jax as lj
+from lime_jax.core import readout
+from lime_jax.core.samplers import Bernoulli
+from lime_jax.demo import explaining
+from lime_jax.demo.library import Library
+from lime_jax.demo.personas import Persona
+from lime_jax.separation.base import Stems
+
+Row = dict[str, Any]
+Fits = Mapping[str, np.ndarray]
+
+NUM_SOURCES, NUM_SEGMENTS, K = 5, explaining.NUM_SEGMENTS, 3
+NUM_COMPONENTS = NUM_SOURCES * NUM_SEGMENTS
+_BATCH = 1024
+
+
+@jax.jit
+def relevance(recommender: Any, waveforms: Any) -> Any:
+    """Of whole tracks, `(batch,)`."""
+    return recommender(waveforms)[:, 0]
+
+
+def relevances(recommender: Any, library: Library, tracks: Sequence[str]) -> list[float]:
+    """Of tracks, one by one."""
+    ask = lambda track: relevance(recommender, mix_of(library.stems(track))[None])
+    return [float(ask(track)[0]) for track in tracks]
+
+
+def mix_of(stems: Stems) -> np.ndarray:
+    return stems.waveforms.sum(axis=0)
+
+
+def masks_of(num_samples: int, num_repeats: int, seed: int) -> np.ndarray:
+    """All masks of a track: those of times, of sources, then of each repeat for both.
+
+    The masks of fewer samples are the first ones of more.
+    """
+    every = np.asarray(lj.exhaustive().sampler(None, NUM_SOURCES).masks)
+    drawn = [
+        np.asarray(Bernoulli(num_samples)(jax.random.key(seed + n), NUM_COMPONENTS).masks)
+        for n in range(num_repeats)
+    ]
+    # Component `segment * 5 + source`: a time is five in a row, a source every fifth.
+    return np.concatenate([np.repeat(every, NUM_SOURCES, 1), np.tile(every, NUM_SEGMENTS), *drawn])
+
+
+def measured(
+    recommender: Any,
+    library: Library,
+    persona: Persona,
+    track: str,
+    *,
+    sizes: Sequence[int],
+    num_repeats: int,
+    seed: int,
+) -> list[Row]:
+    """A row for each type of explanation.
+
+    All three are fitted to outputs of one neighbourhood: with all sources of a segment, or all
+    segments of a source, switched together, masks of times and of sources are masks of both.
+    """
+    stems = library.stems(track)
+    components = explaining.segmented(stems, "time-source").components
+    masks = masks_of(max(sizes), num_repeats, seed)
+    _, outputs = lj.predict_neighbourhood(recommender, components, masks, batch_size=_BATCH)
+    outputs = np.asarray(outputs)
+    every = np.asarray(lj.exhaustive().sampler(None, NUM_SOURCES).masks)
+    few = len(every)
+    asked = persona, stems
+    rows = [
+        _row("time", *asked, _exact(every, outputs[:few])),
+        _row("source", *asked, _exact(every, outputs[few : 2 * few])),
+    ]
+    repeats = np.split(np.arange(2 * few, len(masks)), num_repeats)
+    both = _row("time-source", *asked, _sampled(masks, outputs, repeats[0], explaining.NUM_SAMPLES))
+    for size in sizes:
+        fits = [_sampled(masks, outputs, rows_of, size) for rows_of in repeats]
+        tops = [readout.strongest(fit["coefficients"], K).tolist() for fit in fits]
+        both[f"u_n_{size}"] = lj.metrics.u_n(tops)
+        both[f"fidelity_{size}"] = float(np.mean([fit["fidelity"] for fit in fits]))
+    both |= _missed(recommender, components, both["top"], np.random.default_rng((seed, few)))
+    rows.append(both)
+    style = library.tracks[track].style
+    common = {"persona": persona.id, "track": track, "style": style}
+    # Tables have the columns of their first row.
+    every_column = dict.fromkeys(both) | common | {"relevance": float(outputs[0, 0])}
+    return [every_column | row for row in rows]
+
+
+def _exact(masks: np.ndarray, outputs: np.ndarray) -> Fits:
+    method = explaining.method_of("source")
+    counts = jnp.full(len(masks), explaining.NUM_SAMPLES / len(masks))
+    return _plain(lj.fit_surrogate(masks, outputs, method, counts=counts))
+
+
+def _sampled(masks: np.ndarray, outputs: np.ndarray, rows: np.ndarray, size: int) -> Fits:
+    method = explaining.method_of("time-source", size)
+    return _plain(lj.fit_surrogate(masks[rows[:size]], outputs[rows[:size]], method))
+
+
+def _plain(fit: Any) -> Fits:
+    return {name: np.asarray(getattr(fit, name))[0] for name in ("coefficients", "fidelity")}
+
+
+def _row(kind: str, persona: Persona, stems: Stems, fit: Fits) -> Row:
+    """What stands first, whether the listener loves it, and how likely it is by chance."""
+    top = readout.strongest(fit["coefficients"], 1).tolist()
+    names = [stems.names[n % NUM_SOURCES] for n in range(len(fit["coefficients"]))]
+    plays = _plays(stems, 1 if kind == "source" else NUM_SEGMENTS)
+    row: Row = {"kind": kind, "top": top[0] if top else -1, "fidelity": float(fit["fidelity"])}
+    if kind == "time":
+        return row | {"source": None, "is_loved": None, "by_chance": None}
+    loved = np.array([name in persona.loves for name in names])
+    source = names[top[0]] if top else None
+    is_loved = source in persona.loves if persona.loves else None
+    by_chance = float((loved & plays).sum() / plays.sum()) if persona.loves else None
+    return row | {"source": source, "is_loved": is_loved, "by_chance": by_chance}
+
+
+def _plays(stems: Stems, num_segments: int) -> np.ndarray:
+    """Whether each component is more than silence."""
+    size = stems.waveforms.shape[1] // num_segments * num_segments
+    segments = stems.waveforms[:, :size].reshape(NUM_SOURCES, num_segments, -1)
+    return segments.any(axis=2).T.ravel()
+
+
+def _missed(recommender: Any, components: Any, top: int, rng: np.random.Generator) -> Row:
+    """The relevance without the top component, and without another one that plays."""
+    plays = np.flatnonzero(np.abs(_pieces(components)) > 0)
+    others = [piece for piece in plays.tolist() if piece != top]
+    if top < 0 or not others:
+        return {"without_top": None, "without_other": None}
+    masks = np.ones((2, NUM_COMPONENTS), bool)
+    masks[0, top] = masks[1, rng.choice(others)] = False
+    inputs = [lj.recompose(components, jnp.asarray(mask)) for mask in masks]
+    found = [float(relevance(recommender, one[None])[0]) for one in inputs]
+    return {"without_top": found[0], "without_other": found[1]}
+
+
+def _pieces(components: Any) -> np.ndarray:
+    """The loudest sample of every component."""
+    sources, labels = np.asarray(components.sources), np.asarray(components.labels)
+    peaks = [
+        np.abs(source[labels == segment]).max(initial=0.0)
+        for segment in range(components.num_segments)
+        for source in sources
+    ]
+    return np.array(peaks)
+
+
+@functools.cache
+def recommender_in(folder: Path, persona: str) -> Any:
+    """The network of a listener."""
+    from lime_jax.models import recommender
+
+    return recommender.load(folder / f"{persona}.npz")
