@@ -134,8 +134,7 @@ export class Player {
         s("path", { class: "outline", d: path }),
         row.parts.map((part) => mark(part, this.duration, path)));
       const flags = row.parts.filter((part) => part.flag).map((part) =>
-        h("span", { class: "flag", left: `calc(${(part.start / this.duration) * 100}% + ${
-          row.name && part.start < this.duration / 10 ? 4.2 : 0.25}rem)` }, part.flag));
+        h("span", { class: "flag", left: `${(part.start / this.duration) * 100}%` }, part.flag));
       const name = row.name ? h("span", { class: "name" }, row.name) : null;
       return h("div", { class: "row" }, picture, name, flags);
     });

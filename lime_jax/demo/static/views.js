@@ -23,7 +23,7 @@ export const profile = (listener) => [
 
 const COLUMNS = [
   ["title", "Title", ""], ["artist", "Artist", ""], ["album", "Album", "wide"],
-  ["style", "Style", "wide whole"], ["plays", "Plays", "quantity"],
+  ["style", "Style", "wide"], ["plays", "Plays", "quantity"],
 ];
 
 const compare = (a, b) =>
@@ -62,7 +62,7 @@ export const recommendations = (table, tracks, chosen, choose) => {
     return h("tr", { onclick: (event) => event.target.closest("label") ?? input.click() },
       h("td", { class: "quantity" }, String(track.rank)),
       h("th", { scope: "row" }, h("label", {}, input, h("span", {}, track.title, heard))),
-      h("td", {}, track.artist), h("td", { class: "wide whole" }, track.style),
+      h("td", {}, track.artist), h("td", { class: "wide" }, track.style),
       h("td", { class: "quantity" },
         h("span", { class: "level", "--share": `${100 * track.relevance}%`, "aria-hidden": "true" }),
         track.relevance.toFixed(2)));
@@ -105,13 +105,17 @@ const fidelity = (explanation) => {
     h("p", {}, reading));
 };
 
+const isSilent = ({ outline: { low, high } }) => Math.max(...high) - Math.min(...low) < 0.002;
+
+const called = (source) => (isSilent(source) ? `${source.name}, silent` : source.name);
+
 const rowsOf = (track, selection) => {
   const flags = new Map(selection.components.map((index, i) => [index, String(i + 1)]));
   const parts = selection.parts.map((one) => ({ ...one, flag: flags.get(one.index) }));
   if (!track.sources.length || parts.some((one) => one.source === null)) {
     return [{ name: null, outline: track.outline, parts }];
   }
-  return track.sources.map((source) => ({ name: source.name, outline: source.outline,
+  return track.sources.map((source) => ({ name: called(source), outline: source.outline,
     parts: parts.filter((one) => one.source === source.name) }));
 };
 
@@ -149,16 +153,25 @@ const instruments = (track, selections, players) => {
     players.add(player);
     place.replaceChildren(...shown.content);
   };
+  const weight = (one) => one.parts[0].coefficient;
+  const strongest = selections.reduce((best, one) => (weight(one) > weight(best) ? one : best));
   const choice = h("select", { id: "instrument", onchange: () => show(choice.value) },
-    selections.map((one) => h("option", { value: one.name }, one.title)));
-  show(selections[0].name);
+    selections.map((one) => h("option", { value: one.name, selected: one === strongest }, one.title)));
+  show(strongest.name);
   return card("What one instrument adds", "instrument-title", h("div", { class: "query" },
     h("label", { class: "field", for: "instrument" }, "Instrument"), choice), place);
 };
 
 const time = ([start, end]) => `${seconds(start)}–${seconds(end)} s`;
 
-const heat = (explanation, top) => {
+// What sampling leaves open: the typical standard error of a weight.
+const chance = (components) => {
+  const errors = components.map((one) => one.std_error).sort((a, b) => a - b);
+  const middle = errors[Math.floor(errors.length / 2)];
+  return middle > 0 ? h("span", {}, `give or take ${middle.toFixed(3)} by chance`) : null;
+};
+
+const heat = (explanation, track, top) => {
   const { components, segments, sources, kind } = explanation;
   const largest = Math.max(1e-12, ...components.map((one) => Math.abs(one.coefficient)));
   const cell = (one) => {
@@ -177,17 +190,20 @@ const heat = (explanation, top) => {
   };
   const names = kind === "time" ? ["everything"] : sources;
   const of = (name) => components.filter((one) => (one.source ?? "everything") === name);
-  const heading = kind === "source" ? ["throughout"] : segments.map(time);
+  const span = ([start, end]) => [`${seconds(start)}–${seconds(end)}`,
+    h("span", { class: "unseen" }, " seconds")];
+  const heading = kind === "source" ? ["throughout"] : segments.map(span);
+  const known = Object.fromEntries(track.sources.map((source) => [source.name, called(source)]));
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Weights" },
     h("table", { class: "heat", id: "heat" },
       h("caption", {}, "How much each part adds to the relevance. Press a part to hear it."),
-      h("thead", {}, h("tr", {}, h("td"), heading.map((text) => h("th", { scope: "col" }, text)))),
+      h("thead", {}, h("tr", {}, h("td", { "aria-hidden": "true" }, kind === "source" ? "" : "seconds"), heading.map((text) => h("th", { scope: "col" }, text)))),
       h("tbody", {}, names.map((name) =>
-        h("tr", {}, h("th", { scope: "row" }, name), of(name).map(cell))))),
+        h("tr", {}, h("th", { scope: "row" }, known[name] ?? name), of(name).map(cell))))),
     h("p", { class: "key" },
       h("span", {}, h("i", { class: "for" }), "+ speaks for the song"),
       h("span", {}, h("i", { class: "against" }), "− speaks against it"),
-      h("span", {}, "framed: the Top 3")));
+      h("span", {}, "framed: the Top 3"), chance(components)));
 };
 
 const summary = (explanation) => {
@@ -207,12 +223,14 @@ export const explanation = (found, track, players) => {
   });
   const none = h("p", { class: "warning" },
     "No part of this song speaks for it: no weight is positive.");
-  const queries = found.selections.filter((one) => one.name.startsWith("instrument-"));
+  const silent = track.sources.filter(isSilent).map((source) => `instrument-${source.name}`);
+  const queries = found.selections.filter((one) =>
+    one.name.startsWith("instrument-") && !silent.includes(one.name));
   const cost = `${found.num_evaluations} variants of the song were judged in ${
     seconds(found.seconds)} seconds.`;
   return [summary(found), fidelity(found), ...(cards.length ? cards : [none]),
     ...(queries.length && found.kind === "time-source" ? [instruments(track, queries, players)] : []),
-    card("All parts", "heat-title", heat(found, named.top3?.components ?? [])),
+    card("All parts", "heat-title", heat(found, track, named.top3?.components ?? [])),
     h("p", { class: "note cost" }, cost),
     h("ul", { class: "links" }, h("li", {}, h("a", { href: found.record, download:
       `explanation-${found.kind}.json`, id: "json" }, "Download everything as JSON")))];
