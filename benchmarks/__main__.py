@@ -24,6 +24,7 @@ NAMES = (
     "precision",
     "dataset",
     "locality",
+    "layers",
     "coverage",
     "memory",
     "million_rows",

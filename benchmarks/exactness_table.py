@@ -75,3 +75,22 @@ def coverage(numbers: dict[str, Any]) -> Iterator[Row]:
             )
     for name, reason in numbers["left_out"].items():
         yield name, reason, "", "", "", ""
+
+
+def layers(numbers: dict[str, Any]) -> Iterator[Row]:
+    """What is computed layer by layer, by the number of sources that play."""
+    yield (
+        "sources that play", "passes of first to last layer", "seconds", "mask by mask, seconds",
+        "times faster", "largest difference of outputs",
+    )  # fmt: skip
+    for case in numbers["cases"]:
+        low, high = case["ratio"]["quartiles"]
+        passes = ", ".join(f"{one:.0f}" for one in case["passes"] or ())
+        yield (
+            str(case["num_playing"]),
+            passes or "all whole",
+            f"{case['layers_s']['median']:.3g}",
+            f"{case['masks_s']['median']:.3g}",
+            f"{case['ratio']['median']:.0f} [{low:.0f}, {high:.0f}]",
+            f"{case['difference_of_outputs']:.1e}",
+        )

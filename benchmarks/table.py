@@ -284,6 +284,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "kills": _kills,
     "separation": _separation,
     "locality": exactness_table.locality,
+    "layers": exactness_table.layers,
     "coverage": exactness_table.coverage,
     "front_end": _front_end,
     "precision": _precision,
@@ -323,6 +324,11 @@ def _summary_rows() -> Iterator[Row]:
                     f"{answer['num_evaluations']} evaluations in {answer['s']:.1f} s"
                 )
             yield one["claim"], text, where("locality")
+        if "layers" in found:
+            one = found["layers"]
+            ratios = [case["ratio"]["median"] for case in one["numbers"]["cases"]]
+            text = f"{min(ratios):.0f} to {max(ratios):.0f} × faster, times × sources of a song"
+            yield one["claim"], text, where("layers")
         if "coverage" in found:
             one = found["coverage"]
             models = one["numbers"]["models"].values()
