@@ -8,7 +8,7 @@ from lime_jax.demo.application import Application
 from lime_jax.demo.uploads import MAX_BYTES, SUFFIXES
 
 DEFAULT_PERSONA = 3
-"""Elizabeth, the fourth, as in LEMONS."""
+"""The fourth, as in LEMONS."""
 
 
 def render(application: Application) -> str:

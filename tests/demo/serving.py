@@ -19,7 +19,9 @@ def tiny_application(folder, seconds=tiny.SECONDS, **options):
     if not home.exists():
         home.mkdir()
         tiny.write_library(home, seconds)
-    with mock.patch.object(application.recommenders, "load", lambda _: tiny.Recommender()):
+    load = application.recommenders.load
+    load_tiny = lambda path: tiny.Recommender() if tiny.is_tiny(path) else load(path)
+    with mock.patch.object(application.recommenders, "load", load_tiny):
         made = application.Application(home, cache=folder / "cache", **options)
         try:
             yield made

@@ -257,6 +257,8 @@ def test_the_whole_walk_on_the_shipped_library(browser, tmp_path):
     made = applications.Application(SHIPPED, cache=tmp_path)
     with served(made) as address, opened(browser, address) as page:
         walk(page, address, made)
+        relevance = page.inner_text("#relevance").removeprefix("Relevance ")
+        assert f"a relevance of {relevance}," in page.inner_text("#explanation")
         for width, scheme in ((1280, "light"), (390, "dark")):
             pictured(browser, address, width, scheme, "shipped")
 
