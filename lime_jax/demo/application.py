@@ -22,6 +22,9 @@ from lime_jax.separation.base import Separator, Stems
 OWN = "own"
 """The library of the songs that users bring."""
 
+DEFAULT_PERSONA, DEFAULT_KIND = 3, "time-source"
+"""What is chosen at first: the fourth listener and both, as in LEMONS."""
+
 _RESERVED = (OWN, "explanations")
 _NUM_SOUNDS, _NUM_RECOMMENDERS = 16, 16
 
@@ -84,9 +87,26 @@ class Application:
         """All tracks that listeners listened to."""
         return load_catalogue(self._home)
 
-    def close(self) -> None:
-        """Ends the work under way."""
-        self.jobs.close()
+    def warm_up(self) -> Job | None:
+        """Starts on what the page asks first, so that its programs are compiled when somebody asks.
+
+        Returns:
+          The work; None if it was done before, or the relevance of the tracks is not known yet.
+        """
+        persona = list(self.personas)[min(DEFAULT_PERSONA, len(self.personas) - 1)]
+        library = next(iter(self.libraries))
+        relevance = self.relevance(persona, library)
+        if isinstance(relevance, Job):
+            return relevance
+        track = min(
+            self.libraries[library].tracks,
+            key=lambda track: (-relevance[self._digest(library, track)], track),
+        )
+        return self.explanation(Question(persona, library, track, DEFAULT_KIND))[1]
+
+    def close(self) -> bool:
+        """Ends the work under way; whether it did end."""
+        return self.jobs.close()
 
     def digest(self, library: str, track: str) -> str:
         """Of what a track sounds like."""

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import importlib.util
+import os
 import socket
 import sys
 import threading
@@ -36,6 +37,8 @@ class ServeConfig:
         songs are explained by time only.
       cache: folder of results; a folder in the cache of lime-jax if not given.
       open: show the page in the browser.
+      warm_up: start on the explanation that the page offers first, so that what takes long at the
+        first time is done when somebody asks.
     """
 
     library: tuple[Path, ...] = ()
@@ -44,6 +47,7 @@ class ServeConfig:
     separator: Annotated[str | None, TEXT] = None
     cache: Annotated[Path | None, PATH] = None
     open: bool = False
+    warm_up: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +90,8 @@ def serve(config: ServeConfig) -> int:
     from lime_jax.demo import security, server
 
     with _listening(config.host, config.port) as listener:
-        application = server.web_application(_application(config), config.host)
+        application = _application(config)
+        web = server.web_application(application, config.host)
         address = _address(config.host, listener.getsockname()[1])
         if not security.is_loopback(config.host):
             terminal.say(
@@ -96,13 +101,19 @@ def serve(config: ServeConfig) -> int:
         terminal.say(f"listening on {address} (Ctrl-C ends it)")
         if config.open:
             threading.Timer(0.5, webbrowser.open, [address]).start()
+        if config.warm_up:
+            application.warm_up()
         settings = uvicorn.Config(
-            application, log_level="warning", server_header=False, date_header=False,
+            web, log_level="warning", server_header=False, date_header=False,
             limit_concurrency=_MAX_CONNECTIONS, timeout_graceful_shutdown=_SECONDS_TO_END,
             timeout_keep_alive=5, ws="none", proxy_headers=False,
         )  # fmt: skip
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(settings).run(sockets=[listener])
+        if not application.close():
+            # It compiles, which nothing can interrupt; Python would wait, or abort within it.
+            sys.stderr.flush()
+            os._exit(0)
     return 0
 
 

@@ -77,11 +77,12 @@ class Jobs:
             job = self._jobs.get(key)
             return None if job is None else self._placed(job)
 
-    def close(self, seconds: float = 5.0) -> None:
-        """Ends the worker at its next step, and waits for that for so long."""
+    def close(self, seconds: float = 2.0) -> bool:
+        """Ends the worker at its next step, and waits for that for so long; whether it ended."""
         self._is_closing = True
         self._queue.put(None)
         self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _placed(self, job: Job) -> Job:
         if job.state != "queued":

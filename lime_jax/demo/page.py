@@ -4,11 +4,8 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from lime_jax.demo.application import Application
+from lime_jax.demo.application import DEFAULT_KIND, DEFAULT_PERSONA, Application
 from lime_jax.demo.uploads import MAX_BYTES, SUFFIXES
-
-DEFAULT_PERSONA = 3
-"""The fourth, as in LEMONS."""
 
 
 def render(application: Application) -> str:
@@ -16,6 +13,7 @@ def render(application: Application) -> str:
     personas = list(application.personas.values())
     return _template().render(
         personas=personas,
+        kind=DEFAULT_KIND,
         default=personas[min(DEFAULT_PERSONA, len(personas) - 1)].id,
         libraries=application.libraries,
         suffixes=",".join(f".{suffix}" for suffix in SUFFIXES),

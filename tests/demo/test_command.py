@@ -30,6 +30,7 @@ def address(tmp_path):
         assert match, line
         yield match[1]
         process.send_signal(signal.SIGINT)
+        # It is still compiling for its first explanation, and ends nonetheless.
         assert process.wait(20) in (0, 130)
         assert "Traceback" not in process.stderr.read()
     finally:

@@ -105,8 +105,17 @@ def test_closing_ends_work_at_its_next_step():
 
     jobs.submit("a", endless)
     assert started.wait(5)
-    jobs.close()
+    assert jobs.close()
     assert jobs.get("a").error == "The server was stopped."
+
+
+def test_closing_does_not_wait_for_ever():
+    jobs, go, started = Jobs(), threading.Event(), threading.Event()
+    jobs.submit("a", lambda tell: (started.set(), go.wait(5)))
+    assert started.wait(5)
+    assert not jobs.close(0.05)
+    go.set()
+    assert jobs.close()
 
 
 def test_results_outlive_memory(tmp_path):

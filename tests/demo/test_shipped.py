@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from lime_jax.demo import command, recommending
-from lime_jax.demo.application import Application
-from lime_jax.demo.page import DEFAULT_PERSONA
+from lime_jax.demo.application import DEFAULT_PERSONA, Application
 
 HOME = command.HOME
 pytestmark = pytest.mark.skipif(
