@@ -29,6 +29,7 @@ ORDER = (
     "slime-num-samples",
     "slime-contents",
     "slime-ground-truth",
+    "lemons",
 )
 
 
