@@ -120,6 +120,7 @@ def explanation(application: Application, key: str) -> dict[str, Any]:
         "selections": [
             _selection(key, record, name, indices, body["relevance_without"][name])
             for name, indices in explanations.selections(record)
+            if name in body["relevance_without"]
         ],
         "record": f"/api/explanations/{key}",
     }

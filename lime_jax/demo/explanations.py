@@ -18,6 +18,9 @@ ALGORITHM = 1
 
 TOP_K = 3
 
+_INSTRUMENT = "instrument-"
+_SILENCE = 10 ** (-60 / 20)  # of full scale
+
 Waveform = Float[np.ndarray, " num_samples"]
 
 _NAME = re.compile(
@@ -33,14 +36,23 @@ def computed(
     """Explains, and asks the recommender about the track without what speaks for it.
 
     Returns:
-      JSON: `record`, and `relevance_without` by the name of a selection.
+      JSON: `record`, and `relevance_without` by the name of a selection; silent instruments are
+      left out.
     """
     record = explaining.explain_track(recommender, stems, kind, progress=progress)
+    heard = _heard(stems)
     without = {
         name: recommending.judged(recommender, highlights.without(stems, record, indices))
         for name, indices in selections(record)
+        if name.removeprefix(_INSTRUMENT) in heard or not name.startswith(_INSTRUMENT)
     }
     return {"record": _finite(record.to_json()), "relevance_without": _finite(without)}
+
+
+def _heard(stems: Stems) -> set[str]:
+    """The sources that are not silent; sampling gives weights to silent ones, too."""
+    loudest = np.abs(stems.waveforms).max(axis=1)
+    return {name for name, peak in zip(stems.names, loudest, strict=True) if peak > _SILENCE}
 
 
 def selections(record: Record) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -48,7 +60,7 @@ def selections(record: Record) -> Iterator[tuple[str, tuple[int, ...]]]:
     named = [("top", highlights.top(record, 1)), ("top3", highlights.top(record, TOP_K))]
     if record.kind != "time":
         named += [
-            (f"instrument-{source}", highlights.top(record, TOP_K, source=source))
+            (f"{_INSTRUMENT}{source}", highlights.top(record, TOP_K, source=source))
             for source in record.sources
         ]
     yield from ((name, indices) for name, indices in named if indices)
@@ -86,7 +98,7 @@ def _indices(record: Record, match: re.Match[str]) -> tuple[int, ...]:
         index = int(match["component"])
         return (index,) if index < len(record.components) else ()
     if match["source"]:
-        return dict(selections(record)).get(f"instrument-{match['source']}", ())
+        return dict(selections(record)).get(f"{_INSTRUMENT}{match['source']}", ())
     return dict(selections(record)).get(match["top"], ())
 
 

@@ -30,6 +30,7 @@ from lime_jax.demo.uploads import MAX_BYTES
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _MAX_QUESTION = 4096  # bytes
+_MOST_UPLOADS = 8  # at a time, as each of them lies in memory
 _SECONDS_OF_SENDING = 120.0
 _BROKEN = "Something went wrong inside the server; its terminal says what."
 
@@ -58,7 +59,7 @@ class _Routes:
 
     def __init__(self, application: Application) -> None:
         self._application = application
-        self._files = SoundFiles(application)
+        self._files, self._num_uploads = SoundFiles(application), 0
         self._static = {p.name: p.read_bytes() for p in _STATIC.iterdir() if p.suffix in _TYPES}
 
     def all(self) -> list[Route]:
@@ -153,8 +154,14 @@ class _Routes:
 
     async def upload(self, request: Request) -> Response:
         name = _query(request, "name")
-        body = await _body(request, MAX_BYTES)
-        song = await run_in_threadpool(self._application.uploads.add, body, name)
+        if self._num_uploads >= _MOST_UPLOADS:
+            raise Problem(503, "Too many songs are being sent just now; try again in a minute.")
+        self._num_uploads += 1
+        try:
+            body = await _body(request, MAX_BYTES)
+            song = await run_in_threadpool(self._application.uploads.add, body, name)
+        finally:
+            self._num_uploads -= 1
         return _json({"library": "own", "track": song.id, "title": song.title}, 201)
 
 

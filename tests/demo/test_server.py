@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lime_jax.demo import explaining, highlights, recommending, sounds
+from lime_jax.demo import explaining, explanations, highlights, recommending, sounds
 from lime_jax.demo.explaining import Record
 from lime_jax.demo.library import load_library
 from lime_jax.separation.base import Stems
@@ -260,6 +260,29 @@ def test_a_song_that_nothing_matters_in(client, application):
         application._stems.cache_clear()
     assert found["selections"] == [] and found["grade"] is None and found["fidelity"] is None
     assert found["reading"].startswith("undefined")
+
+
+def test_silent_instruments_are_not_offered(stems):
+    waveforms = stems.waveforms.copy()
+    waveforms[1] = 0
+    quiet = Stems(waveforms, stems.names, stems.sample_rate)
+    body = explanations.computed(tiny.Recommender(), quiet, "source", lambda done, total: None)
+    assert "instrument-drums" in body["relevance_without"]
+    assert "instrument-piano" not in body["relevance_without"]
+
+
+def test_what_is_asked_first_is_ready_after_warming_up(tmp_path):
+    with serving.tiny_application(tmp_path) as made:
+        client = serving.client_of(made)
+        for _ in range(2):  # the relevance of all tracks, then the explanation
+            job = made.warm_up()
+            while made.jobs.get(job.key).state != "done":
+                time.sleep(0.02)
+        assert made.warm_up() is None
+        address = "/api/recommendations?persona=p3&library=tiny"
+        best = client.get(address).json()[0]["id"]
+        asked = {"persona": "p3", "library": "tiny", "track": best, "type": "time-source"}
+        assert client.post("/api/explanations", json=asked).status_code == 200
 
 
 def test_twenty_clients_at_once(client):

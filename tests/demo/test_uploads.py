@@ -13,7 +13,7 @@ import soundfile
 
 import lime_jax
 from lime_jax.audio import io as audio_io
-from lime_jax.demo import decoding, uploads
+from lime_jax.demo import decoding, server, uploads
 from lime_jax.demo.problems import Problem
 from lime_jax.demo.uploads import Uploads, title_of
 from lime_jax.separation.base import Stems
@@ -181,6 +181,14 @@ def test_long_bodies_are_refused_by_what_they_say_and_by_what_they_hold(client):
     assert answer.status_code == 413 and "20 MB" in answer.json()["error"]
     lying = {"content-length": "-5"}
     assert sent(client, b"", headers=lying).status_code == 413
+
+
+def test_too_many_at_a_time_have_to_wait(client, monkeypatch):
+    monkeypatch.setattr(server, "_MOST_UPLOADS", 0)
+    answer = sent(client, GOOD)
+    assert answer.status_code == 503 and answer.headers["retry-after"]
+    monkeypatch.undo()
+    assert sent(client, GOOD).status_code == 201
 
 
 def test_names_are_needed_and_become_text(client):

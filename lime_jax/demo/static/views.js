@@ -223,9 +223,7 @@ export const explanation = (found, track, players) => {
   });
   const none = h("p", { class: "warning" },
     "No part of this song speaks for it: no weight is positive.");
-  const silent = track.sources.filter(isSilent).map((source) => `instrument-${source.name}`);
-  const queries = found.selections.filter((one) =>
-    one.name.startsWith("instrument-") && !silent.includes(one.name));
+  const queries = found.selections.filter((one) => one.name.startsWith("instrument-"));
   const cost = `${found.num_evaluations} variants of the song were judged in ${
     seconds(found.seconds)} seconds.`;
   return [summary(found), fidelity(found), ...(cards.length ? cards : [none]),
