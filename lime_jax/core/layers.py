@@ -23,7 +23,7 @@ from lime_jax.core.pytree import pytree, static
 
 # Beyond this many components in one column, tables of all their combinations grow too large.
 _MOST_PER_COLUMN = 14
-_MOST_BYTES = 4 << 30
+_MOST_BYTES = 3 << 30
 # Columns computed by one call, and at a time: convolutions of few are fastest in a CPU's caches.
 _BLOCK, _CPU_CHUNK = 1024, 32
 
@@ -279,13 +279,15 @@ def look_up_columns(
     total, done = sum(some.num_entries for some in columns), columns[0].num_entries
     table = _first_table(model, components, columns[0])
     for one, below, here in zip(model.layers[1:], columns, columns[1:], strict=False):
-        blocks = []
-        for index in _blocks(_entries_below(one, below, here)):
-            blocks.append(jax.block_until_ready(_made(one, table, index, _chunk())))
-            done += min(_BLOCK, here.num_entries - (len(blocks) - 1) * _BLOCK)
+        blocks = _blocks(_entries_below(one, below, here))
+        made = _empty(one, table, _rounded(len(blocks)))
+        for number, index in enumerate(blocks):
+            made = _fill(made, one, table, index, np.int32(number * _BLOCK), _chunk())
+            done += min(_BLOCK, here.num_entries - number * _BLOCK)
             if progress is not None:
+                jax.block_until_ready(made)
                 progress(done, total)
-        table = _joined(blocks)
+        table = made
     last = columns[-1]
     return Lookup(table, jnp.asarray(last.first), jnp.asarray(last.steps), len(last.steps[0]))
 
@@ -328,22 +330,31 @@ def _blocks(entries: np.ndarray) -> list[np.ndarray]:
     return list(padded.reshape(-1, _BLOCK, entries.shape[1]))
 
 
-@functools.partial(jax.jit, static_argnames="chunk")
-def _made(
-    one: Layer, table: Array, index: Int[Array | np.ndarray, "block window"], chunk: int
+def _empty(one: Layer, table: Array, num_blocks: int) -> Array:
+    """Room for the columns of a layer, in one of a few sizes: other songs use the same programs."""
+    window = jax.ShapeDtypeStruct((1, one.window, *table.shape[1:]), table.dtype)
+    made = jax.eval_shape(lambda layer, window: layer.apply(window), one, window)
+    return jnp.zeros((num_blocks * _BLOCK, *made.shape[1:]), made.dtype)
+
+
+@functools.partial(jax.jit, static_argnames="chunk", donate_argnames="made")
+def _fill(
+    made: Array,
+    one: Layer,
+    table: Array,
+    index: Int[Array | np.ndarray, "block window"],
+    start: Int[Array | np.ndarray, ""],
+    chunk: int,
 ) -> Array:
+    """Writes a block of columns where it belongs, in place."""
+
     def some(index: Int[Array, "chunk window"]) -> Array:
         is_there = (index >= 0).reshape(*index.shape, *(1,) * (table.ndim - 1))
         return one.apply(jnp.where(is_there, table[index], 0))
 
-    made = jax.lax.map(some, jnp.asarray(index).reshape(-1, chunk, index.shape[1]))
-    return made.reshape(-1, *made.shape[2:])
-
-
-def _joined(blocks: list[Array]) -> Array:
-    """One table, of one of a few sizes: other songs use the same programs."""
-    missing = _rounded(len(blocks)) - len(blocks)
-    return jnp.concatenate([*blocks, *[jnp.zeros_like(blocks[0])] * missing])
+    block = jax.lax.map(some, jnp.asarray(index).reshape(-1, chunk, index.shape[1]))
+    block = block.reshape(-1, *block.shape[2:])
+    return jax.lax.dynamic_update_slice_in_dim(made, block, start, axis=0)
 
 
 def _rounded(number: int) -> int:
