@@ -24,7 +24,7 @@ from lime_jax.core.layers import Layered, layer, layered
 from lime_jax.core.precision import products
 from lime_jax.core.pytree import pytree, static
 from lime_jax.errors import ModelError
-from lime_jax.models import weights
+from lime_jax.models import recommender_weights, weights
 
 SAMPLE_RATE, N_FFT, HOP_LENGTH, NUM_BANDS = 16_000, 512, 256, 256
 CHANNELS = (64, 128, 128, 128, 64)
@@ -242,6 +242,19 @@ def from_arrays(arrays: weights.Arrays, *, source: str) -> Recommender:
     """
     make = lambda: Network(rngs=nnx.Rngs(0))
     return Recommender(weights.network_of(make, arrays, source=source))
+
+
+def from_torch_arrays(arrays: weights.Arrays, *, source: str) -> Recommender:
+    """The recommender of weights that LEMONS' own code learned.
+
+    Args:
+      arrays: of PyTorch's `state_dict()`, by any name, in its order.
+      source: where they come from, for messages.
+
+    Raises:
+      ModelError: if they do not fit; it lists all that differ.
+    """
+    return from_arrays(recommender_weights.from_torch(arrays, source=source), source=source)
 
 
 def to_arrays(recommender: Recommender) -> dict[str, np.ndarray]:
