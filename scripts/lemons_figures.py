@@ -1,6 +1,6 @@
 """The numbers and pictures of reproduce_lemons.py, the paper's beside ours."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from lime_jax.experiments.results import Figure, mean_and_deviation, percent, where
 from lime_jax.report import look
 
-Row = dict[str, Any]
+Row = Mapping[str, Any]
 
 PAPER = {"auc": "0.758 ± 0.113", "map": "0.734 ± 0.130"}
 NEEDED = {"auc": 0.75, "map": 0.73}
@@ -53,7 +53,7 @@ def love_figures(explanations: Sequence[Row]) -> list[Figure]:
     for kind in ("source", "time-source"):
         rows = [row for row in where(explanations, kind=kind) if row["is_loved"] is not None]
         loved = sum(row["is_loved"] for row in rows)
-        chance = np.mean([row["by_chance"] for row in rows]) if rows else float("nan")
+        chance = f"{100 * np.mean([row['by_chance'] for row in rows]):.0f} %" if rows else "none"
         each = ", ".join(
             f"{name} {percent(sum(r['is_loved'] for r in of), len(of))}"
             for name in dict.fromkeys(row["persona"] for row in rows)
@@ -62,14 +62,14 @@ def love_figures(explanations: Sequence[Row]) -> list[Figure]:
         figures.append(
             Figure(
                 f"the loved instrument on top, {KINDS[kind]}, rightly recommended tracks where it "
-                f"plays (by chance {100 * chance:.0f} %)",
+                f"plays (by chance {chance})",
                 None,
                 percent(loved, len(rows)),
                 f"at least {LOVED:.0%}",
                 loved >= LOVED * len(rows) if rows else None,
             )
         )
-        figures.append(Figure(f"the same, each listener, {KINDS[kind]}", None, each))
+        figures.append(Figure(f"the same, each listener, {KINDS[kind]}", None, each or "none"))
     return figures
 
 
@@ -108,14 +108,14 @@ def stability_figures(explanations: Sequence[Row], sizes: Sequence[int]) -> list
     """U_n of the top three over repeats, by the number of samples."""
     rows = where(explanations, kind="time-source")
     paper = {min(sizes): "median about 4 to 5, up to 14", max(sizes): "median about 3 to 4"}
-    medians = [float(np.median([r[f"u_n_{size}"] for r in rows])) if rows else 0 for size in sizes]
+    medians = [float(np.median([r[f"u_n_{size}"] for r in rows])) for size in sizes if rows]
     figures = [
         Figure(f"U_n of the top three, {size} samples", paper.get(size), _spread(rows, size))
         for size in sizes
     ]
-    means = [np.mean([r[f"u_n_{size}"] for r in rows]) if rows else 0 for size in sizes]
+    means = [np.mean([r[f"u_n_{size}"] for r in rows]) for size in sizes if rows]
     falling = bool(np.all(np.diff(means) <= 0)) if rows else None
-    told = ", ".join(f"{median:g}" for median in medians)
+    told = ", ".join(f"{median:g}" for median in medians) or "none"
     name = f"median U_n with {', '.join(map(str, sizes))} samples"
     return [*figures, Figure(name, "falls", told, "its mean falls", falling)]
 
@@ -156,7 +156,7 @@ def draw_loved(scores: Sequence[Row], explanations: Sequence[Row]) -> Any:
             if not of:
                 continue
             at = place + 0.4 * offset - 0.2
-            share = 100 * np.mean([row["is_loved"] for row in of])
+            share = 100 * float(np.mean([row["is_loved"] for row in of]))
             label = KINDS[kind] if place == 0 else None
             hatch = look.HATCH if kind == "source" else None
             axes.bar(at, share, 0.36, color=colour, hatch=hatch, edgecolor="white", label=label)
@@ -166,7 +166,8 @@ def draw_loved(scores: Sequence[Row], explanations: Sequence[Row]) -> Any:
     axes.axhline(100 * LOVED, color=look.FAINT, linestyle="--")
     axes.set(ylim=(0, 108), ylabel="% of tracks", xticks=range(len(names)))
     axes.set_xticklabels([name.capitalize() for name in names])
-    axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
+    if names:
+        axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
     look.dress(axes)
     return figure
 

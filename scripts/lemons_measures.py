@@ -1,6 +1,7 @@
 """What reproduce_lemons.py measures of a track that is recommended to a listener."""
 
 import functools
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,12 +73,15 @@ def measured(
     """
     stems = library.stems(track)
     components = explaining.segmented(stems, "time-source").components
-    masks = masks_of(max(sizes), num_repeats, seed)
-    _, outputs = lj.predict_neighbourhood(recommender, components, masks, batch_size=_BATCH)
+    masks = masks_of(max(explaining.NUM_SAMPLES, *sizes), num_repeats, seed)
+    _, outputs = lj.predict_neighbourhood(
+        recommender, components, jnp.asarray(masks), batch_size=_BATCH
+    )
     outputs = np.asarray(outputs)
     every = np.asarray(lj.exhaustive().sampler(None, NUM_SOURCES).masks)
     few = len(every)
-    asked = persona, stems
+    plays = plays_of(components)
+    asked = persona, stems.names, plays
     rows = [
         _row("time", *asked, _exact(every, outputs[:few])),
         _row("source", *asked, _exact(every, outputs[few : 2 * few])),
@@ -89,7 +93,8 @@ def measured(
         tops = [readout.strongest(fit["coefficients"], K).tolist() for fit in fits]
         both[f"u_n_{size}"] = lj.metrics.u_n(tops)
         both[f"fidelity_{size}"] = float(np.mean([fit["fidelity"] for fit in fits]))
-    both |= _missed(recommender, components, both["top"], np.random.default_rng((seed, few)))
+    other = another(plays, both["top"], seed, track)
+    both |= _missed(recommender, components, both["top"], other)
     rows.append(both)
     style = library.tracks[track].style
     common = {"persona": persona.id, "track": track, "style": style}
@@ -101,62 +106,61 @@ def measured(
 def _exact(masks: np.ndarray, outputs: np.ndarray) -> Fits:
     method = explaining.method_of("source")
     counts = jnp.full(len(masks), explaining.NUM_SAMPLES / len(masks))
-    return _plain(lj.fit_surrogate(masks, outputs, method, counts=counts))
+    fit = lj.fit_surrogate(jnp.asarray(masks), jnp.asarray(outputs), method, counts=counts)
+    return _plain(fit)
 
 
 def _sampled(masks: np.ndarray, outputs: np.ndarray, rows: np.ndarray, size: int) -> Fits:
     method = explaining.method_of("time-source", size)
-    return _plain(lj.fit_surrogate(masks[rows[:size]], outputs[rows[:size]], method))
+    chosen = rows[:size]
+    return _plain(
+        lj.fit_surrogate(jnp.asarray(masks[chosen]), jnp.asarray(outputs[chosen]), method)
+    )
 
 
 def _plain(fit: Any) -> Fits:
     return {name: np.asarray(getattr(fit, name))[0] for name in ("coefficients", "fidelity")}
 
 
-def _row(kind: str, persona: Persona, stems: Stems, fit: Fits) -> Row:
+def _row(kind: str, persona: Persona, sources: Sequence[str], plays: np.ndarray, fit: Fits) -> Row:
     """What stands first, whether the listener loves it, and how likely it is by chance."""
     top = readout.strongest(fit["coefficients"], 1).tolist()
-    names = [stems.names[n % NUM_SOURCES] for n in range(len(fit["coefficients"]))]
-    plays = _plays(stems, 1 if kind == "source" else NUM_SEGMENTS)
     row: Row = {"kind": kind, "top": top[0] if top else -1, "fidelity": float(fit["fidelity"])}
     if kind == "time":
         return row | {"source": None, "is_loved": None, "by_chance": None}
-    loved = np.array([name in persona.loves for name in names])
-    source = names[top[0]] if top else None
-    is_loved = source in persona.loves if persona.loves else None
-    by_chance = float((loved & plays).sum() / plays.sum()) if persona.loves else None
-    return row | {"source": source, "is_loved": is_loved, "by_chance": by_chance}
+    source = sources[top[0] % NUM_SOURCES] if top else None
+    if not persona.loves:
+        return row | {"source": source, "is_loved": None, "by_chance": None}
+    heard = plays.any(axis=0, keepdims=True) if kind == "source" else plays
+    loved = np.array([[name in persona.loves for name in sources]])
+    by_chance = float((loved & heard).sum() / heard.sum())
+    return row | {"source": source, "is_loved": source in persona.loves, "by_chance": by_chance}
 
 
-def _plays(stems: Stems, num_segments: int) -> np.ndarray:
-    """Whether each component is more than silence."""
-    size = stems.waveforms.shape[1] // num_segments * num_segments
-    segments = stems.waveforms[:, :size].reshape(NUM_SOURCES, num_segments, -1)
-    return segments.any(axis=2).T.ravel()
+def plays_of(components: Any) -> np.ndarray:
+    """Whether each source is more than silence in each segment, `(segments, sources)`."""
+    sources, labels = np.asarray(components.sources), np.asarray(components.labels)
+    segments = range(components.num_segments)
+    return np.array([sources[:, labels == segment].any(axis=1) for segment in segments])
 
 
-def _missed(recommender: Any, components: Any, top: int, rng: np.random.Generator) -> Row:
+def another(plays: np.ndarray, top: int, seed: int, track: str) -> int | None:
+    """A component that plays and is not the top one, at random; None if there is none."""
+    others = [index for index in np.flatnonzero(plays).tolist() if index != top]
+    # Of every track another one: the same place would be the same time in all of them.
+    rng = np.random.default_rng((seed, zlib.crc32(track.encode())))
+    return int(rng.choice(others)) if others else None
+
+
+def _missed(recommender: Any, components: Any, top: int, other: int | None) -> Row:
     """The relevance without the top component, and without another one that plays."""
-    plays = np.flatnonzero(np.abs(_pieces(components)) > 0)
-    others = [piece for piece in plays.tolist() if piece != top]
-    if top < 0 or not others:
+    if top < 0 or other is None:
         return {"without_top": None, "without_other": None}
     masks = np.ones((2, NUM_COMPONENTS), bool)
-    masks[0, top] = masks[1, rng.choice(others)] = False
+    masks[0, top] = masks[1, other] = False
     inputs = [lj.recompose(components, jnp.asarray(mask)) for mask in masks]
     found = [float(relevance(recommender, one[None])[0]) for one in inputs]
     return {"without_top": found[0], "without_other": found[1]}
-
-
-def _pieces(components: Any) -> np.ndarray:
-    """The loudest sample of every component."""
-    sources, labels = np.asarray(components.sources), np.asarray(components.labels)
-    peaks = [
-        np.abs(source[labels == segment]).max(initial=0.0)
-        for segment in range(components.num_segments)
-        for source in sources
-    ]
-    return np.array(peaks)
 
 
 @functools.cache

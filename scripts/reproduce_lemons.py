@@ -16,8 +16,10 @@ beside these. The same command goes on where it was stopped.
 """
 
 import dataclasses
+import hashlib
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +126,11 @@ def explained(
 
 
 def network_of(config: Config, persona: Persona):
-    return recommender_in(config.recommenders or config.library / "recommenders", persona.id)
+    return recommender_in(folder_of_networks(config), persona.id)
+
+
+def folder_of_networks(config: Config) -> Path:
+    return config.recommenders or config.library / "recommenders"
 
 
 def scores_of(rows: list[Row], seed: int) -> Row:
@@ -154,7 +160,7 @@ def differences(config: Config, size: Size) -> list[str]:
         "All are explained for the relevance; LEMONS explains irrelevance where that is more "
         "likely. A switched-off component is silent; LEMONS' version of audioLIME fed a constant "
         "where all were off.",
-        "Times and sources: all 32 masks once, in the place of 2048 drawn from them.",
+        "Times, or sources: all 32 masks once, in the place of 2048 drawn from them.",
         f"Up to {size.num_tracks or MOST_TRACKS} tracks of each listener that were recommended "
         "rightly and hold a loved source; the paper's study of samples used 50 of each user.",
     ]
@@ -167,6 +173,7 @@ def run(config: Config) -> results.Summary:
     library = libraries.load_library(config.library)
     listeners = personas.load_personas(config.library)
     settings = {"seed": config.seed, "size": size, "library": library.name}
+    settings["recommenders"] = _digest(folder_of_networks(config), listeners)
     results.begin(config.folder, settings)
     judgements = {one.id: judged(config, library, one) for one in listeners}
     scores = [scores_of(rows, config.seed) for rows in judgements.values()]
@@ -198,6 +205,15 @@ def run(config: Config) -> results.Summary:
 
 def _sources(library: Library, row: Row) -> tuple[str, ...]:
     return library.tracks[row["track"]].sources
+
+
+def _digest(folder: Path, listeners: Sequence[Persona]) -> str:
+    """What tells networks from others; those that are missing are missed when they are needed."""
+    total = hashlib.sha256()
+    for path in (folder / f"{one.id}.npz" for one in listeners):
+        content = path.read_bytes() if path.is_file() else b""
+        total.update(hashlib.sha256(content).digest())
+    return total.hexdigest()
 
 
 if __name__ == "__main__":

@@ -6,13 +6,16 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from tests.scripts import jukebox
 from tests.scripts.conftest import SCRIPTS
 
 PICTURES = {
     "reproduce_confounder": {"figure-2-t_dr-gtr.png", "figure-2-t_dr-pno.png", "figure-3.png"},
     "reproduce_global_tagging": {"figure-4-true.png", "figure-4-separated.png"},
+    "reproduce_lemons": {"loved.png", "stability.png"},
     "reproduce_mml": {"curves.png"},
     "reproduce_veracity": {"flips.png", "subsets.png", "fidelity.png", "horses.png"},
 }
@@ -42,11 +45,33 @@ def songs(folder):
     return folder / "songs"
 
 
+@pytest.fixture(scope="module")
+def library(folder):
+    """Tracks of half a second, and networks that recommend all of them to Ada, and none else."""
+    from flax import nnx
+
+    from lime_jax.models import recommender
+
+    library = jukebox.write_library(folder / "library", rate=16_000, num_samples=8000)
+    (library / "recommenders").mkdir()
+    network = recommender.Recommender(recommender.Network(rngs=nnx.Rngs(0)))
+    arrays = recommender.to_arrays(network)
+    scale = {"norm.mean": [-60.0], "norm.var": [400.0]}
+    arrays |= {name: np.array(value, np.float32) for name, value in scale.items()}
+    kernel = 0.01 * np.abs(arrays["output.kernel"])
+    for listener in jukebox.PERSONAS:
+        arrays["output.kernel"] = kernel if listener == "ada" else -kernel
+        judge = recommender.from_arrays(arrays, source=listener)
+        recommender.save(library / "recommenders" / f"{listener}.npz", judge)
+    return library
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PICTURES)
-def test_experiments_run_and_go_on_without_new_work(name, songs, folder):
+def test_experiments_run_and_go_on_without_new_work(name, folder, request):
     output = folder / name.removeprefix("reproduce_")
-    options = ["--songs", songs, "--output-dir", output, "--smoke"]
+    of = "library" if name == "reproduce_lemons" else "songs"
+    options = [f"--{of}", request.getfixturevalue(of), "--output-dir", output, "--smoke"]
     if name == "reproduce_global_tagging":
         options += ["--separator-weights", folder / SEPARATOR]
     done = run(name, *options)
@@ -68,6 +93,7 @@ def test_experiments_run_and_go_on_without_new_work(name, songs, folder):
 def made_once(output):
     """What takes the time, and is not made again."""
     kept = ("parts", "weights", "separator", "store-true/results.parquet", "mixes")
+    kept += ("relevances", "explanations")
     return [
         path
         for path in output.rglob("*")
