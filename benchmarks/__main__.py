@@ -25,6 +25,7 @@ NAMES = (
     "dataset",
     "locality",
     "layers",
+    "lemons",
     "coverage",
     "memory",
     "million_rows",

@@ -4,9 +4,10 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from lime_jax.audio import timefrequency
 from lime_jax.audio.filling import spectrogram_fill, waveform_fill
@@ -339,8 +340,13 @@ def _segmented(
 def _summed(
     components: Components, pieces: list[Piece], kind: str, sample_rate: int
 ) -> SegmentedAudio:
-    waveform = recompose(components, jnp.ones(len(pieces), bool))
+    waveform = _recomposed(components, np.ones(len(pieces), bool))
     return SegmentedAudio(components, tuple(pieces), kind, waveform, sample_rate, None)
+
+
+@jax.jit
+def _recomposed(components: Components, mask: Bool[np.ndarray | Array, " pieces"]) -> Array:
+    return recompose(components, jnp.asarray(mask))
 
 
 def _checked_stems(stems: Stems, names: Sequence[str]) -> Float[Array, "num_stems num_samples"]:

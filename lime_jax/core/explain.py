@@ -14,11 +14,12 @@ from lime_jax.core.explanation import Explanation
 from lime_jax.core.host import HostModel
 from lime_jax.core.items import as_one_item, item_of
 from lime_jax.core.keys import keys_per_item, one_key
+from lime_jax.core.layers import declared_layers
 from lime_jax.core.methods import Method, settled
 from lime_jax.core.precision import products
 from lime_jax.core.predictor import Predict, as_predictor
 from lime_jax.core.programs import MaybeKey, Progress
-from lime_jax.core.shortcuts import explain_locally
+from lime_jax.core.shortcuts import explain_by_layers, explain_locally
 from lime_jax.core.tuning import checked_batch_size
 
 
@@ -85,15 +86,19 @@ def explain(
     predictor = as_predictor(predict)
     with products(precision):
         traced = tuning.is_traced((predictor, components, method, key))
+        is_here = not traced and (mesh is None or jax.process_count() == 1)
+        size = checked_batch_size(batch_size)
+        by_layers = is_here and declared_layers(predict) is not None
+        if by_layers:
+            deep = explain_by_layers(predict, components, method, key, size, progress)
+            if deep is not None:
+                return _told(deep, progress)
         items, keys = as_one_item((components, key))
-        if not traced and (mesh is None or jax.process_count() == 1):
-            size = checked_batch_size(batch_size)
-            if (found := explain_locally(predict, items, method, keys, size, progress)) is not None:
+        if is_here and not by_layers:
+            if (found := explain_locally(predict, items, method, keys, size)) is not None:
                 return _told(item_of(found, 0), progress)
         method = settled(method, components.num_components)
-        size = checked_batch_size(batch_size) or tuning.batch_size_for(
-            predictor, components, method, key, may_try=not traced
-        )
+        size = size or tuning.batch_size_for(predictor, components, method, key, may_try=not traced)
         size = _of_all_processes(size, mesh)
         if traced:
             return programs.run(predictor, components, method, key, size, mesh)

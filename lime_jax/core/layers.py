@@ -213,7 +213,7 @@ def _heard_by_first(one: Layer, components: Components) -> np.ndarray:
     """Which components move the windows of the first layer: those that differ from their fill."""
     sources = np.asarray(components.sources)
     size = sources.shape[1]
-    differs = sources != np.asarray(jnp.broadcast_to(components.fill, sources.shape))
+    differs = sources != np.broadcast_to(np.asarray(components.fill), sources.shape)
     labels = np.broadcast_to(np.asarray(components.labels), sources.shape[1:])
     differs = differs.reshape(len(sources), size, -1)
     labels = labels.reshape(size, -1)

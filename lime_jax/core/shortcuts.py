@@ -27,23 +27,19 @@ def explain_locally(
     method: Method,
     keys: MaybeKey,
     batch_size: int | None,
-    progress: Progress | None = None,
 ) -> Explanation | None:
     """The explanations of items from few windows; None where whole inputs are cheaper.
-
-    Args:
-      predict: possibly with a declaration.
-      components: of the items.
-      method: as for `explain`.
-      keys: of the items.
-      batch_size: of windows and of masks; None chooses.
-      progress: told by models whose layers are declared.
 
     Raises:
       ValueError: if the declaration of the model is wrong.
     """
-    if (deep := layers.declared_layers(predict)) is not None:
-        return _explain_by_layers(deep, components, method, keys, batch_size, progress)
+    if layers.declared_layers(predict) is not None:
+        # What is silent differs from song to song.
+        every = [item_of((components, keys), number) for number in range(components.num_items)]
+        found = [explain_by_layers(predict, one, method, key, batch_size) for one, key in every]
+        if any(one is None for one in found):
+            return None
+        return jax.tree.map(lambda *x: jnp.stack(x), *found)
     model = locality.declared(predict)
     if model is None or not locality.cut_alike(components):
         return None
@@ -79,26 +75,39 @@ def explain_locally(
     return _with_evaluations(explanations, components, layout)
 
 
-def _explain_by_layers(
-    model: Layered,
+def explain_by_layers(
+    predict: Predict,
     components: Components,
     method: Method,
-    keys: MaybeKey,
+    key: MaybeKey,
     batch_size: int | None,
-    progress: Progress | None,
+    progress: Progress | None = None,
 ) -> Explanation | None:
-    """Item by item: what is silent differs from song to song."""
-    progress = progress if components.num_items == 1 else None
-    explanations = []
-    for number in range(components.num_items):
-        one, key = item_of((components, keys), number)
-        if (lookup := looked_up(model, one, method, key, progress)) is None:
-            return None
-        settling = settled(method, one.num_components, is_looked_up=True)
-        run = functools.partial(_run_looked_up, model, lookup, settling, key)
-        size = batch_size or tuning.batch_size_of_head(model, lookup)
-        explanations.append(memory.with_smaller_batches(run, size)[0])
-    return jax.tree.map(lambda *x: jnp.stack(x), *explanations)
+    """The explanation of one item of a model that declares its layers.
+
+    Args:
+      predict: possibly with such a declaration.
+      components: of one item.
+      method: as for `explain`.
+      key: of the masks.
+      batch_size: of masks; None chooses.
+      progress: called as `progress(done, total)`, in columns of the layers.
+
+    Returns:
+      None where there is no such declaration, or whole inputs are cheaper.
+
+    Raises:
+      ValueError: if the declaration is wrong.
+    """
+    if (model := layers.declared_layers(predict)) is None:
+        return None
+    if (lookup := looked_up(model, components, method, key, progress)) is None:
+        return None
+    settling = settled(method, components.num_components, is_looked_up=True)
+    run = functools.partial(_run_looked_up, model, lookup, settling, key)
+    return memory.with_smaller_batches(run, batch_size or tuning.batch_size_of_head(model, lookup))[
+        0
+    ]
 
 
 def _run_looked_up(
