@@ -1,0 +1,139 @@
+"""The web application explains a song within seconds, and again at once, for many at a time.
+
+The server is a process of its own with an empty cache. First explanations compile; cached ones are
+read; then as many clients as promised ask for the page, songs and explanations side by side.
+"""
+
+import concurrent.futures
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks import timing
+
+KINDS = ("time", "source", "time-source")
+NUM_CLIENTS, PORT, PATIENCE = 20, 8791, 300.0
+BASE = f"http://127.0.0.1:{PORT}"
+
+
+def run(*, quick: bool) -> dict[str, Any]:
+    """First and cached explanations of the shipped songs, and clients side by side."""
+    import starlette  # noqa: F401  # the extra that it needs
+    import uvicorn  # noqa: F401
+
+    with tempfile.TemporaryDirectory() as cache, _server(cache) as first_answer:
+        personas = [one["id"] for one in _get("/api/personas")]
+        shelf = _get("/api/libraries")[0]["id"]
+        songs = _songs(personas[3], shelf)
+        ask = lambda song, kind: {
+            "persona": personas[3], "library": shelf, "track": song, "type": kind
+        }  # fmt: skip
+        kinds = {}
+        for kind in KINDS[::-1]:
+            others = songs[1 : 2 if quick else 5]
+            first = _explained(ask(songs[0], kind))
+            kinds[kind] = {
+                "first_s": first,
+                "further_s": timing.spread([_explained(ask(song, kind)) for song in others]),
+                "cached_s": timing.spread([_explained(ask(songs[0], kind)) for _ in range(9)]),
+            }
+        return {
+            "first_answer_s": first_answer,
+            "kinds": kinds,
+            "clients": _clients(personas, shelf, songs),
+        }
+
+
+def _songs(persona: str, shelf: str) -> list[str]:
+    found = _get(f"/api/recommendations?persona={persona}&library={shelf}")
+    return [one["id"] for one in found]
+
+
+@contextlib.contextmanager
+def _server(cache: str) -> Iterator[float]:
+    """The seconds until it answered."""
+    places = {"LIME_JAX_CACHE": cache, "XDG_CACHE_HOME": cache, "HOME": cache}
+    command = [sys.executable, "-m", "lime_jax.cli", "lemons", "serve", "--port", str(PORT)]
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [*command, "--no-warm-up"], env=os.environ | places, stderr=subprocess.DEVNULL
+    )
+    try:
+        while True:
+            with contextlib.suppress(OSError):
+                _get("/api/personas")
+                break
+            if process.poll() is not None or time.perf_counter() - start > PATIENCE:
+                raise RuntimeError("the server did not start")
+            time.sleep(0.05)
+        yield time.perf_counter() - start
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+def _explained(question: dict[str, str]) -> float:
+    """Seconds from the question to the whole answer."""
+    start = time.perf_counter()
+    found = _post(question)
+    while "job" in found:
+        time.sleep(0.05)
+        state = _get(f"/api/jobs/{found['job']}")
+        if state["state"] == "failed" or time.perf_counter() - start > PATIENCE:
+            raise RuntimeError(f"no explanation: {state}")
+        if state["state"] == "done":
+            found = _post(question)
+    return time.perf_counter() - start
+
+
+def _clients(personas: list[str], shelf: str, songs: list[str]) -> dict[str, Any]:
+    """Each opens the page, looks at a song, listens, and asks; half of them for something new."""
+
+    def client(number: int) -> tuple[float, float]:
+        song, start = songs[number % len(songs)], time.perf_counter()
+        _read("/")
+        _get(f"/api/personas/{personas[number % len(personas)]}")
+        _get(f"/api/tracks/{shelf}/{song}")
+        _read(f"/audio/{shelf}/{song}/mix.wav")
+        seen = time.perf_counter() - start
+        _explained(
+            {
+                "persona": personas[number % 2 + 2],
+                "library": shelf,
+                "track": songs[number % 3],
+                "type": KINDS[number % 2],
+            }
+        )
+        return seen, time.perf_counter() - start
+
+    with concurrent.futures.ThreadPoolExecutor(NUM_CLIENTS) as pool:
+        told = list(pool.map(client, range(NUM_CLIENTS)))
+    return {
+        "num_clients": NUM_CLIENTS,
+        "errors": 0,  # any would have been raised
+        "page_and_song_s": timing.spread([seen for seen, _ in told]),
+        "with_explanation_s": timing.spread([all_of_it for _, all_of_it in told]),
+    }
+
+
+def _read(path: str, data: bytes | None = None) -> bytes:
+    headers = {"content-type": "application/json", "origin": BASE}
+    request = urllib.request.Request(BASE + path, data=data, headers=headers)
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        return answer.read()
+
+
+def _get(path: str) -> Any:
+    return json.loads(_read(path))
+
+
+def _post(question: dict[str, str]) -> Any:
+    return json.loads(_read("/api/explanations", json.dumps(question).encode()))
