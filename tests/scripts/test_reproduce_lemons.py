@@ -333,6 +333,16 @@ class TestRun:
         assert [one.passed for one in summary.figures[3:]] == [None] * len(summary.figures[3:])
         assert all((config.folder / picture.file).exists() for picture in summary.pictures)
 
+    @pytest.mark.parametrize(("loves", "expected"), [("piano", ["duo"]), (None, ["duo", "voice"])])
+    def test_what_holds_nothing_loved_is_left_out(self, lemons, config, library, loves, expected):
+        persona = listener(*filter(None, [loves]))
+        rows = [
+            {"track": track, "is_relevant": True, "relevance": relevance}
+            for track, relevance in (("voice", 0.9), ("duo", 0.5), ("piano", 0.49))
+        ]
+        found = lemons.explained(config, lemons.SIZES["smoke"], library, persona, rows)
+        assert list(dict.fromkeys(row["track"] for row in found)) == expected
+
     def test_other_networks_go_elsewhere(self, lemons, config, tmp_path):
         (tmp_path / "others").mkdir()
         (tmp_path / "others" / "ada.npz").write_bytes(b"other weights")
