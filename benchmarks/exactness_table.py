@@ -85,12 +85,42 @@ def layers(numbers: dict[str, Any]) -> Iterator[Row]:
     )  # fmt: skip
     for case in numbers["cases"]:
         low, high = case["ratio"]["quartiles"]
-        passes = ", ".join(f"{one:.0f}" for one in case["passes"] or ())
+        passes = ", ".join(f"{one:.0f}" for one in case["passes"])
         yield (
             str(case["num_playing"]),
-            passes or "all whole",
+            passes,
             f"{case['layers_s']['median']:.3g}",
             f"{case['masks_s']['median']:.3g}",
             f"{case['ratio']['median']:.0f} [{low:.0f}, {high:.0f}]",
             f"{case['difference_of_outputs']:.1e}",
         )
+
+
+def lemons(numbers: dict[str, Any]) -> Iterator[Row]:
+    """Seconds from the click to the answer, in a server with an empty cache."""
+    yield "what", "first, which compiles, s", "other songs, s", "again, s"
+    names = {"time-source": "Time + Source, asked first", "source": "Source", "time": "Time"}
+    for kind, name in names.items():
+        one = numbers["kinds"][kind]
+        low, high = one["further_s"]["range"]
+        yield (
+            name,
+            f"{one['first_s']:.1f}",
+            f"{one['further_s']['median']:.1f} [{low:.1f} to {high:.1f}]",
+            f"{one['cached_s']['median']:.3f}",
+        )
+    clients = numbers["clients"]
+    low, high = clients["page_and_song_s"]["range"]
+    yield (
+        f"{clients['num_clients']} clients at once: page, song and its sound",
+        "",
+        f"{clients['page_and_song_s']['median']:.1f} [{low:.1f} to {high:.1f}]",
+        "",
+    )
+    low, high = clients["with_explanation_s"]["range"]
+    yield (
+        f"the same, with an explanation each; {clients['errors']} errors",
+        "",
+        f"{clients['with_explanation_s']['median']:.1f} [{low:.1f} to {high:.1f}]",
+        "",
+    )
