@@ -49,14 +49,19 @@ def judged_all(
 
 
 def precomputed(folder: Path, recommender_digest: str) -> Relevance:
-    """What comes with a library about one recommender; nothing where it brings nothing."""
+    """What comes with a library about one recommender; nothing where that is none or damaged."""
     try:
         content = json.loads((folder / PRECOMPUTED).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        if content["algorithm"] != ALGORITHM:
+            return {}
+        found = dict(content["relevance"].get(recommender_digest, {}))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return {}
-    if content["algorithm"] != ALGORITHM:
-        return {}
-    return dict(content["relevance"].get(recommender_digest, {}))
+    return found if all(map(_is_probability, found.values())) else {}
+
+
+def _is_probability(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def write_precomputed(folder: Path, relevance: Mapping[str, Relevance]) -> Path:
