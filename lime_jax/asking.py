@@ -9,7 +9,8 @@ import jax
 from lime_jax import streams
 from lime_jax.audio import filling
 from lime_jax.audio.segment import SegmentedAudio
-from lime_jax.core import locality, marginal, pooling, uncertainty
+from lime_jax.core import marginal, pooling, uncertainty
+from lime_jax.core.checking import declaration
 from lime_jax.core.explain import explain
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.marginal import Marginal, explain_marginal
@@ -62,7 +63,7 @@ def ask(
     key, signal = jax.random.key(seed), audio.components.sources[0]
     is_exact = isinstance(settled(method, len(audio.pieces)).sampler, Exhaustive)
     expected = 1 if is_exact else repeats
-    if progress is not None and not locality.is_declared(predict):
+    if progress is not None and declaration(predict) is None:
         each = most_evaluations(method, len(audio.pieces)) * max(1, len(fills))
         progress(0, expected * each)
     filled = [filling.fill_of(name, signal, streams.fill_key(key, name)) for name in fills]

@@ -37,6 +37,12 @@ class Declaration(Protocol):
         ...
 
 
+def declaration(predict: Any) -> Declaration | None:
+    """What a model says of itself: it is one, or its attribute `locality` is; None if nothing."""
+    found = predict if isinstance(predict, Declaration) else getattr(predict, "locality", None)
+    return found if isinstance(found, Declaration) else None
+
+
 def check_locality(predict: Any, inputs: Inexact[Array, "batch *input"] | None = None) -> None:
     """Compares a model with its trunk and head on some inputs.
 
@@ -61,8 +67,7 @@ def check_locality(predict: Any, inputs: Inexact[Array, "batch *input"] | None =
       Traceback (most recent call last):
       ValueError: `trunk` and `head` differ from `whole` ...
     """
-    model = predict if isinstance(predict, Declaration) else getattr(predict, "locality", None)
-    if not isinstance(model, Declaration):
+    if (model := declaration(predict)) is None:
         raise ValueError(
             "`predict` declares no locality. Make one with `lj.local`, or set its `locality`."
         )
@@ -74,8 +79,8 @@ def check_locality(predict: Any, inputs: Inexact[Array, "batch *input"] | None =
 
 def compare(
     model: Declaration,
-    expected: Float[Array, "..."],
-    found: Float[Array, "..."],
+    expected: Float[Array | np.ndarray, "..."],
+    found: Float[Array | np.ndarray, "..."],
 ) -> None:
     """Refuses outputs that differ from those of the whole model by more than rounding.
 

@@ -57,7 +57,7 @@ def explain(
         several processes all must call with the same arguments. A model that declares its locality
         needs one device, and neither jit nor several processes.
       progress: called as `progress(done, total)`, in model evaluations, after every chunk (with a
-        mesh, at the end); ignored inside jit.
+        mesh, at the end); in columns, of a model that declares its layers. Ignored inside jit.
 
     Raises:
       ValueError: if an argument has the wrong shape, at trace time.
@@ -92,7 +92,7 @@ def explain(
         if by_layers:
             deep = explain_by_layers(predict, components, method, key, size, progress)
             if deep is not None:
-                return _told(deep, progress)
+                return deep
         items, keys = as_one_item((components, key))
         if is_here and not by_layers:
             if (found := explain_locally(predict, items, method, keys, size)) is not None:

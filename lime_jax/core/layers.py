@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
+from lime_jax.core import memory
 from lime_jax.core.components import Components
 from lime_jax.core.locality import Local, Lookup, table_of
 from lime_jax.core.predictor import Predictor, as_predictor
@@ -118,7 +119,8 @@ def layered(whole: Any, *, layers: Sequence[Layer], head: Any) -> Layered:
 
     As `local`, for networks whose last layer hears much: a table of all that it may hear would be
     large, but few of the layers below hear as much. The answers stay those of `whole`; the first
-    explanation of a model and shape checks that, and so does `check_locality`.
+    explanation of a model and shape checks that, and so does `check_locality`. `explain_marginal`
+    evaluates whole inputs.
 
     Args:
       whole: the model, `(batch, *input)` to `(batch, num_outputs)`, any callable pytree.
@@ -191,22 +193,31 @@ def plan(model: Layered, components: Components, num_masks: int) -> list[Columns
       components: of one item, outside jit.
       num_masks: evaluations of the whole model that would be replaced.
     """
-    heard = _heard_by_first(model.layers[0], components)
-    columns = []
-    for one in model.layers:
-        if columns:
-            heard = _heard_above(one, columns[-1].heard)
-        most = heard.sum(axis=1).max(initial=_MOST_PER_COLUMN + 1 if not len(heard) else 0)
-        if most > _MOST_PER_COLUMN:
-            return None
-        columns.append(_columns(heard))
-    if max(some.num_evaluations for some in columns) >= num_masks:
+    heard = [_heard_by_first(model.layers[0], components)]
+    for one in model.layers[1:]:
+        heard.append(_heard_above(one, heard[-1]))
+    if any(not len(columns) or columns.sum(axis=1).max() > _MOST_PER_COLUMN for columns in heard):
         return None
-    each = _sizes(model, components)
-    sizes = [some.num_entries * size for some, size in zip(columns, each, strict=True)]
-    # Two layers are in memory at a time.
-    both = max(a + b for a, b in zip(sizes, [*sizes[1:], 0], strict=True))
-    return columns if both <= _MOST_BYTES else None
+    numbers = [int((1 << columns.sum(axis=1)).sum()) for columns in heard]
+    passes = [number / len(columns) for number, columns in zip(numbers, heard, strict=True)]
+    if max(passes) >= num_masks or _num_bytes(model, components, numbers) > _most_bytes():
+        return None
+    return [_columns(columns) for columns in heard]
+
+
+def _num_bytes(model: Layered, components: Components, numbers: list[int]) -> int:
+    """The most that is in memory at a time: two layers, and the plan of all."""
+    # Masks, steps and what they are made of.
+    plans = sum(numbers) * components.num_components * 8
+    sizes = [
+        _rounded(-(-number // _BLOCK)) * _BLOCK * size
+        for number, size in zip(numbers, _sizes(model, components), strict=True)
+    ]
+    return plans + max(a + b for a, b in zip(sizes, [*sizes[1:], 0], strict=True))
+
+
+def _most_bytes() -> int:
+    return _MOST_BYTES if jax.devices()[0].platform == "cpu" else memory.budget()
 
 
 def _heard_by_first(one: Layer, components: Components) -> np.ndarray:
@@ -288,6 +299,8 @@ def look_up_columns(
                 jax.block_until_ready(made)
                 progress(done, total)
         table = made
+    if progress is not None:
+        progress(total, total)
     last = columns[-1]
     return Lookup(table, jnp.asarray(last.first), jnp.asarray(last.steps), len(last.steps[0]))
 

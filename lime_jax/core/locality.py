@@ -138,11 +138,6 @@ def local(
 _HEADS = {"mean": lambda x: x.mean(axis=1), "sum": lambda x: x.sum(axis=1)}
 
 
-def is_declared(predict: Any) -> bool:
-    """Whether a model declares its locality."""
-    return declared(predict) is not None
-
-
 def declared(predict: Any) -> Local | None:
     """The locality of a model: a `Local`, or what its attribute `locality` says; None if none."""
     found = predict if isinstance(predict, Local) else getattr(predict, "locality", None)

@@ -30,7 +30,7 @@ def batch_size_for(function: Callable[..., Any], *arguments: Any) -> int:
     """
     device = jax.local_devices()[0]
     per_input = max(_peak_bytes(jax.make_jaxpr(function)(*arguments).jaxpr), 1)
-    fitting = _budget(device) // per_input
+    fitting = budget(device) // per_input
     if device.platform == "cpu":
         fitting = max(min(fitting, _USUAL_CPU_BATCH), _CPU_CACHES // per_input)
     return max(1, min(_LARGEST_BATCH, fitting))
@@ -51,7 +51,7 @@ def with_smaller_batches(run: Callable[[int], T], batch_size: int) -> tuple[T, i
             result = jax.block_until_ready(run(batch_size))
         except jax.errors.JaxRuntimeError as error:
             # Several processes must go on together, or not at all.
-            if not _is_out_of_memory(error) or jax.process_count() > 1:
+            if not is_out_of_memory(error) or jax.process_count() > 1:
                 raise
             if batch_size == 1:
                 raise ModelError(
@@ -69,12 +69,14 @@ def with_smaller_batches(run: Callable[[int], T], batch_size: int) -> tuple[T, i
             return result, batch_size
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Work that was only waiting for what did not fit fails with the second message."""
     return any(words in str(error) for words in ("RESOURCE_EXHAUSTED", "Out of memory"))
 
 
-def _budget(device: Any) -> int:
+def budget(device: Any = None) -> int:
+    """Bytes that may be used at a time."""
+    device = device or jax.local_devices()[0]
     stats = device.memory_stats() if device.platform != "cpu" else None
     if not stats or "bytes_limit" not in stats:
         return _CPU_BUDGET

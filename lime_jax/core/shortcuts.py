@@ -12,7 +12,7 @@ from lime_jax.core.auto import Auto
 from lime_jax.core.components import Components
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.items import item_of
-from lime_jax.core.layers import Layered
+from lime_jax.core.layers import Columns, Layered
 from lime_jax.core.locality import Layout, Local, Lookup
 from lime_jax.core.methods import Method, settled
 from lime_jax.core.predictor import Predict
@@ -36,6 +36,8 @@ def explain_locally(
     if layers.declared_layers(predict) is not None:
         # What is silent differs from song to song.
         every = [item_of((components, keys), number) for number in range(components.num_items)]
+        if any(_planned(predict, one, method, key) is None for one, key in every):
+            return None
         found = [explain_by_layers(predict, one, method, key, batch_size) for one, key in every]
         if any(one is None for one in found):
             return None
@@ -123,14 +125,27 @@ def looked_up(
     key: MaybeKey,
     progress: Progress | None,
 ) -> Lookup | None:
-    """The columns of one item; None where whole inputs are cheaper."""
-    plain = settled(method, components.num_components, is_looked_up=False)
-    num_masks, _ = tuning.size_of(plain, key, components.num_components)
-    if (columns := layers.plan(model, components, num_masks)) is None:
+    """The columns of one item; None where whole inputs are cheaper, or the columns do not fit."""
+    if (columns := _planned(model, components, method, key)) is None:
         return None
-    lookup = layers.look_up_columns(model, components, columns, progress)
+    try:
+        lookup = layers.look_up_columns(model, components, columns, progress)
+    except jax.errors.JaxRuntimeError as error:
+        if not memory.is_out_of_memory(error):
+            raise
+        return None
     tuning.check_columns_once(model, components, lookup)
     return lookup
+
+
+def _planned(
+    predict: Predict, components: Components, method: Method, key: MaybeKey
+) -> list[Columns] | None:
+    model = layers.declared_layers(predict)
+    assert model is not None
+    plain = settled(method, components.num_components, is_looked_up=False)
+    num_masks, _ = tuning.size_of(plain, key, components.num_components)
+    return layers.plan(model, components, num_masks)
 
 
 def _most_evaluations(method: Method, components: Components) -> int:

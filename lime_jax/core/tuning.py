@@ -160,26 +160,30 @@ def check_once(model: Local, components: Components) -> None:
 def check_columns_once(model: Layered, components: Components, lookup: Lookup) -> None:
     """Checks the layers of a model on the first item of every shape: all on, and half of it.
 
+    Again on the next item, as long as nothing that was switched off moved the outputs.
+
     Raises:
       ValueError: if the declaration is wrong.
     """
     signature = _signature(model, components)
     if signature in _checked:
         return
-    every_other = np.arange(components.num_components) % 2 == 0
-    for mask in (np.ones_like(every_other), every_other):
-        compare(model, _whole(model, components, mask), _above(model, lookup, mask))
-    _put(_checked, signature, True)
+    masks = np.arange(components.num_components)[None] % np.array([[1], [2]]) == 0
+    expected = np.asarray(_whole(model, components, masks))
+    compare(model, expected, _above(model, lookup, masks))
+    # What nothing moved proves nothing.
+    if np.ptp(expected, axis=0).any():
+        _put(_checked, signature, True)
 
 
 @jax.jit
-def _whole(model: Layered, components: Components, mask: Any) -> Any:
-    return model.whole(components.recomposed(mask)[None])
+def _whole(model: Layered, components: Components, masks: Any) -> Any:
+    return model.whole(jax.vmap(components.recomposed)(jnp.asarray(masks)))
 
 
 @jax.jit
-def _above(model: Layered, lookup: Lookup, mask: Any) -> Any:
-    return model.head(lookup.recomposed(mask)[None])
+def _above(model: Layered, lookup: Lookup, masks: Any) -> Any:
+    return model.head(jax.vmap(lookup.recomposed)(jnp.asarray(masks)))
 
 
 def remember(predictor: Predictor, components: Components, batch_size: int) -> int:

@@ -203,6 +203,42 @@ def test_songs_share_programs(getkey):
     assert len(made) == 2
 
 
+def test_a_check_that_nothing_moved_is_made_again(getkey):
+    """Silence is the same by any declaration without biases."""
+    model = declare(window=6)
+    still = lj.from_labels(jnp.zeros(SIZE), TIME, 5)
+    lj.explain(model, still, lj.lime(600), key=getkey())
+    with pytest.raises(ValueError, match="differ from `whole`"):
+        lj.explain(model, COMPONENTS["time"], lj.lime(600), key=getkey())
+
+
+def test_outputs_near_zero_are_no_error(getkey):
+    """Rounding is measured by the largest output of the check, not by each."""
+    key, components = getkey(), COMPONENTS["time"]
+    zero = whole(lj.recompose(components, jnp.ones(5, bool))[None])
+    shifted = lj.layered(
+        lambda x: whole(x) - zero, layers=MODEL.layers, head=lambda x: head(x) - zero
+    )
+    lj.explain(shifted, components, lj.lime(600), key=key)
+
+
+def test_out_of_memory_whole_inputs_are_evaluated(monkeypatch, getkey):
+    def full(*_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    monkeypatch.setattr(layers, "look_up_columns", full)
+    key, components = getkey(), COMPONENTS["stems × time"]
+    same(
+        lj.explain(MODEL, components, lj.lime(600), key=key),
+        lj.explain(whole, components, lj.lime(600), key=key),
+    )
+
+
+def test_a_plan_that_does_not_pay_is_not_made(monkeypatch):
+    monkeypatch.setattr(layers, "_columns", lambda _: pytest.fail("it was made"))
+    assert layers.plan(MODEL, COMPONENTS["stems × time"], 8) is None
+
+
 @pytest.mark.parametrize(
     "make, words",
     [
