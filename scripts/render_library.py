@@ -16,7 +16,7 @@
 """Renders a library of music in many styles, and simulates listeners of known taste.
 
     apt-get install fluidsynth fluid-soundfont-gm espeak-ng
-    uv run --script scripts/render_library.py --folder library    # 800 tracks, 9 min on two cores
+    uv run --script scripts/render_library.py --folder library    # 800 tracks, 10 min
 
 Writes `FOLDER/audio/TRACK/SOURCE.ogg` (16 kHz, mono) for those of Spleeter's five sources that play
 in a track, `FOLDER/library.json`, and what the listeners of `personas.py` play: `FOLDER/plays.tsv`
@@ -25,7 +25,7 @@ and `FOLDER/personas.json`. A mix is the sum of its sources; no subset of them l
 Within a style (see `styles.py`) instruments come and go from track to track, so that a style does
 not tell which sources play. A track depends on the seed and its index alone, and so does its split:
 of ten tracks, eight are for training, one is for validation and one is for tests. Tracks that are
-there already are left alone.
+there already are left alone; an index that lists others than those asked for is not overwritten.
 
 The sampler that the package ships, `lime_jax/data/lemons`, has the metadata of all tracks and the
 audio of the first held-out ones; it is made from the library by
@@ -478,6 +478,20 @@ def read_track(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     return entry
 
 
+def check_keeps(folder: Path, wanted: Sequence[str]) -> None:
+    """Refuses to replace an index by one that lacks some of its tracks."""
+    listing = folder / "library.json"
+    if not listing.is_file():
+        return
+    tracks = json.loads(listing.read_text(encoding="utf-8"))["tracks"]
+    if lost := {track["id"] for track in tracks} - set(wanted):
+        raise SystemExit(
+            f"`{listing}` lists {len(tracks)} tracks, {len(lost)} of which are not asked for and "
+            "would be lost. Choose another `--folder`, or the `--split`, `--num-tracks` and "
+            "`--seed` of all of them."
+        )
+
+
 def write_library(folder: Path, tracks: Sequence[Mapping[str, Any]], seed: int) -> None:
     """Writes the index, a line per track, and what the listeners play."""
     head = {"name": NAME, "sample_rate": SAMPLE_RATE, "sources": list(SOURCES), "licence": LICENCE}
@@ -534,9 +548,10 @@ def run(config: Config) -> None:
         return
     if not config.duration >= render_songs.SHORTEST:
         raise SystemExit(f"`--duration` must be at least {render_songs.SHORTEST} s.")
+    wanted = [n for n in range(config.num_tracks) if config.split in ("all", split_of(config, n))]
+    check_keeps(config.folder, [identifier(config, n) for n in wanted])
     singing.check_installed()
     synthesizer = synthesis.find(config.synthesizer, config.soundfont)
-    wanted = [n for n in range(config.num_tracks) if config.split in ("all", split_of(config, n))]
     write = functools.partial(write_track, config=config, synthesizer=synthesizer)
     tracks = []
     # Nearly all the time goes to the synthesizers, so threads are enough.

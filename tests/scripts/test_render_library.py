@@ -237,6 +237,19 @@ class TestLibrary:
         whole = [track for track in listing_of(noisy.folder)["tracks"] if track["split"] == "test"]
         assert tracks == whole and len(tracks) == 2
 
+    @pytest.mark.parametrize("fewer", [{"split": "test"}, {"num_tracks": 19}, {"seed": 1}])
+    def test_an_index_loses_no_tracks(self, library, noisy, fewer):
+        before = {path: path.read_bytes() for path in noisy.folder.glob("*.*")}
+        with pytest.raises(SystemExit, match=r"lists 20 tracks, .* would be lost"):
+            library.run(library.dataclasses.replace(noisy, **fewer))
+        assert {path: path.read_bytes() for path in noisy.folder.glob("*.*")} == before
+
+    def test_an_index_of_one_split_grows(self, library, noisy, tmp_path):
+        few = library.dataclasses.replace(noisy, folder=tmp_path, split="test")
+        library.run(few)
+        library.run(library.dataclasses.replace(few, split="all"))
+        assert listing_of(tmp_path) == listing_of(noisy.folder)
+
     def test_the_sampler_has_all_metadata_and_some_held_out_audio(self, library, noisy, tmp_path):
         folder = tmp_path / "sampler"
         library.run(library.dataclasses.replace(noisy, sampler=folder, sampler_size=1))
