@@ -12,7 +12,8 @@ beginning.
 
 A machine with an accelerator needs the folder of `--export-mixes` only: a library of one Ogg Vorbis
 file of about 35 kbit/s per track, without test tracks. All tracks are held on the device.
-`--time-limit` ends the training in time; what was best so far is on disk at any time.
+`--time-limit` ends the training in time; from the first validation on, what was best so far is on
+disk.
 
     uv run scripts/train_recommender.py --library library --export-mixes mixes
     uv run scripts/train_recommender.py --library mixes --time-limit 240
@@ -24,6 +25,7 @@ import dataclasses
 import functools
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -363,17 +365,22 @@ class Trainer:
         self.epoch = 0
 
     def rehearse(self) -> None:
-        """Compiles everything and writes everything once, before anything takes long."""
+        """Compiles everything and writes everything once, before anything takes long.
+
+        What has learnt nothing goes to a folder that does not stay.
+        """
         run, number = self.runs[0], 0
         places = np.arange(self.config.batch_size) % len(run.examples["train"])
         for step in range(2):
             self._step(run, places, _key(self.config, 2), step)
         run.state = begin(self.config, number)
-        for run in self.runs:
-            judge(run.state, self.tracks, run.examples["validation"], self.config.precision)
-            recommender.save(self._path(run), recommender_of(run.state), half=True)
-            recommender.load(self._path(run))
-        self.export()
+        with tempfile.TemporaryDirectory(dir=self.config.output_dir, prefix=".trial-") as trial:
+            for run in self.runs:
+                judge(run.state, self.tracks, run.examples["validation"], self.config.precision)
+                path = Path(trial) / self._path(run).name
+                recommender.save(path, recommender_of(run.state), half=True)
+                recommender.load(path)
+            write_record(Path(trial), self.record())
         _say(self.start, f"compiled, and wrote {len(self.runs)} networks on trial")
 
     def train(self, num_epochs: int) -> None:
@@ -385,12 +392,15 @@ class Trainer:
             losses = [self._train(run, number, last) for number, run in enumerate(self.runs)]
             for run, steps in zip(self.runs, losses, strict=True):
                 self._validate(run, float(np.mean(jax.device_get(steps))))
+            if any(run.best for run in self.runs):
+                write_record(self.config.output_dir, self.record())
             longest = max(longest, time.perf_counter() - began)
             self._tell()
+        self._check_learnt()
 
-    def export(self) -> dict[str, Any]:
-        """Writes what is known about the networks."""
-        record = {
+    def record(self) -> dict[str, Any]:
+        """What is known about the networks."""
+        return {
             "made_by": "scripts/train_recommender.py",
             "epochs": self.epoch,
             "minutes": round((time.perf_counter() - self.start) / 60, 2),
@@ -400,8 +410,19 @@ class Trainer:
             "config": _settings(self.config),
             "machine": results.machine(),
         }
-        write_record(self.config, record)
-        return record
+
+    def _check_learnt(self) -> None:
+        """Refuses to go on without a network that was validated, for each user."""
+        if self.epoch == 0:
+            raise StoreError(
+                f"nothing was learnt: `time_limit` of {self.config.time_limit:g} s was over before "
+                "the first epoch, so no network was written. Allow more."
+            )
+        if unlearnt := [run.user for run in self.runs if run.best is None]:
+            raise StoreError(
+                f"nothing was learnt for {', '.join(unlearnt)}: no validation gave finite outputs, "
+                "so no network was written. Lower `learning_rate`."
+            )
 
     def _train(self, run: Run, number: int, first: int) -> list[Array]:
         """All epochs from the first one on to the present one; the losses of their steps."""
@@ -444,7 +465,8 @@ class Trainer:
 
     def _tell(self) -> None:
         last = [run.curve[-1] for run in self.runs]
-        mean = lambda name: np.mean([x[name] for x in last if x.get(name) is not None])
+        told = lambda name: [x[name] for x in last if x.get(name) is not None]
+        mean = lambda name: np.mean(told(name)) if told(name) else np.nan
         _say(
             self.start,
             f"epoch {self.epoch:4d}  training loss {mean('training'):.4f}  validation loss "
@@ -473,7 +495,7 @@ def run(config: Config) -> dict[str, Any] | None:
     trainer = Trainer(config, data, start)
     trainer.rehearse()
     trainer.train(config.epochs)
-    return with_tests(config, data, trainer.export())
+    return with_tests(config, data, trainer.record())
 
 
 def read_record(config: Config) -> dict[str, Any]:
@@ -499,7 +521,8 @@ def with_tests(config: Config, data: Data, record: dict[str, Any]) -> dict[str, 
             record["users"][user]["test"] = _rounded(tests[user])
             record["users"][user]["num_examples"]["test"] = len(examples)
     if tests:
-        write_record(config, record := {**record, "mean": _summary(tests)})
+        record = {**record, "mean": _summary(tests)}
+        write_record(config.output_dir, record)
     return record
 
 
@@ -511,9 +534,8 @@ def test(path: Path, files: Mapping[str, Path], examples: Sequence[Example]) -> 
     return scores_of(examples, judge(state, tracks, examples, "float32"))
 
 
-def write_record(config: Config, record: Mapping[str, Any]) -> None:
-    path = config.output_dir / SCORES
-    results.write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    results.write_text(folder / SCORES, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 def export_mixes(config: Config, data: Data, folder: Path) -> None:

@@ -229,6 +229,49 @@ def test_no_round_begins_that_would_end_too_late(trainer, limit, round_seconds, 
     assert trainer.Trainer._is_over(half_way, round_seconds) == is_over
 
 
+@pytest.fixture
+def quick(trainer, monkeypatch):
+    """Trainers whose steps and judgements cost nothing; every validation gives these logits."""
+
+    def prepare(logits):
+        monkeypatch.setattr(trainer.Trainer, "_step", lambda *_: jnp.float32(0.5))
+        monkeypatch.setattr(trainer, "judge", lambda *args: np.full(len(args[2]), logits))
+
+    return prepare
+
+
+@pytest.mark.parametrize(
+    ("changes", "logits", "message"),
+    [
+        ({"time_limit": 0.0}, 0.0, "nothing was learnt: `time_limit` of 0 s was over before"),
+        ({"epochs": 1}, np.nan, "nothing was learnt for ada: no validation gave finite outputs"),
+    ],
+)
+def test_what_has_learnt_nothing_leaves_what_was_there(
+    trainer, library, tmp_path, quick, changes, logits, message
+):
+    quick(logits)
+    (tmp_path / "scores.json").write_text("earlier", encoding="utf-8")
+    config = trainer.Config(library, users=("ada",), output_dir=tmp_path, **changes)
+    with pytest.raises(StoreError, match=message):
+        trainer.run(config)
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.json"]
+    assert (tmp_path / "scores.json").read_text(encoding="utf-8") == "earlier"
+
+
+def test_networks_and_scores_are_there_after_every_validation(trainer, library, tmp_path, quick):
+    quick(0.0)
+    options = {"users": ("ada",), "output_dir": tmp_path, "epochs": 2, "validate_every": 1}
+    ada = trainer.Trainer(
+        config := trainer.Config(library, **options), trainer.open_data(config), time.perf_counter()
+    )
+    ada.rehearse()
+    assert not list(tmp_path.iterdir())
+    ada.train(1)
+    assert {path.name for path in tmp_path.iterdir()} == {"ada.npz", "scores.json"}
+    assert trainer.read_record(config)["epochs"] == 1
+
+
 @pytest.mark.slow
 def test_training_learns_and_is_scored_elsewhere(trainer, library, tmp_path):
     """Mixes travel without test tracks; their networks are scored on the stems' sums."""
