@@ -137,6 +137,38 @@ def _row(kind: str, persona: Persona, sources: Sequence[str], plays: np.ndarray,
     return row | {"source": source, "is_loved": source in persona.loves, "by_chance": by_chance}
 
 
+def with_loudest(rows: Sequence[Row], library: Library, listeners: Sequence[Persona]) -> list[Row]:
+    """The rows with `loudest_is_loved`: whether the loudest component belongs to what is loved.
+
+    It is the source, or the source in a segment, of the highest RMS; None where nothing is judged.
+    """
+    loves = {one.id: one.loves for one in listeners}
+    judged = {row["track"] for row in rows if row["is_loved"] is not None}
+    loudest = {track: loudest_of(library.stems(track)) for track in judged}
+    return [
+        row
+        | {
+            "loudest_is_loved": None
+            if row["is_loved"] is None
+            else loudest[row["track"]][row["kind"]] in loves[row["persona"]]
+        }
+        for row in rows
+    ]
+
+
+def loudest_of(stems: Stems) -> dict[str, str]:
+    """The source of the loudest component, for sources and for times and sources."""
+    components = explaining.segmented(stems, "time-source").components
+    power = np.square(np.asarray(components.sources, np.float64))
+    labels = np.asarray(components.labels)
+    segments = range(components.num_segments)
+    both = np.array([power[:, labels == segment].mean(axis=1) for segment in segments])
+    return {
+        "source": stems.names[int(power.mean(axis=1).argmax())],
+        "time-source": stems.names[int(both.argmax()) % NUM_SOURCES],
+    }
+
+
 def plays_of(components: Any) -> np.ndarray:
     """Whether each source is more than silence in each segment, `(segments, sources)`."""
     sources, labels = np.asarray(components.sources), np.asarray(components.labels)

@@ -3,28 +3,31 @@
 Repeats, with listeners whose taste is known: Alessandro B. Melchiorre, Verena Haunschmid, Markus
 Schedl, Gerhard Widmer: LEMONS: Listenable Explanations for Music recOmmeNder Systems, ECIR 2021.
 
-    uv run --script scripts/render_library.py --folder library       # 5 min
-    uv run scripts/train_recommender.py --library library            # 5 min on a GPU
+    uv run --script scripts/render_library.py --folder library       # 10 min
+    uv run scripts/train_recommender.py --library library --output-dir library/recommenders
+    # 5 min on a GPU with --time-limit 270
     uv run scripts/reproduce_lemons.py --library library             # 10 min on two cores
 
 Every listener's network judges the test tracks; AUC and average precision tell how well. Tracks
 that it recommends rightly are explained by times, by sources and by both. Where the loved
-instrument plays, its component should stand first. Five repeats with other masks tell how many
-samples an explanation of times and sources needs: U_n, the size of the union of their top three.
-The folder `--output-dir` then holds tables, pictures and `summary.json` with the paper's numbers
-beside these. The same command goes on where it was stopped.
+instrument plays, its component should stand first; how often the loudest component is the loved
+one is counted beside that. Five repeats with other masks tell how many samples an explanation of
+times and sources needs: U_n, the size of the union of their top three. The folder `--output-dir`
+then holds tables, pictures and `summary.json` with the paper's numbers beside these. The same
+command goes on where it was stopped.
 """
 
 import dataclasses
 import hashlib
+import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from lemons_figures import drawn, figures_of
-from lemons_measures import Row, measured, recommender_in, relevances
+from lemons_measures import Row, measured, recommender_in, relevances, with_loudest
 
 from lime_jax.demo import library as libraries
 from lime_jax.demo import personas
@@ -148,9 +151,32 @@ def scores_of(rows: list[Row], seed: int) -> Row:
     }
 
 
+def training_of(folder: Path) -> list[str]:
+    """How the training that `scores.json` tells of differs from the paper's; none without it."""
+    try:
+        record = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+        done, config = record["epochs"], record["config"]
+        wanted, every, precision = (
+            config[name] for name in ("epochs", "validate_every", "precision")
+        )
+        limit, device = config["time_limit"], record["machine"]["device"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    stopped = f", where a limit of {limit:g} s stopped it" if limit and done < wanted else ""
+    is_tf32 = precision == "fastest" and "NVIDIA" in device
+    products = f"products in {'tf32 ' if is_tf32 else ''}(precision {precision})"
+    judged_every = f"validation every {every} epochs" if every > 1 else "validation every epoch"
+    data = f" Trained on {record['data']}." if "data" in record else ""
+    return [
+        f"Training of the networks: {done} of {wanted} epochs{stopped}; {products}, "
+        f"{judged_every}, weights kept in 16 bits.{data}"
+    ]
+
+
 def differences(config: Config, size: Size) -> list[str]:
     """Between the paper and this, a sentence each."""
     return [
+        *training_of(folder_of_networks(config)),
         "The Million Song Dataset and the Taste Profile are a library of our own: 800 rendered "
         "tracks of 16 s in fourteen styles, and seven listeners whose taste is a rule, with play "
         "counts drawn from it. So whether an explanation is right can be counted.",
@@ -173,7 +199,10 @@ def run(config: Config) -> results.Summary:
     library = libraries.load_library(config.library)
     listeners = personas.load_personas(config.library)
     settings = {"seed": config.seed, "size": size, "library": library.name}
-    settings["recommenders"] = _digest(folder_of_networks(config), listeners)
+    for name in (libraries.LISTING, libraries.PLAYS, libraries.PERSONAS):
+        settings[name] = _digest([config.library / name])
+    networks = folder_of_networks(config)
+    settings["recommenders"] = _digest(networks / f"{one.id}.npz" for one in listeners)
     results.begin(config.folder, settings)
     judgements = {one.id: judged(config, library, one) for one in listeners}
     scores = [scores_of(rows, config.seed) for rows in judgements.values()]
@@ -182,6 +211,7 @@ def run(config: Config) -> results.Summary:
         for one in listeners
         for row in explained(config, size, library, one, judgements[one.id])
     ]
+    explanations = with_loudest(explanations, library, listeners)
     pictures = []
     for name, (figure, caption) in drawn(scores, explanations, size.sizes).items():
         results.write_picture(config.folder / f"{name}.png", figure)
@@ -207,10 +237,10 @@ def _sources(library: Library, row: Row) -> tuple[str, ...]:
     return library.tracks[row["track"]].sources
 
 
-def _digest(folder: Path, listeners: Sequence[Persona]) -> str:
-    """What tells networks from others; those that are missing are missed when they are needed."""
+def _digest(paths: Iterable[Path]) -> str:
+    """What tells files from others; those that are missing are missed when they are needed."""
     total = hashlib.sha256()
-    for path in (folder / f"{one.id}.npz" for one in listeners):
+    for path in paths:
         content = path.read_bytes() if path.is_file() else b""
         total.update(hashlib.sha256(content).digest())
     return total.hexdigest()

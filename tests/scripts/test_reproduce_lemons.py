@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import itertools
+import json
 import types
 
 import jax
@@ -130,6 +131,7 @@ class TestMeasured:
         for row in rows:
             assert row["top"] == -1 and row["source"] is None and not row["is_loved"]
         assert rows[2]["without_top"] is None and rows[2]["u_n_64"] == 0
+        rows = lemons.with_loudest(rows, library, [listener("drums")])
         figures = lemons.figures_of([score()], rows, SIZES)
         assert not any("nan" in figure.ours for figure in figures)
         assert lemons.drawn([score()], rows, SIZES)
@@ -219,13 +221,45 @@ class TestMissed:
         assert lemons.another(plays, 12, 0, "all") == lemons.another(plays, 12, 0, "all")
 
 
+@pytest.mark.parametrize("track", ["all", "duo", "late", "piano", "soft"])
+def test_the_loudest_has_the_highest_rms(lemons, library, track):
+    stems = library.stems(track)
+    rms = lambda cut: np.sqrt(np.mean(stems.waveforms[:, cut].astype(float) ** 2, axis=1))
+    cuts = [slice(0, 200), slice(200, 400), slice(400, 600), slice(600, 800), slice(800, 1003)]
+    loudest = {
+        "source": SOURCES[int(rms(slice(None)).argmax())],
+        "time-source": max(
+            (x, name) for c in cuts for x, name in zip(rms(c), SOURCES, strict=True)
+        )[1],
+    }
+    assert lemons.loudest_of(stems) == loudest
+
+
+def test_a_loud_moment_is_not_a_loud_track(lemons, tmp_path):
+    tracks = {"one": {"drums": (0, 0, 0.9, 0, 0), "bass": (0.7,) * 5}}
+    played = dict.fromkeys(jukebox.PERSONAS, ("one",))
+    of = libraries.load_library(jukebox.write_library(tmp_path, tracks, played=played))
+    rows = [explanation(kind, track="one") for kind in ("source", "time-source")]
+    rows.append(explanation("time", track="unknown", is_loved=None))
+    for loves, expected in (("bass", [True, False, None]), ("drums", [False, True, None])):
+        found = lemons.with_loudest(rows, of, [listener(loves)])
+        assert [row["loudest_is_loved"] for row in found] == expected
+
+
 def score(name="ada", auc=0.75, average=0.73):
     return {"persona": name, "num_tracks": 6, "auc": auc, "map": average}
 
 
 def explanation(kind="time-source", persona="ada", **changes):
     row = {"persona": persona, "kind": kind, "is_loved": True, "by_chance": 0.25, "fidelity": 0.5}
-    row |= {"relevance": 0.9, "without_top": 0.5, "without_other": 0.6, "u_n_64": 5, "u_n_128": 4}
+    row |= {
+        "loudest_is_loved": True,
+        "relevance": 0.9,
+        "without_top": 0.5,
+        "without_other": 0.6,
+        "u_n_64": 5,
+        "u_n_128": 4,
+    }
     return row | changes
 
 
@@ -243,7 +277,7 @@ class TestFigures:
     def test_eight_of_ten_are_enough(self, lemons, num_loved, passed):
         rows = [explanation(is_loved=n < num_loved, persona=f"p{n % 2}") for n in range(10)]
         rows += [explanation("source", is_loved=False), explanation(is_loved=None, by_chance=None)]
-        source, _, both, each = lemons.love_figures(rows)
+        source, _, _, _, both, each, _, _ = lemons.love_figures(rows)
         assert (both.ours, both.passed) == (f"{10 * num_loved} % of 10", passed)
         assert (source.ours, source.passed) == ("0 % of 1", False)
         assert "by chance 25 %" in both.what and each.ours.count("of 5") == 2
@@ -255,12 +289,33 @@ class TestFigures:
         assert found.passed is passed
         assert found.ours == f"0.40 and {0.9 - other:.2f}; more in {100 * passed} % of 1"
 
-    @pytest.mark.parametrize(("last", "passed"), [(4, True), (5, True), (6, False)])
-    def test_stability_must_not_fall_back(self, lemons, last, passed):
-        rows = [explanation(u_n_128=last), explanation("source", u_n_64=None, u_n_128=None)]
-        first, second, both = lemons.stability_figures(rows, SIZES)
-        assert first.ours == "median 5, mean 5.00, up to 5" and first.paper and second.paper
-        assert (both.ours, both.passed) == (f"5, {last}", passed)
+    def test_loudness_is_counted_beside_explanations(self, lemons):
+        rows = [
+            explanation(is_loved=loved, loudest_is_loved=loudest)
+            for loved, loudest in [(True, True), (True, False), (False, False), (True, False)]
+        ]
+        rows.append(explanation("time", is_loved=None, by_chance=None, loudest_is_loved=None))
+        *_, loudest, elsewhere = lemons.love_figures(rows)
+        assert "the loudest component belongs to what is loved, Time + Source" in loudest.what
+        assert (loudest.ours, elsewhere.ours) == ("25 % of 4", "67 % of 3")
+
+    @pytest.mark.parametrize(
+        ("values", "passed"),
+        [((5, 4), True), ((5, 5), False), ((5, 6), False), ((3, 3), True), ((3, 4), False)],
+    )
+    def test_more_samples_must_be_more_stable(self, lemons, values, passed):
+        """Unless even the fewest were as stable as can be."""
+        rows = [explanation(u_n_64=values[0], u_n_128=values[1])]
+        rows.append(explanation("source", u_n_64=None, u_n_128=None))
+        first, _, both = lemons.stability_figures(rows, SIZES)
+        assert first.ours == f"median {values[0]}, mean {values[0]:.2f}, up to {values[0]}"
+        assert (both.ours, both.passed) == (f"{values[0]}, {values[1]}", passed)
+        assert both.condition == "mean with 128 below that with 64, or 3 with both"
+
+    def test_the_paper_has_numbers_for_its_sizes_alone(self, lemons):
+        few, many, _ = lemons.stability_figures([], (512, 2048))
+        assert "4 to 5" in few.paper and many.paper is None
+        assert "3 to 4" in lemons.stability_figures([], (512, 4096))[1].paper
 
     def test_nothing_explained_fails_nothing(self, lemons):
         figures = lemons.figures_of([score()], [], SIZES)
@@ -301,7 +356,7 @@ class TestRun:
         figures = {figure.what: figure for figure in summary.figures}
         told = figures["ROC-AUC of each listener"].ours
         assert told.startswith("ada 1.00, bob 1.00, cy ")
-        loved = [figure for name, figure in figures.items() if "loved instrument on top" in name]
+        loved = [figure for name, figure in figures.items() if "instrument on top, " in name]
         assert [figure.ours for figure in loved] == ["100 % of 4"] * 2
         assert all(figure.passed for figure in loved)
         assert figures["fidelity, Time"].ours.startswith("0.")
@@ -342,6 +397,31 @@ class TestRun:
         ]
         found = lemons.explained(config, lemons.SIZES["smoke"], library, persona, rows)
         assert list(dict.fromkeys(row["track"] for row in found)) == expected
+
+    @pytest.mark.parametrize("name", ["library.json", "plays.tsv", "personas.json"])
+    def test_other_libraries_go_elsewhere(self, lemons, config, tmp_path, name):
+        other = jukebox.write_library(tmp_path / "library")
+        lemons.run(dataclasses.replace(config, library=other))
+        with (other / name).open("a", encoding="utf-8") as file:
+            file.write("\n")
+        with pytest.raises(StoreError, match=f"begun with other settings: {name}"):
+            lemons.run(dataclasses.replace(config, library=other))
+
+    def test_how_networks_were_trained_is_told(self, lemons, config, tmp_path):
+        networks = tmp_path / "networks"
+        networks.mkdir()
+        config = dataclasses.replace(config, recommenders=networks)
+        before = lemons.differences(config, lemons.SIZES["smoke"])
+        training = {"epochs": 90, "validate_every": 7, "precision": "fastest", "time_limit": 12.0}
+        record = {"epochs": 35, "config": training, "machine": {"device": "NVIDIA X"}, "data": "d"}
+        (networks / "scores.json").write_text(json.dumps(record), encoding="utf-8")
+        told, *others = lemons.differences(config, lemons.SIZES["smoke"])
+        assert others == before
+        assert told == (
+            "Training of the networks: 35 of 90 epochs, where a limit of 12 s stopped it; products "
+            "in tf32 (precision fastest), validation every 7 epochs, weights kept in 16 bits. "
+            "Trained on d."
+        )
 
     def test_other_networks_go_elsewhere(self, lemons, config, tmp_path):
         (tmp_path / "others").mkdir()
