@@ -78,7 +78,7 @@ class Library:
           StoreError: for an unknown track.
         """
         track = self._track(track_id)
-        num_samples = round(track.duration * self.sample_rate)
+        num_samples = self._num_samples(track)
         waveforms = np.zeros((len(self.sources), num_samples), np.float32)
         for source, path in self._files(track):
             with decode.opened(path) as opened:
@@ -93,14 +93,19 @@ class Library:
         return Stems(waveforms, self.sources, self.sample_rate)
 
     def digest(self, track_id: str) -> str:
-        """SHA-256 of what a track's sources are called and of the content of their files.
+        """SHA-256 of everything that `stems` depends on.
+
+        That is the names of all sources, the number of samples, the sample rate, and for sources
+        that play the content of their files.
 
         Raises:
           AudioError: if a file is missing.
           StoreError: for an unknown track.
         """
-        total = hashlib.sha256()
-        for source, path in self._files(self._track(track_id)):
+        track = self._track(track_id)
+        shape = f"{' '.join(self.sources)}\n{self._num_samples(track)} {self.sample_rate}\n"
+        total = hashlib.sha256(shape.encode())
+        for source, path in self._files(track):
             try:
                 content = path.read_bytes()
             except OSError as error:
@@ -110,6 +115,9 @@ class Library:
             total.update(f"{source}\n".encode())
             total.update(hashlib.sha256(content).digest())
         return total.hexdigest()
+
+    def _num_samples(self, track: Track) -> int:
+        return round(track.duration * self.sample_rate)
 
     def _track(self, track_id: str) -> Track:
         if track_id not in self.tracks:

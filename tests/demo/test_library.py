@@ -96,11 +96,20 @@ class TestStems:
 
     def test_digests_are_those_of_the_files(self, folder):
         found = load_library(folder)
-        expected = hashlib.sha256()
+        expected = hashlib.sha256(f"{' '.join(SOURCES)}\n{RATE} {RATE}\n".encode())
         for source in ("piano", "bass"):
             content = (folder / "audio" / "tr-1" / f"{source}.ogg").read_bytes()
             expected.update(f"{source}\n".encode() + hashlib.sha256(content).digest())
         assert found.digest("tr-1") == expected.hexdigest() != found.digest("tr-2")
+
+    @pytest.mark.parametrize(
+        ("track", "head"),
+        [({"duration": 0.999}, {}), ({}, {"sources": SOURCES[::-1]}), ({}, {"sample_rate": 4000})],
+    )
+    def test_digests_change_with_what_the_index_says(self, folder, track, head):
+        before = load_library(folder).digest("tr-1")
+        write_index(folder, index(entry("tr-1", **track), **head))
+        assert load_library(folder).digest("tr-1") != before
 
     @pytest.mark.parametrize("method", ["stems", "digest"])
     def test_missing_files_are_named(self, folder, method):
