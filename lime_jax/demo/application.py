@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 import hashlib
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lime_jax.demo import explaining, explanations, recommending
+from lime_jax.demo import explaining, explanations, recommending, sounds
 from lime_jax.demo.jobs import Job, Jobs, Progress
+from lime_jax.demo.kept import Kept
 from lime_jax.demo.library import Library, Track, load_catalogue, load_library
 from lime_jax.demo.personas import Persona, load_personas, plays_of
 from lime_jax.demo.problems import Problem
@@ -17,7 +19,7 @@ from lime_jax.demo.uploads import Song, Uploads
 from lime_jax.errors import StoreError
 from lime_jax.models import recommender as recommenders
 from lime_jax.report.naming import slug
-from lime_jax.separation.base import Separator, Stems
+from lime_jax.separation.base import Separator, Stems, with_residual
 
 OWN = "own"
 """The library of the songs that users bring."""
@@ -26,31 +28,52 @@ DEFAULT_PERSONA, DEFAULT_KIND = 3, "time-source"
 """What is chosen at first: the fourth listener and both, as in LEMONS."""
 
 _RESERVED = (OWN, "explanations")
-_NUM_SOUNDS, _NUM_RECOMMENDERS = 16, 16
+_NUM_RECOMMENDERS = 16
+_HEADROOM = 0.7
+_SECONDS_UNTIDY = 30.0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Sound:
     """A track of a library or a song of a user.
 
     Attributes:
       digest: of what is heard.
       sources: names of the stems; none of a song that nobody took apart yet.
-      is_own: whether it is a song of a user.
+      owner: the id of a song of a user; None for a track of a library.
       title: to show.
-      stems: the sources, or the mix alone.
+      whole: what the recommender hears: the song as it was sent, or the stems of a track.
+      stems: the sources, which add up to the whole; or that alone.
     """
 
     digest: str
     sources: tuple[str, ...]
-    is_own: bool
-    title: str = dataclasses.field(compare=False)
-    stems: Stems = dataclasses.field(compare=False)
+    owner: str | None
+    title: str
+    whole: Stems
+    stems: Stems
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a song of a user."""
+        return self.owner is not None
 
     @property
     def mix(self) -> recommending.Waveform:
         """What the recommender hears."""
-        return self.stems.waveforms.sum(axis=0)
+        return self.whole.waveforms.sum(axis=0)
+
+    @property
+    def gain(self) -> float:
+        """Of all sounds of this track: no selection of its sources clips, all are equally loud.
+
+        A song of a user keeps it when it is taken apart, and therefore leaves its stems some room.
+        """
+        return sounds.common_gain(self.whole.waveforms / (_HEADROOM if self.is_own else 1))
+
+    def explained(self, kind: str) -> Stems:
+        """What an explanation of a kind is about."""
+        return self.whole if kind == "time" else self.stems
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,9 +101,12 @@ class Application:
         self.personas: Mapping[str, Persona] = {p.id: p for p in load_personas(home)}
         self.libraries = _by_name([_library(folder) for folder in (home, *libraries)])
         self.results, self.jobs, self.uploads = Results(cache), Jobs(), Uploads()
+        self.files: Kept[bytes] = Kept(len)
         self._digest = functools.lru_cache(4096)(self._digest_now)
-        self._stems = functools.lru_cache(_NUM_SOUNDS)(self._stems_now)
+        self._stems: Kept[Stems] = Kept(lambda stems: stems.waveforms.nbytes)
         self._recommender = functools.lru_cache(_NUM_RECOMMENDERS)(self._recommender_now)
+        self._is_closed = threading.Event()
+        threading.Thread(target=self._tidy_always, name="tidying", daemon=True).start()
 
     @functools.cached_property
     def catalogue(self) -> Mapping[str, Track]:
@@ -95,18 +121,26 @@ class Application:
         """
         persona = list(self.personas)[min(DEFAULT_PERSONA, len(self.personas) - 1)]
         library = next(iter(self.libraries))
-        relevance = self.relevance(persona, library)
+        relevance = self.relevance(persona, library, is_wanted=True)
         if isinstance(relevance, Job):
             return relevance
         track = min(
             self.libraries[library].tracks,
             key=lambda track: (-relevance[self._digest(library, track)], track),
         )
-        return self.explanation(Question(persona, library, track, DEFAULT_KIND))[1]
+        question = Question(persona, library, track, DEFAULT_KIND)
+        return self.explanation(question, is_wanted=True)[1]
 
     def close(self) -> bool:
         """Ends the work under way; whether it did end."""
+        self._is_closed.set()
         return self.jobs.close()
+
+    def tidy(self) -> None:
+        """Drops whatever is about songs that are forgotten."""
+        songs = self.uploads.ids()
+        self.results.retain(songs)
+        self.files.retain(songs)
 
     def digest(self, library: str, track: str) -> str:
         """Of what a track sounds like."""
@@ -142,21 +176,25 @@ class Application:
             if song is None:
                 raise Problem(404, "That song is not here any more; send it again.")
             return _sound_of_song(song)
-        title, stems = self.track(library, track).title, self._stems(library, track)
-        return Sound(self._digest(library, track), stems.names, False, title, stems)
+        title = self.track(library, track).title
+        make = functools.partial(self._stems_now, library, track)
+        stems = self._stems.get((library, track), make)
+        return Sound(self._digest(library, track), stems.names, None, title, stems, stems)
 
-    def sound_by_digest(self, digest: str) -> Sound:
-        """The same by its digest."""
-        if song := self.uploads.by_digest(digest):
-            return _sound_of_song(song)
+    def sound_of(self, body: Mapping[str, Any]) -> Sound:
+        """What an explanation is about, or a `Problem`."""
+        if (owner := body.get("owner")) is not None:
+            return self.sound(OWN, owner)
         for name, library in self.libraries.items():
             for track in library.tracks:
-                if self._digest(name, track) == digest:
+                if self._digest(name, track) == body["sound"]:
                     return self.sound(name, track)
         raise Problem(404, "The track of that explanation is not here any more.")
 
-    def relevance(self, persona: str, library: str) -> recommending.Relevance | Job:
-        """The relevance of all tracks by digest, or the work on it."""
+    def relevance(
+        self, persona: str, library: str, *, is_wanted: bool = False
+    ) -> recommending.Relevance | Job:
+        """The relevance of all tracks by digest, or the work on it, wanted even if nobody waits."""
         _, weights = self._recommender(self.persona(persona).id)
         digests = self._reading(library)
         known = recommending.precomputed(self.library(library).folder, weights)
@@ -166,7 +204,8 @@ class Application:
         found = self.results.get(key)
         if found is not None:
             return found
-        return self.jobs.submit(key, functools.partial(self._judge, key, persona, digests, known))
+        work = functools.partial(self._judge, key, persona, digests, known)
+        return self.jobs.submit(key, work, is_wanted=is_wanted)
 
     def judged(self, persona: str) -> tuple[str, recommending.Relevance]:
         """The digest of a recommender, and how it judges the first library; takes its time."""
@@ -183,16 +222,16 @@ class Application:
             return found if isinstance(found, Job) else found[sought]
         sound = self.sound(library, track)
         _, weights = self._recommender(self.persona(persona).id)
-        key = key_of("relevance", recommending.ALGORITHM, weights, sound.digest)
+        key = key_of("relevance", recommending.ALGORITHM, weights, sound.digest, track)
         found = self.results.get(key)
         if found is not None:
             return found[sound.digest]
-        reading = {sound.digest: lambda: sound.mix}
-        work = functools.partial(self._judge, key, persona, reading, {}, on_disk=False)
+        reading = {sound.digest: lambda: self.sound(library, track).mix}
+        work = functools.partial(self._judge, key, persona, reading, {}, owner=track)
         return self.jobs.submit(key, work)
 
-    def explanation(self, question: Question) -> tuple[str, Job | None]:
-        """The key of an explanation, and the work on it unless it is there."""
+    def explanation(self, question: Question, *, is_wanted: bool = False) -> tuple[str, Job | None]:
+        """The key of an explanation, and the work on it unless it is there; see `relevance`."""
         if question.kind not in explaining.TYPES:
             raise Problem(422, f"`type` must be one of {', '.join(explaining.TYPES)}.")
         sound = self.sound(question.library, question.track)
@@ -201,11 +240,14 @@ class Application:
             raise Problem(422, "Without a separator, your own song is explained by Time only.")
         _, weights = self._recommender(self.persona(question.persona).id)
         parts = (self.separator.name, self.separator.version) if is_mix and self.separator else ()
+        # Who brought a song finds its explanations, and with its title; others of it do not.
+        parts = (*parts, sound.owner) if sound.is_own else parts
         versions = (explanations.ALGORITHM, recommending.ALGORITHM)
         key = key_of("explanation", *versions, sound.digest, weights, question.kind, *parts)
         if self.results.get(key) is not None:
             return key, None
-        return key, self.jobs.submit(key, functools.partial(self._explain, key, question, sound))
+        work = functools.partial(self._explain, key, question)
+        return key, self.jobs.submit(key, work, is_wanted=is_wanted)
 
     def found(self, key: str) -> dict[str, Any]:
         """An explanation by its key, or a `Problem`."""
@@ -214,15 +256,25 @@ class Application:
             raise Problem(404, "There is no such explanation.")
         return body
 
-    def _explain(self, key: str, question: Question, sound: Sound, progress: Progress) -> None:
+    def _tidy_always(self) -> None:
+        while not self._is_closed.wait(_SECONDS_UNTIDY):
+            self.tidy()
+
+    def _explain(self, key: str, question: Question, progress: Progress) -> None:
         recommender, _ = self._recommender(question.persona)
-        stems = sound.stems
+        sound = self.sound(question.library, question.track)
         if question.kind != "time" and not sound.sources and self.separator is not None:
-            stems = self.separator(sound.mix, stems.sample_rate).mono()
-            self.uploads.take_apart(sound.digest, stems)
+            sound = self._taken_apart(question.track, sound, self.separator)
+        stems = sound.explained(question.kind)
         body = explanations.computed(recommender, stems, question.kind, progress)
-        body = {**body, "sound": sound.digest, "persona": question.persona}
-        self.results.put(key, body, on_disk=not sound.is_own)
+        about = {"sound": sound.digest, "owner": sound.owner, "persona": question.persona}
+        self.results.put(key, body | about, on_disk=not sound.is_own, owner=sound.owner)
+
+    def _taken_apart(self, song_id: str, sound: Sound, separator: Separator) -> Sound:
+        found = separator(sound.mix, sound.whole.sample_rate).mono()
+        stems = with_residual(found, sound.mix)
+        self.uploads.take_apart(song_id, stems)
+        return dataclasses.replace(sound, stems=stems, sources=stems.names)
 
     def _judge(
         self,
@@ -231,11 +283,11 @@ class Application:
         reading: recommending.Readers,
         known: recommending.Relevance,
         progress: Progress,
-        on_disk: bool = True,
+        owner: str | None = None,
     ) -> None:
         recommender, _ = self._recommender(persona)
         found = recommending.judged_all(recommender, reading, known, progress)
-        self.results.put(key, found, on_disk=on_disk)
+        self.results.put(key, found, on_disk=owner is None, owner=owner)
 
     def _reading(self, library: str) -> recommending.Readers:
         """What reads each track of a library, by digest."""
@@ -281,5 +333,5 @@ def _by_name(libraries: Sequence[Library]) -> Mapping[str, Library]:
 
 
 def _sound_of_song(song: Song) -> Sound:
-    sources = song.stems.names if len(song.stems.names) > 1 else ()
-    return Sound(song.digest, sources, True, song.title, song.stems)
+    stems, sources = (song.stems, song.stems.names) if song.stems else (song.mix, ())
+    return Sound(song.digest, sources, song.id, song.title, song.mix, stems)

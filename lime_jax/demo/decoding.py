@@ -4,9 +4,13 @@
 with 3 and a sentence on its output; or however a hostile file made it end.
 """
 
-import resource
 import sys
 from pathlib import Path
+
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None
 
 import numpy as np
 
@@ -31,6 +35,12 @@ _LARGEST_OUTPUT = 2**23
 def main(arguments: list[str]) -> int:
     """Decodes; the arguments are the sound and where its samples go."""
     sound, output = map(Path, arguments)
+    if resource is None:
+        sys.stdout.write(
+            "Own songs cannot be read on this system, as it cannot limit what decoding takes. "
+            "Run the server on Linux or macOS."
+        )
+        return REFUSED
     _limit()
     try:
         waveform = decoded(sound)
@@ -67,6 +77,7 @@ def decoded(path: Path) -> decode.Waveform:
 
 def _limit() -> None:
     """Gives up what a decoder does not need, before it sees the first byte."""
+    assert resource is not None
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if _has_proc() else 0
     if pages:
         memory = pages * resource.getpagesize() + _MEMORY

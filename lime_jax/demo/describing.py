@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from lime_jax.demo import explanations, reading, sounds
+from lime_jax.demo import explanations, reading
 from lime_jax.demo.application import Application, Sound
 from lime_jax.demo.explaining import TYPES, Component, Record
 from lime_jax.demo.jobs import Job
@@ -92,8 +92,7 @@ def track(application: Application, library_id: str, track_id: str) -> dict[str,
             {"name": name, "sound": f"{address}/{name}.wav", "outline": outline(waveform)}
             for name, waveform in zip(sound.sources, stems.waveforms, strict=False)
         ],
-        # Of all sounds of this track: no selection of its sources clips, and all are equally loud.
-        "gain": sounds.common_gain(stems.waveforms),
+        "gain": sound.gain,
     }
 
 
@@ -107,7 +106,7 @@ def explanation(application: Application, key: str) -> dict[str, Any]:
     """An explanation with the sentences that go with it, and where to hear its parts."""
     body = application.found(key)
     record = explanations.record_of(body)
-    sound = application.sound_by_digest(body["sound"])
+    sound = application.sound_of(body)
     persona = application.personas.get(body["persona"])
     fidelity = body["record"]["fidelity"]
     return {

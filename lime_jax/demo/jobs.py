@@ -2,8 +2,10 @@
 
 import dataclasses
 import logging
+import math
 import queue
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal
@@ -12,6 +14,9 @@ from lime_jax.demo.problems import Problem
 
 Progress = Callable[[int, int], None]
 Work = Callable[[Progress], None]
+
+SECONDS_UNASKED = 30.0
+"""For so long work waits in the queue although nobody asks how far it is."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +50,7 @@ class Jobs:
     """A worker with a queue of limited length; equal requests become one piece of work."""
 
     def __init__(self, *, capacity: int = 32, num_kept: int = 512) -> None:
+        self._asked: dict[str, float] = {}
         self._capacity, self._num_kept = capacity, num_kept
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._queue: queue.SimpleQueue[tuple[str, Work] | None] = queue.SimpleQueue()
@@ -53,17 +59,25 @@ class Jobs:
         self._thread = threading.Thread(target=self._run, name="explaining", daemon=True)
         self._thread.start()
 
-    def submit(self, key: str, work: Work) -> Job:
+    def submit(self, key: str, work: Work, *, is_wanted: bool = False) -> Job:
         """Queues work, unless the same is under way.
+
+        Args:
+          key: of its content.
+          work: to be done.
+          is_wanted: even though nobody asks how far it is.
 
         Raises:
           Problem: 503 if the queue is full.
         """
         with self._lock:
+            self._give_up()
+            self._ask(key, is_wanted)
             known = self._jobs.get(key)
             if known is not None and known.state in ("queued", "running"):
                 return self._placed(known)
             if self._num_waiting() >= self._capacity:
+                self._asked.pop(key, None)
                 raise Problem(503, "The server has too much to do just now; try again in a minute.")
             job = self._jobs[key] = Job(key)
             self._jobs.move_to_end(key)
@@ -75,7 +89,10 @@ class Jobs:
         """How far it is; None if nobody asked for it, or long ago."""
         with self._lock:
             job = self._jobs.get(key)
-            return None if job is None else self._placed(job)
+            if job is None:
+                return None
+            self._ask(key)
+            return self._placed(job)
 
     def close(self, seconds: float = 2.0) -> bool:
         """Ends the worker at its next step, and waits for that for so long; whether it ended."""
@@ -94,16 +111,38 @@ class Jobs:
     def _num_waiting(self) -> int:
         return sum(job.state == "queued" for job in self._jobs.values())
 
+    def _ask(self, key: str, is_wanted: bool = False) -> None:
+        now = math.inf if is_wanted else time.monotonic()
+        self._asked[key] = max(now, self._asked.get(key, now))
+
+    def _give_up(self) -> None:
+        """Ends what nobody asks about, so that one visitor cannot fill the queue and leave."""
+        oldest = time.monotonic() - SECONDS_UNASKED
+        for key, job in self._jobs.items():
+            if job.state == "queued" and self._asked[key] < oldest:
+                error = "Nobody waited for this any more; ask again."
+                self._jobs[key] = dataclasses.replace(job, state="failed", error=error)
+
     def _forget(self) -> None:
         ended = [key for key, job in self._jobs.items() if job.state in ("done", "failed")]
         for key in ended[: max(0, len(self._jobs) - self._num_kept)]:
-            del self._jobs[key]
+            del self._jobs[key], self._asked[key]
 
     def _run(self) -> None:
         while (entry := self._queue.get()) is not None and not self._is_closing:
             key, work = entry
-            self._update(key, state="running")
-            self._update(key, **self._outcome(key, work))
+            if self._begin(key):
+                self._update(key, **self._outcome(key, work))
+
+    def _begin(self, key: str) -> bool:
+        """Whether it is still wanted; what was given up and asked for again is queued twice."""
+        with self._lock:
+            self._give_up()
+            job = self._jobs.get(key)
+            if job is None or job.state != "queued":
+                return False
+            self._jobs[key] = dataclasses.replace(job, state="running")
+            return True
 
     def _outcome(self, key: str, work: Work) -> dict[str, str]:
         try:

@@ -5,6 +5,7 @@ import json
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ class Results:
     def __init__(self, folder: Path, *, num_in_memory: int = 256) -> None:
         self._folder, self._num_in_memory = folder, num_in_memory
         self._memory: OrderedDict[str, Any] = OrderedDict()
+        self._owners: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def get(self, key: str) -> Any | None:
@@ -36,21 +38,35 @@ class Results:
                 return self._memory[key]
         value = self._read(key)
         if value is not None:
-            self._remember(key, value)
+            self._remember(key, value, None)
         return value
 
-    def put(self, key: str, value: Any, *, on_disk: bool) -> None:
+    def put(self, key: str, value: Any, *, on_disk: bool, owner: str | None = None) -> None:
         """Keeps a value, in memory alone where it is about a song of a user.
+
+        Args:
+          key: of everything that it depends on.
+          value: JSON.
+          on_disk: whether other servers find it.
+          owner: the song of a user that it is about, if any.
 
         Raises:
           StoreError: if it cannot be written.
         """
-        self._remember(key, value)
+        self._remember(key, value, owner)
         if on_disk:
             path = self._path(key)
             path.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps(value, allow_nan=False)
             write_whole(path, lambda file: file.write(text.encode()))
+
+    def retain(self, owners: Collection[str]) -> None:
+        """Drops what is about songs of users other than these."""
+        with self._lock:
+            for key, owner in list(self._owners.items()):
+                if owner not in owners:
+                    self._memory.pop(key, None)
+                    del self._owners[key]
 
     def _path(self, key: str) -> Path:
         return self._folder / key[:2] / f"{key}.json"
@@ -62,9 +78,12 @@ class Results:
         except (OSError, ValueError):
             return None
 
-    def _remember(self, key: str, value: Any) -> None:
+    def _remember(self, key: str, value: Any, owner: str | None) -> None:
         with self._lock:
             self._memory[key] = value
             self._memory.move_to_end(key)
+            if owner is not None:
+                self._owners[key] = owner
             while len(self._memory) > self._num_in_memory:
-                self._memory.popitem(last=False)
+                dropped, _ = self._memory.popitem(last=False)
+                self._owners.pop(dropped, None)

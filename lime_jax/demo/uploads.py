@@ -41,14 +41,16 @@ class Song:
     Attributes:
       id: random; who does not know it cannot hear the song.
       title: what its file was called, as text to show.
-      stems: at first the mix alone.
+      mix: what was sent.
+      stems: once somebody took it apart; they add up to the mix.
       digest: of the samples.
       born: on a monotonic clock, in seconds.
     """
 
     id: str
     title: str
-    stems: Stems
+    mix: Stems
+    stems: Stems | None
     digest: str
     born: float
 
@@ -79,9 +81,9 @@ class Uploads:
             waveform = decode_apart(body, suffix)
         finally:
             self._places.release()
-        stems = Stems(waveform[None], ("mix",), decoding.SAMPLE_RATE)
+        mix = Stems(waveform[None], ("mix",), decoding.SAMPLE_RATE)
         digest = hashlib.sha256(waveform.tobytes()).hexdigest()
-        song = Song(secrets.token_urlsafe(16), title_of(name), stems, digest, time.monotonic())
+        song = Song(secrets.token_urlsafe(16), title_of(name), mix, None, digest, time.monotonic())
         with self._lock:
             self._songs[song.id] = song
             self._forget()
@@ -93,19 +95,18 @@ class Uploads:
             self._forget()
             return self._songs.get(song_id)
 
-    def by_digest(self, digest: str) -> Song | None:
-        """The latest song of those samples."""
+    def ids(self) -> frozenset[str]:
+        """Of the songs that are remembered."""
         with self._lock:
             self._forget()
-            songs = [song for song in self._songs.values() if song.digest == digest]
-            return songs[-1] if songs else None
+            return frozenset(self._songs)
 
-    def take_apart(self, digest: str, stems: Stems) -> None:
-        """Remembers the stems of the songs of those samples."""
+    def take_apart(self, song_id: str, stems: Stems) -> None:
+        """Remembers the stems of a song, unless it is forgotten."""
         with self._lock:
-            for song_id, song in self._songs.items():
-                if song.digest == digest:
-                    self._songs[song_id] = dataclasses.replace(song, stems=stems)
+            if song_id in self._songs:
+                song = self._songs[song_id]
+                self._songs[song_id] = dataclasses.replace(song, stems=stems)
 
     def _forget(self) -> None:
         oldest = time.monotonic() - self._seconds

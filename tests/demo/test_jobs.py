@@ -6,6 +6,7 @@ import time
 import pytest
 
 from lime_jax.demo.jobs import Jobs
+from lime_jax.demo.kept import Kept
 from lime_jax.demo.problems import Problem
 from lime_jax.demo.results import Results, key_of
 
@@ -70,6 +71,37 @@ def test_a_full_queue_says_so_and_places_count_up(jobs):
     state_of(jobs, "c", "done")
 
 
+def test_what_nobody_asks_about_leaves_the_queue(jobs):
+    jobs._num_kept = 9
+    go, ran = threading.Event(), []
+    jobs.submit("running", lambda tell: go.wait(5))
+    state_of(jobs, "running", "running")
+    jobs.submit("wanted", lambda tell: ran.append("wanted"), is_wanted=True)
+    for key in "ab":
+        jobs.submit(key, lambda tell, key=key: ran.append(key))
+    for key in ("a", "b"):
+        jobs._asked[key] -= 60
+    jobs.get("b")
+    jobs.submit("c", lambda tell: ran.append("c"))
+    assert "ask again" in jobs.get("a").error
+    go.set()
+    state_of(jobs, "c", "done")
+    assert ran == ["wanted", "b", "c"]
+
+
+def test_what_was_given_up_can_be_asked_again_and_is_done_once(jobs):
+    go, ran = threading.Event(), []
+    jobs.submit("running", lambda tell: go.wait(5))
+    state_of(jobs, "running", "running")
+    jobs.submit("a", lambda tell: ran.append("a"))
+    jobs._asked["a"] -= 60
+    jobs.submit("a", lambda tell: ran.append("a"))
+    go.set()
+    jobs.submit("last", lambda tell: None)
+    state_of(jobs, "last", "done")
+    assert ran == ["a"]
+
+
 def test_failures_are_one_sentence_and_the_worker_lives_on(jobs, caplog):
     def broken(tell):
         raise RuntimeError("/secret/path")
@@ -125,6 +157,33 @@ def test_results_outlive_memory(tmp_path):
         results.put(key, {"number": number}, on_disk=number != 1)
     assert [results.get(key) for key in keys] == [{"number": 0}, None, {"number": 2}, {"number": 3}]
     assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_results_about_a_song_go_with_it(tmp_path):
+    results = Results(tmp_path)
+    for number, owner in enumerate((None, "one", "two")):
+        results.put(key_of(number), {}, on_disk=False, owner=owner)
+    results.retain({"two"})
+    assert [results.get(key_of(number)) for number in range(3)] == [{}, None, {}]
+
+
+def test_what_is_kept_is_bounded_by_bytes_and_goes_with_its_song():
+    kept, made = Kept(len, num_bytes=10), []
+    make = lambda: made.append(1) or b"1234"
+    for key in "abac":  # the third is known
+        assert kept.get(key, make, owner="one" if key == "a" else None) == b"1234"
+    assert len(made) == 3
+    kept.get("a", make, "one")
+    assert len(made) == 3, "the latest stay"
+    kept.get("b", make)
+    assert len(made) == 4, "the oldest went"
+    kept.get("a", make, "one")
+    kept.retain(set())
+    before = len(made)
+    kept.get("a", make, "one")
+    assert len(made) == before + 1
+    kept.get("large", lambda: bytes(11))
+    assert kept.get("large", lambda: b"") == b""
 
 
 @pytest.mark.parametrize("key", ["", "../../etc/passwd", "A" * 64, "0" * 63, "0" * 64 + "\n"])

@@ -275,11 +275,11 @@ def test_a_song_that_nothing_matters_in(client, application):
     real = type(library).stems
     try:
         type(library).stems = lambda self, track: silent
-        application._stems.cache_clear()
+        application._stems.clear()
         found = serving.explained(client, track="track-5", type="source")
     finally:
         type(library).stems = real
-        application._stems.cache_clear()
+        application._stems.clear()
     assert found["selections"] == [] and found["grade"] is None and found["fidelity"] is None
     assert found["reading"].startswith("undefined")
 

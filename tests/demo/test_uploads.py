@@ -107,6 +107,76 @@ def test_with_a_separator_own_songs_have_sources(tmp_path):
         assert len(client.get(address).json()["sources"]) == 5
 
 
+class Lossy:
+    """Takes a sound apart and loses a tenth of it."""
+
+    name, version = "lossy", "1"
+
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self, waveform, sample_rate):
+        self.count += 1
+        shares = np.array([0.1, 0.1, 0.5, 0.1, 0.1], np.float32)
+        return Stems(shares[:, None] * waveform, tiny.SOURCES, sample_rate)
+
+
+def test_taking_a_song_apart_changes_nothing_else(tmp_path):
+    with serving.tiny_application(tmp_path, separator=Lossy()) as made:
+        client = serving.client_of(made)
+        own = {"library": "own", "track": sent(client, GOOD).json()["track"]}
+        mix = f"/audio/own/{own['track']}/mix.wav"
+        before = client.get(mix).content
+        for kind in ("source", "time-source"):  # both are queued before the song is apart
+            client.post("/api/explanations", json={"persona": "p0", **own, "type": kind})
+        for kind in ("source", "time-source"):
+            found = serving.explained(client, **own, persona="p0", type=kind)
+            assert found["sources"] == [*tiny.SOURCES, "residual"]
+        assert made.separator.count == 1
+        sound = made.sound("own", own["track"])
+        np.testing.assert_allclose(sound.stems.waveforms.sum(axis=0), sound.mix, atol=1e-6)
+
+        made.files.clear()
+        assert client.get(mix).content == before
+        found = serving.explained(client, **own, type="time")
+        assert found["sources"] == ["mix"]
+        heard = sound.explained("time").waveforms[0]
+        np.testing.assert_allclose(heard, song()[: 5 * RATE], atol=2 / 32_767)
+        assert client.get(found["selections"][0]["sounds"]["part"]).status_code == 200
+
+
+def test_the_same_song_of_another_user_keeps_its_own_name(client):
+    names = ("Mine", "Yours")
+    tracks = [sent(client, GOOD, f"{name}.wav").json()["track"] for name in names]
+    for name, track in zip(names, tracks, strict=True):
+        found = serving.explained(client, library="own", track=track, persona="p1")
+        assert found["title"] == name
+        answer = client.get(found["selections"][0]["sounds"]["part"])
+        assert name.lower() in answer.headers["content-disposition"]
+
+
+def test_nothing_outlives_its_song(tmp_path):
+    with serving.tiny_application(tmp_path) as made:
+        client = serving.client_of(made)
+        track = sent(client, GOOD).json()["track"]
+        found = serving.explained(client, library="own", track=track)
+        part = found["selections"][0]["sounds"]["part"]
+        assert client.get(part).status_code == 200
+        kept = [made.results._memory, made.files._values]
+        made.tidy()
+        assert all(kept)
+        made.uploads._songs.clear()
+        assert client.get(part).status_code == 404
+        made.tidy()
+        assert not any(kept)
+
+
+def test_where_nothing_limits_a_decoder_songs_are_refused(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(decoding, "resource", None)
+    assert decoding.main([str(tmp_path / "a.wav"), str(tmp_path / "a.npy")]) == decoding.REFUSED
+    assert "cannot be read on this system" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("format", ["wav", "flac", "ogg", "mp3"])
 def test_usual_types_are_read(format):
     body = audio_io.encode(song(rate=44_100), 44_100, format)
@@ -207,7 +277,7 @@ def test_songs_are_forgotten_by_number_and_by_age(monkeypatch):
     assert len(set(ids)) == 5
     aged = Uploads(seconds=-1.0)
     song_id = aged.add(GOOD, "a.wav").id
-    assert aged.get(song_id) is None and aged.by_digest("x") is None
+    assert aged.get(song_id) is None and not aged.ids()
 
 
 def test_a_decoder_that_never_ends_is_stopped(monkeypatch):
