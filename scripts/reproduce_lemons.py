@@ -166,10 +166,11 @@ def training_of(folder: Path) -> list[str]:
     is_tf32 = precision == "fastest" and "NVIDIA" in device
     products = f"products in {'tf32 ' if is_tf32 else ''}(precision {precision})"
     judged_every = f"validation every {every} epochs" if every > 1 else "validation every epoch"
-    data = f" Trained on {record['data']}." if "data" in record else ""
+    data = f" Data: {record['data']}" if "data" in record else ""
+    again = ", that is, encoded once more" if "--export-mixes" in data else ""
     return [
         f"Training of the networks: {done} of {wanted} epochs{stopped}; {products}, "
-        f"{judged_every}, weights kept in 16 bits.{data}"
+        f"{judged_every}, weights kept in 16 bits.{data}{again}{'.' * bool(data)}"
     ]
 
 

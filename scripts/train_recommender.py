@@ -529,9 +529,9 @@ def with_tests(config: Config, data: Data, record: dict[str, Any]) -> dict[str, 
 def test(path: Path, files: Mapping[str, Path], examples: Sequence[Example]) -> dict[str, float]:
     """Scores of a network as it is stored, in float32."""
     network = recommender.load(path).network
-    state = (*nnx.split(network, nnx.Param, nnx.BatchStat)[1:], None)
+    _, params, statistics = nnx.split(network, nnx.Param, nnx.BatchStat)
     tracks = read_tracks(files, [example.track for example in examples])
-    return scores_of(examples, judge(state, tracks, examples, "float32"))
+    return scores_of(examples, judge((params, statistics, None), tracks, examples, "float32"))
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

@@ -413,14 +413,19 @@ class TestRun:
         config = dataclasses.replace(config, recommenders=networks)
         before = lemons.differences(config, lemons.SIZES["smoke"])
         training = {"epochs": 90, "validate_every": 7, "precision": "fastest", "time_limit": 12.0}
-        record = {"epochs": 35, "config": training, "machine": {"device": "NVIDIA X"}, "data": "d"}
+        record = {
+            "epochs": 35,
+            "config": training,
+            "machine": {"device": "NVIDIA X"},
+            "data": "--export-mixes",
+        }
         (networks / "scores.json").write_text(json.dumps(record), encoding="utf-8")
         told, *others = lemons.differences(config, lemons.SIZES["smoke"])
         assert others == before
         assert told == (
             "Training of the networks: 35 of 90 epochs, where a limit of 12 s stopped it; products "
             "in tf32 (precision fastest), validation every 7 epochs, weights kept in 16 bits. "
-            "Trained on d."
+            "Data: --export-mixes, that is, encoded once more."
         )
 
     def test_other_networks_go_elsewhere(self, lemons, config, tmp_path):
