@@ -21,7 +21,7 @@ import uvicorn
 
 from lime_jax.audio import io as audio_io
 from lime_jax.demo import application as applications
-from lime_jax.demo import command, explaining, explanations, highlights, server, sounds
+from lime_jax.demo import command, explaining, explanations, highlights, server
 from tests.demo import serving, tiny
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -180,8 +180,8 @@ def check_sounds(page, site, application):
     key = page.get_attribute("#json", "href").rsplit("/", 1)[-1]
     body = application.found(key)
     record = explanations.record_of(body)
-    stems = application.sound_by_digest(body["sound"]).stems
-    gain = sounds.common_gain(stems.waveforms)
+    sound = application.sound_of(body)
+    stems, gain = sound.explained(record.kind), sound.gain
     for name, k in (("top", 1), ("top3", 3)):
         indices = highlights.top(record, k)
         part = highlights.part(stems, record, indices)
@@ -285,6 +285,44 @@ def test_the_song_plays_and_seeks(browser, site):
         # A part ends where it ends in the song.
         until(page, f"{PLAYING} === 0", timeout=10_000)
         assert card.get_by_role("slider").get_attribute("aria-valuetext").startswith("2.0 of")
+
+
+ONLY_THE_FIRST = "([first, ...others]) => !first.paused && others.every((audio) => audio.paused)"
+
+
+def test_what_was_chosen_last_sounds(browser, site):
+    with opened(browser, site) as page:
+        # A whole song lasts long enough to be looked at.
+        compute(page, "time")
+        card = page.locator("[aria-labelledby=top-title]")
+        whole, without = card.locator(".choices button").all()[1:]
+        whole.click()
+        card.locator(".play").click()
+        until(page, f"{PLAYING} === 1")
+        pair = [button.element_handle() for button in (whole, without)]
+        page.evaluate("([first, second]) => { second.click(); first.click(); }", pair)
+        page.wait_for_timeout(300)
+        sounds = [card.locator("audio").nth(i).element_handle() for i in (1, 0, 2)]
+        assert page.evaluate(ONLY_THE_FIRST, sounds)
+
+
+def test_a_single_part_falls_silent_with_its_explanation(browser, site):
+    with opened(browser, site) as page:
+        made = (
+            "globalThis.Audio = class extends Audio { constructor() { super(); single = this; } }"
+        )
+        page.add_init_script(f"let single; {made}; globalThis.theSingle = () => single")
+        page.reload()
+        compute(page, "source")
+        buttons = page.locator("#heat tbody button")
+        pair = [buttons.nth(i).element_handle() for i in (1, 0)]
+        page.evaluate("([first, second]) => { second.click(); first.click(); }", pair)
+        until(page, "!theSingle().paused")
+        page.wait_for_timeout(200)
+        assert page.evaluate("!theSingle().paused")
+        assert page.locator("#heat [aria-pressed=true]").count() == 1
+        page.locator("input[name=type][value=time]").check(force=True)
+        assert page.evaluate("theSingle().paused")
 
 
 def test_tables_sort(browser, site):
@@ -394,6 +432,7 @@ def test_own_songs(browser, site, tmp_path):
         page.get_by_text("Your own song").click()
         page.set_input_files("#file", broken)
         page.get_by_text("does not begin like a file of type MP3").wait_for()
+        assert page.input_value("#file") == "", "the same file can be sent again"
         page.set_input_files("#file", song)
         page.wait_for_selector("#compute:not([disabled])", timeout=LONG)
         assert page.locator("#song h3").inner_text() == "<b>own &amp; song"

@@ -2,13 +2,14 @@
 
 import { explain, get, getComputed, query, upload } from "/static/api.js";
 import { $ } from "/static/dom.js";
+import { release } from "/static/player.js";
 import * as views from "/static/views.js";
 
 const state = { persona: $("persona").value, library: checked("library"), track: null,
   relevance: null, song: null, own: null };
 const players = new Set();
 // Numbers of the latest request per step: what came of earlier ones is not wanted any more.
-const latest = { profile: 0, songs: 0, song: 0, explanation: 0 };
+const latest = { profile: 0, songs: 0, song: 0, explanation: 0, file: 0 };
 
 function checked(name) {
   return document.querySelector(`input[name="${name}"]:checked`).value;
@@ -25,6 +26,7 @@ const clearExplanation = () => {
   latest.explanation++;
   for (const player of players) player.remove();
   players.clear();
+  release();
   $("explanation").replaceChildren();
   $("explanation").hidden = true;
   $("nothing-yet").hidden = false;
@@ -129,13 +131,19 @@ async function showOwn() {
 async function send() {
   const [file] = $("file").files;
   if (!file) return;
+  const isStale = fresh("file");
   say("file-status", "The song is being sent and read …");
   try {
-    state.own = await upload(file);
-    say("file-status", `“${state.own.title}” is ready.`);
+    const own = await upload(file);
+    if (isStale()) return;
+    state.own = own;
+    say("file-status", `“${own.title}” is ready.`);
     if (state.library === "own") await showRecommendations();
   } catch (error) {
+    if (isStale()) return;
     say("file-status", error.message);
+    // Choosing the same file again is no change otherwise.
+    $("file").value = "";
   }
 }
 

@@ -98,7 +98,8 @@ export class Player {
     if (!this.isPlaying) return this.#show();
     this.#enterRange();
     await this.#start(this.sound);
-    before.pause();
+    // Whoever chose it again meanwhile wants to hear it.
+    if (this.sound !== before) before.pause();
   }
 
   remove() {
@@ -219,7 +220,7 @@ export class Player {
 const single = new Audio();
 let pressed = null;
 
-const release = () => {
+export const release = () => {
   single.pause();
   pressed?.setAttribute("aria-pressed", "false");
   pressed = null;
@@ -235,5 +236,6 @@ export const playOnce = (button, sound) => {
   pressed = button;
   button.setAttribute("aria-pressed", "true");
   single.src = sound;
-  single.play().catch(release);
+  // A sound that another one replaced fails, too: that is no reason to silence the other one.
+  single.play().catch(() => { if (pressed === button) release(); });
 };
