@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lime_jax.demo import library, personas
+from lime_jax.demo import library, personas, recommending
 from lime_jax.demo.library import load_catalogue, load_library
 from lime_jax.demo.personas import load_personas, plays_of
 from lime_jax.errors import AudioError, LimeJaxError, StoreError
@@ -272,6 +272,28 @@ class TestPersonas:
         path.write_text(json.dumps([people[0]] * 2), encoding="utf-8")
         with pytest.raises(StoreError, match="twice"):
             load_personas(folder)
+
+
+DAMAGED = [
+    b"",
+    b"[" * 100_000,
+    b"\xff",
+    b"[1]",
+    b"{}",
+    b'{"algorithm": 1}',
+    b'{"algorithm": 1, "relevance": 1}',
+    b'{"algorithm": 1, "relevance": {"w": 1}}',
+    b'{"algorithm": 1, "relevance": {"w": {"t": NaN}}}',
+    b'{"algorithm": 1, "relevance": {"w": {"t": 1.5}}}',
+    b'{"algorithm": 1, "relevance": {"w": {"t": true}}}',
+    b'{"algorithm": 1, "relevance": {"w": {"t": "0.5"}}}',
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_damaged_relevance_of_a_library_is_none(tmp_path, content):
+    (tmp_path / recommending.PRECOMPUTED).write_bytes(content)
+    assert recommending.precomputed(tmp_path, "w") == {}
 
 
 @pytest.fixture

@@ -105,28 +105,6 @@ def test_relevance_that_comes_with_a_library_is_not_computed(client, folder, app
     assert answer.json()[0]["relevance"] == 0.11 and answer.json()[0]["id"] == "track-11"
 
 
-DAMAGED = [
-    b"",
-    b"[" * 100_000,
-    b"\xff",
-    b"[1]",
-    b"{}",
-    b'{"algorithm": 1}',
-    b'{"algorithm": 1, "relevance": 1}',
-    b'{"algorithm": 1, "relevance": {"w": 1}}',
-    b'{"algorithm": 1, "relevance": {"w": {"t": NaN}}}',
-    b'{"algorithm": 1, "relevance": {"w": {"t": 1.5}}}',
-    b'{"algorithm": 1, "relevance": {"w": {"t": true}}}',
-    b'{"algorithm": 1, "relevance": {"w": {"t": "0.5"}}}',
-]
-
-
-@pytest.mark.parametrize("content", DAMAGED)
-def test_damaged_relevance_of_a_library_is_none(tmp_path, content):
-    (tmp_path / recommending.PRECOMPUTED).write_bytes(content)
-    assert recommending.precomputed(tmp_path, "w") == {}
-
-
 def test_a_track_tells_its_outlines(client, stems):
     track = client.get("/api/tracks/tiny/track-2").json()
     assert track["duration"] == tiny.SECONDS and track["types"] == list(explaining.TYPES)
