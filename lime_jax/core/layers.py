@@ -8,7 +8,7 @@ whole model; where neighbouring segments meet, only what hears both is computed 
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -114,7 +114,7 @@ def _seen(one: Layer, columns: int) -> int:
     return (columns - 1) * one.stride + one.window
 
 
-def layered(whole: Any, *, layers: Sequence[Layer], head: Any) -> Layered:
+def layered(whole: Any, *, layers: Any, head: Any) -> Layered:
     """Declares the layers of a deep local network; `explain` makes use of them where it pays.
 
     As `local`, for networks whose last layer hears much: a table of all that it may hear would be
@@ -129,7 +129,7 @@ def layered(whole: Any, *, layers: Sequence[Layer], head: Any) -> Layered:
         follows.
 
     Raises:
-      ValueError: without layers.
+      ValueError: without layers, or with anything else.
 
     Example:
       >>> import jax, jax.numpy as jnp, lime_jax as lj
@@ -146,6 +146,8 @@ def layered(whole: Any, *, layers: Sequence[Layer], head: Any) -> Layered:
       >>> float(explanation.fidelity[0]) > 0
       True
     """
+    if isinstance(layers, Layer) or not all(isinstance(one, Layer) for one in layers):
+        raise ValueError("`layers` must be a list of what `layer` returns.")
     if not layers:
         raise ValueError("`layers` is empty. Pass at least one, from `layer`.")
     return Layered(as_predictor(whole), tuple(layers), as_predictor(head))

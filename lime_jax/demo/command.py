@@ -123,6 +123,12 @@ def _application(config: ServeConfig):
 
     separator = None if config.separator is None else separation.load(config.separator)
     cache = config.cache or cache_folder() / "lemons"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"`--cache {cache}` cannot be a folder ({error.strerror}). Choose another."
+        ) from error
     return Application(HOME, cache=cache, libraries=config.library, separator=separator)
 
 
@@ -153,9 +159,10 @@ def _address(host: str, port: int) -> str:
 def _list() -> int:
     from lime_jax.demo.library import load_library
     from lime_jax.demo.personas import load_personas
+    from lime_jax.report.naming import slug
 
     library = load_library(HOME)
     for persona in load_personas(HOME):
-        sys.stdout.write(f"{persona.name}: {persona.taste}\n")
-    sys.stdout.write(f"{library.name}: {len(library.tracks)} tracks\n")
+        sys.stdout.write(f"{persona.name} ({persona.id}): {persona.taste}\n")
+    sys.stdout.write(f"{library.name} ({slug(library.name)}): {len(library.tracks)} tracks\n")
     return 0

@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
 
 
 def decoded(path: Path) -> decode.Waveform:
-    """Up to a minute from the start, mono at 16 kHz, in whole multiples of 5 s.
+    """Up to a minute from the start, mono at 16 kHz, in whole seconds.
 
     Few lengths mean few programs to compile.
 
@@ -68,7 +68,7 @@ def decoded(path: Path) -> decode.Waveform:
             raise AudioError(f"`{path}` is longer than 10 minutes. Send a shorter excerpt.")
         if seconds < MIN_SECONDS:
             raise AudioError(f"`{path}` is shorter than {MIN_SECONDS} seconds. Send more of it.")
-        used = min(USED_SECONDS, int(seconds) // MIN_SECONDS * MIN_SECONDS)
+        used = min(USED_SECONDS, int(seconds))
         waveform = decode.excerpt(source, SAMPLE_RATE, 0.0, float(used), "soxr")
     if np.ptp(waveform) < _SILENCE:
         raise AudioError(f"`{path}` is silent in its first {used} seconds.")

@@ -21,6 +21,8 @@ TYPES = ("time", "source", "time-source")
 NUM_SEGMENTS = 5
 NUM_SAMPLES = 2048
 SEED = 0
+SILENCE = 10 ** (-60 / 20)
+"""Of full scale: what stays below it is not heard."""
 
 Progress = Callable[[int, int], None]
 
@@ -37,6 +39,8 @@ class Component:
       start, end: in seconds.
       coefficient: of the surrogate, in units of the relevance.
       std_error: of the coefficient, from sampling; zero where all masks were evaluated.
+      is_silent: whether nothing is heard of it. Switching it changes nothing, and yet sampling, or
+        the penalty, gives it a small coefficient.
     """
 
     index: int
@@ -47,6 +51,7 @@ class Component:
     end: float
     coefficient: float
     std_error: float
+    is_silent: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,6 +198,7 @@ def _record(
     number = {name: np.asarray(getattr(explanation, name))[0] for name in _OF_OUTPUT}
     num_sources = 1 if kind == "time" else len(stems.names)
     extents = [(piece.start, piece.end) for piece in audio.pieces]
+    peaks = _peaks(audio)
     components = tuple(
         Component(
             index,
@@ -203,6 +209,7 @@ def _record(
             piece.end,
             float(number["coefficients"][index]),
             float(number["std_error"][index]),
+            bool(peaks[index] <= SILENCE),
         )
         for index, piece in enumerate(audio.pieces)
     )
@@ -224,6 +231,16 @@ def _record(
         segments=tuple(dict.fromkeys(extents)),
         components=components,
     )
+
+
+def _peaks(audio: SegmentedAudio) -> np.ndarray:
+    """The loudest sample of every component."""
+    sources = np.abs(np.asarray(audio.components.sources))
+    labels = np.broadcast_to(np.asarray(audio.components.labels), sources.shape[1:])
+    segments = range(audio.components.num_segments)
+    return np.array(
+        [sources[:, labels == one].max(axis=1, initial=0.0) for one in segments]
+    ).ravel()
 
 
 _SCALARS = ("prediction", "local_prediction", "intercept", "fidelity")

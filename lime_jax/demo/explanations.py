@@ -14,12 +14,11 @@ from lime_jax.demo.problems import Problem
 from lime_jax.separation.base import Stems
 
 # To be raised whenever the same question would get another answer.
-ALGORITHM = 1
+ALGORITHM = 2
 
 TOP_K = 3
 
 _INSTRUMENT = "instrument-"
-_SILENCE = 10 ** (-60 / 20)  # of full scale
 
 Waveform = Float[np.ndarray, " num_samples"]
 
@@ -51,8 +50,8 @@ def computed(
 
 def _heard(stems: Stems) -> set[str]:
     """The sources that are not silent; sampling gives weights to silent ones, too."""
-    loudest = np.abs(stems.waveforms).max(axis=1)
-    return {name for name, peak in zip(stems.names, loudest, strict=True) if peak > _SILENCE}
+    loudest = zip(stems.names, np.abs(stems.waveforms).max(axis=1), strict=True)
+    return {name for name, peak in loudest if peak > explaining.SILENCE}
 
 
 def selections(record: Record) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -90,6 +89,8 @@ def sound(stems: Stems, record: Record, name: str) -> Waveform:
     if match["without"]:
         return highlights.without(stems, record, indices)
     part = highlights.part(stems, record, indices)
+    if match["trimmed"] and not len(part.trimmed):
+        raise Problem(404, "Nothing is heard of this part.")
     return part.trimmed if match["trimmed"] else part.mix
 
 

@@ -35,7 +35,7 @@ class Part:
 
 
 def top(record: Record, k: int, source: str | None = None) -> tuple[int, ...]:
-    """The components that speak most for the song, the strongest first.
+    """The components that speak most for the song, the strongest first; never what is silent.
 
     Args:
       record: the explanation.
@@ -53,7 +53,8 @@ def top(record: Record, k: int, source: str | None = None) -> tuple[int, ...]:
             f"`source` {source!r} is no component of this explanation; ask about one of "
             f"{', '.join(sorted(name for name in known if name)) or 'none: it is about times'}."
         )
-    asked = [one for one in record.components if source in (None, one.source)]
+    heard = [one for one in record.components if not one.is_silent]
+    asked = [one for one in heard if source in (None, one.source)]
     coefficients = np.array([one.coefficient for one in asked], np.float32)
     found = readout.strongest(coefficients, k)
     return tuple(asked[position].index for position in found)

@@ -182,7 +182,7 @@ def read_json(path: Path) -> Any:
         if path.stat().st_size > _MOST_BYTES:
             raise StoreError(f"`{path}` is larger than {_MOST_BYTES} bytes. {_RENDER}")
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused_constant)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise StoreError(
             f"`{path}` does not exist. Name the folder of a library, as "
             "scripts/render_library.py writes it."

@@ -246,6 +246,8 @@ def test_a_plan_that_does_not_pay_is_not_made(monkeypatch):
         (lambda: lj.layer(frame, window=1, stride=0), "`stride` must be at least 1"),
         (lambda: lj.layer(frame, window=1, pad=-1), "`pad` must be at least 0"),
         (lambda: lj.layered(whole, layers=[], head=head), "`layers` is empty"),
+        (lambda: lj.layered(whole, layers=[frame], head=head), "a list of what `layer` returns"),
+        (lambda: lj.layered(whole, layers=MODEL.layers[0], head=head), "what `layer` returns"),
     ],
 )
 def test_impossible_sizes_are_errors(make, words):

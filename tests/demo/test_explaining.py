@@ -150,6 +150,20 @@ def test_silence_at_the_ends_is_trimmed(record):
     assert not part.mix[:first].any() and not part.mix[last:].any()
 
 
+@pytest.mark.parametrize("kind", ["source", "time-source"])
+def test_what_is_silent_is_never_on_top(kind):
+    """Sampling and the penalty give silent sources small coefficients."""
+    stems = make_stems()
+    stems.waveforms[3:] = 0.0
+    record = explaining.explain_track(likes(stems, "piano"), stems, kind, num_samples=200)
+    silent = [one.index for one in record.components if one.is_silent]
+    assert {record.components[index].source for index in silent} == {"bass", "other"} | (
+        {"drums"} if kind == "time-source" else set()
+    )
+    assert not set(silent) & set(highlights.top(record, 25))
+    assert highlights.top(record, 3, source="bass") == ()
+
+
 def test_nothing_is_silence(record):
     part = highlights.part(make_stems(), record, [])
     assert not part.mix.any() and len(part.trimmed) == 0 and part.sources == {}
