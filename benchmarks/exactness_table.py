@@ -100,8 +100,8 @@ def lemons(numbers: dict[str, Any]) -> Iterator[Row]:
     """Seconds from the click to the answer, in a server with an empty cache."""
     yield "what", "first, which compiles, s", "other songs, s", "again, s"
     names = {"time-source": "Time + Source, asked first", "source": "Source", "time": "Time"}
-    for kind, name in names.items():
-        one = numbers["kinds"][kind]
+    for kind, one in numbers["kinds"].items():
+        name = names[kind]
         low, high = one["further_s"]["range"]
         yield (
             name,

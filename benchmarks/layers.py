@@ -29,10 +29,10 @@ def run(*, quick: bool) -> dict[str, Any]:
     # As training would find them: otherwise every output is one or zero.
     network.norm.mean[...], network.norm.var[...] = jnp.full(1, -8.0), jnp.full(1, 900.0)
     recommender = Recommender(network)
-    playing = (2, 4) if quick else (2, 3, 4, 5)
+    playing = (2,) if quick else (2, 3, 4, 5)
     return {
         "num_masks": NUM_SAMPLES,
-        "cases": [_case(recommender, number, 2 if quick else 3) for number in playing],
+        "cases": [_case(recommender, number, 1 if quick else 3) for number in playing],
     }
 
 

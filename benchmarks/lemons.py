@@ -37,7 +37,7 @@ def run(*, quick: bool) -> dict[str, Any]:
             "persona": personas[3], "library": shelf, "track": song, "type": kind
         }  # fmt: skip
         kinds = {}
-        for kind in KINDS[::-1]:
+        for kind in KINDS[:1] if quick else KINDS[::-1]:
             others = songs[1 : 2 if quick else 5]
             first = _explained(ask(songs[0], kind))
             kinds[kind] = {
