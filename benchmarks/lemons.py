@@ -6,9 +6,11 @@ read; then as many clients as promised ask for the page, songs and explanations 
 
 import concurrent.futures
 import contextlib
+import functools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,8 +22,7 @@ from typing import Any
 from benchmarks import timing
 
 KINDS = ("time", "source", "time-source")
-NUM_CLIENTS, PORT, PATIENCE = 20, 8791, 300.0
-BASE = f"http://127.0.0.1:{PORT}"
+NUM_CLIENTS, PATIENCE = 20, 300.0
 
 
 def run(*, quick: bool) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def _songs(persona: str, shelf: str) -> list[str]:
 def _server(cache: str) -> Iterator[float]:
     """The seconds until it answered."""
     places = {"LIME_JAX_CACHE": cache, "XDG_CACHE_HOME": cache, "HOME": cache}
-    command = [sys.executable, "-m", "lime_jax.cli", "lemons", "serve", "--port", str(PORT)]
+    command = [sys.executable, "-m", "lime_jax.cli", "lemons", "serve", "--port", str(_port())]
     start = time.perf_counter()
     process = subprocess.Popen(
         [*command, "--no-warm-up"], env=os.environ | places, stderr=subprocess.DEVNULL
@@ -124,9 +125,17 @@ def _clients(personas: list[str], shelf: str, songs: list[str]) -> dict[str, Any
     }
 
 
+@functools.cache
+def _port() -> int:
+    """One that nobody uses, so that two of these can run at a time."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return found.getsockname()[1]
+
+
 def _read(path: str, data: bytes | None = None) -> bytes:
-    headers = {"content-type": "application/json", "origin": BASE}
-    request = urllib.request.Request(BASE + path, data=data, headers=headers)
+    base = f"http://127.0.0.1:{_port()}"
+    headers = {"content-type": "application/json", "origin": base}
+    request = urllib.request.Request(base + path, data=data, headers=headers)
     with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return answer.read()
 

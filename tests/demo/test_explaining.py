@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lime_jax.demo import explaining, highlights
+from lime_jax.demo import explaining, explanations, highlights, sounds
 from lime_jax.separation.base import Stems
 
 RATE, NUM_SAMPLES = 1000, 1003
@@ -162,6 +162,17 @@ def test_what_is_silent_is_never_on_top(kind):
     )
     assert not set(silent) & set(highlights.top(record, 25))
     assert highlights.top(record, 3, source="bass") == ()
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3"])
+def test_a_silent_part_is_a_moment_of_silence(suffix):
+    """It was an error of the server."""
+    stems = make_stems()
+    stems.waveforms[3:] = 0.0
+    record = explaining.explain_track(likes(stems, "piano"), stems, "source")
+    waveform = explanations.sound(stems, record, "component-3-trimmed")
+    assert len(waveform) == RATE // 10 and not waveform.any()
+    assert sounds.encode(waveform, 16_000, suffix)
 
 
 def test_nothing_is_silence(record):
