@@ -72,12 +72,7 @@ class Tagger:
         Raises:
           ValueError: if the waveforms are shorter than one patch.
         """
-        if waveforms.ndim != 2 or waveforms.shape[1] < self.patch_num_samples:
-            raise ValueError(
-                "`waveforms` must have shape (batch, num_samples) with num_samples at least "
-                f"{self.patch_num_samples} ({self.patch_num_samples / self.sample_rate:.2f} s), "
-                f"got {waveforms.shape}. Use a longer excerpt."
-            )
+        check_waveforms(waveforms, self.patch_num_samples, self.sample_rate)
         # The fast products of accelerators move logits by more than rounding.
         with products():
             patches = self.network.front_end(waveforms)
@@ -97,6 +92,25 @@ class Tagger:
             window=window.num_samples,
             stride=window.stride,
             pad=window.pad,
+        )
+
+
+def check_waveforms(waveforms: Any, patch_num_samples: int, sample_rate: int) -> None:
+    """Refuses what a model of waveforms cannot judge.
+
+    Args:
+      waveforms: `(batch, num_samples)`.
+      patch_num_samples: the fewest samples it can judge.
+      sample_rate: in Hz.
+
+    Raises:
+      ValueError: for another shape, or fewer samples.
+    """
+    if waveforms.ndim != 2 or waveforms.shape[1] < patch_num_samples:
+        raise ValueError(
+            "`waveforms` must have shape (batch, num_samples) with num_samples at least "
+            f"{patch_num_samples} ({patch_num_samples / sample_rate:.2f} s), "
+            f"got {waveforms.shape}. Use a longer excerpt."
         )
 
 

@@ -25,6 +25,7 @@ from lime_jax.core.precision import products
 from lime_jax.core.pytree import pytree, static
 from lime_jax.errors import ModelError
 from lime_jax.models import recommender_weights, weights
+from lime_jax.models.base import check_waveforms
 
 SAMPLE_RATE, N_FFT, HOP_LENGTH, NUM_BANDS = 16_000, 512, 256, 256
 CHANNELS = (64, 128, 128, 128, 64)
@@ -171,12 +172,7 @@ class Recommender:
         Raises:
           ValueError: if they are shorter than half a second.
         """
-        if waveforms.ndim != 2 or waveforms.shape[1] < self.patch_num_samples:
-            raise ValueError(
-                "`waveforms` must have shape (batch, num_samples) with num_samples at least "
-                f"{self.patch_num_samples} ({self.patch_num_samples / self.sample_rate:.2f} s), "
-                f"got {waveforms.shape}. Use a longer excerpt."
-            )
+        check_waveforms(waveforms, self.patch_num_samples, self.sample_rate)
         with products():
             return jax.nn.sigmoid(self.network.logits(log_mel(waveforms)))
 
