@@ -119,8 +119,7 @@ def layered(whole: Any, *, layers: Any, head: Any) -> Layered:
 
     As `local`, for networks whose last layer hears much: a table of all that it may hear would be
     large, but few of the layers below hear as much. The answers stay those of `whole`; the first
-    explanation of a model and shape checks that, and so does `check_locality`. `explain_marginal`
-    evaluates whole inputs.
+    explanation of a model and shape checks that, and so does `check_locality`.
 
     Args:
       whole: the model, `(batch, *input)` to `(batch, num_outputs)`, any callable pytree.
@@ -269,10 +268,28 @@ def _sizes(model: Layered, components: Components) -> list[int]:
     dtype, sizes = components.sources.dtype, []
     for one in model.layers:
         window = jax.ShapeDtypeStruct((1, one.window, *shape), dtype)
-        made = jax.eval_shape(lambda layer, window: layer.apply(window), one, window)
+        made = _shape_of_made(one, window)
         shape, dtype = made.shape[1:], made.dtype
         sizes.append(int(np.prod(shape)) * dtype.itemsize)
     return sizes
+
+
+def _shape_of_made(one: Layer, window: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    try:
+        made = jax.eval_shape(lambda layer, window: layer.apply(window), one, window)
+    except Exception as error:
+        # Whatever the model raises, its author declared the window that it was given.
+        error.add_note(
+            f"This was a layer with `window={one.window}`, applied to columns of shape "
+            f"{window.shape}. Does it take so many? Look at its `window` in `layer`."
+        )
+        raise
+    if made.ndim < 1 or made.shape[0] != 1:
+        raise ValueError(
+            f"`apply` of a layer with `window={one.window}` must make one column of a window of "
+            f"shape {window.shape}, got {made.shape}. Keep the axis of the batch, and drop the next."
+        )
+    return made
 
 
 def look_up_columns(
@@ -348,7 +365,7 @@ def _blocks(entries: np.ndarray) -> list[np.ndarray]:
 def _empty(one: Layer, table: Array, num_blocks: int) -> Array:
     """Room for the columns of a layer, in one of a few sizes: other songs use the same programs."""
     window = jax.ShapeDtypeStruct((1, one.window, *table.shape[1:]), table.dtype)
-    made = jax.eval_shape(lambda layer, window: layer.apply(window), one, window)
+    made = _shape_of_made(one, window)
     return jnp.zeros((num_blocks * _BLOCK, *made.shape[1:]), made.dtype)
 
 

@@ -17,6 +17,7 @@ from lime_jax.core.explain import explain
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.host import HostModel, host_model
 from lime_jax.core.items import item_of
+from lime_jax.core.layers import Layered, declared_layers
 from lime_jax.core.methods import Method
 from lime_jax.core.predictor import Predict, Predictor, as_predictor, checked_outputs
 from lime_jax.core.programs import MaybeKey, Progress
@@ -163,6 +164,8 @@ def _over_fills(predict: Predict | HostModel) -> Predict | HostModel:
     if isinstance(predict, HostModel):
         return host_model(lambda inputs: _gathered(predict(_as_batch(inputs)), inputs.shape[-1]))
     whole = _Whole(as_predictor(predict))
+    if (deep := declared_layers(predict)) is not None:
+        return _layers_over_fills(deep, whole)
     if (model := locality.declared(predict)) is None:
         return whole
     trunk, head = _Trunk(model.trunk), _Head(model.head)
@@ -172,6 +175,17 @@ def _over_fills(predict: Predict | HostModel) -> Predict | HostModel:
     return dataclasses.replace(
         model, whole=as_predictor(whole), trunk=as_predictor(trunk), head=as_predictor(head)
     )
+
+
+def _layers_over_fills(model: Layered, whole: Predictor) -> Layered:
+    """Every fill has columns of its own; those above the first layer have the fills in front."""
+    first, *above = model.layers
+    layers = (
+        dataclasses.replace(first, apply=as_predictor(_Trunk(first.apply))),
+        *(dataclasses.replace(one, apply=as_predictor(_Layer(one.apply))) for one in above),
+    )
+    head = as_predictor(_Head(model.head))
+    return dataclasses.replace(model, whole=as_predictor(whole), layers=layers, head=head)
 
 
 @pytree
@@ -203,9 +217,25 @@ class _Head:
     model: Predictor
 
     def __call__(self, features: Array) -> Array:
-        by_fill = features.swapaxes(1, 2)
-        flat = by_fill.reshape(-1, *by_fill.shape[2:])
+        flat = _each_fill(features)
         return _gathered(checked_outputs(self.model(flat), len(flat)), features.shape[2])
+
+
+@pytree
+class _Layer:
+    """`(batch, window, num_fills, *features)` to `(batch, num_fills, *features)`."""
+
+    model: Predictor
+
+    def __call__(self, columns: Array) -> Array:
+        made = self.model(_each_fill(columns))
+        return made.reshape(-1, columns.shape[2], *made.shape[1:])
+
+
+def _each_fill(columns: Array) -> Array:
+    """The columns of every fill of every input, where those of the fills lie side by side."""
+    by_fill = columns.swapaxes(1, 2)
+    return by_fill.reshape(-1, *by_fill.shape[2:])
 
 
 def _as_batch(inputs: Any) -> Any:

@@ -29,7 +29,7 @@ DEFAULT_PERSONA, DEFAULT_KIND = 3, "time-source"
 
 _RESERVED = (OWN, "explanations")
 _NUM_RECOMMENDERS = 16
-_HEADROOM = 0.7
+_HEADROOM = 0.5
 _SECONDS_UNTIDY = 30.0
 
 
@@ -67,9 +67,12 @@ class Sound:
     def gain(self) -> float:
         """Of all sounds of this track: no selection of its sources clips, all are equally loud.
 
-        A song of a user keeps it when it is taken apart, and therefore leaves its stems some room.
+        A song of a user leaves its stems some room, and so keeps it when it is taken apart, unless
+        they need even more.
         """
-        return sounds.common_gain(self.whole.waveforms / (_HEADROOM if self.is_own else 1))
+        room = _HEADROOM if self.is_own else 1
+        whole = sounds.common_gain(self.whole.waveforms / room)
+        return min(whole, sounds.common_gain(self.stems.waveforms))
 
     def explained(self, kind: str) -> Stems:
         """What an explanation of a kind is about."""

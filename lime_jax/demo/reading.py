@@ -51,8 +51,11 @@ def without(relevance: float, left: float) -> str:
     Example:
       >>> without(0.91, 0.34)
       'Without it the relevance falls from 0.91 to 0.34.'
+      >>> without(0.912, 0.909)
+      'Without it the relevance falls from 0.912 to 0.909.'
     """
-    before, after = f"{relevance:.2f}", f"{left:.2f}"
+    digits = 2 if f"{relevance:.2f}" != f"{left:.2f}" else 3
+    before, after = f"{relevance:.{digits}f}", f"{left:.{digits}f}"
     if before == after:
         return f"Without it the relevance stays at {before}."
     verb = "falls" if left < relevance else "rises"

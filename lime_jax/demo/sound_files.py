@@ -22,7 +22,7 @@ class SoundFiles:
         if name != "mix" and name not in sound.stems.names:
             raise Problem(404, "This track has no such sound.")
         # Names of sources never mean another sound: a song is taken apart once.
-        key = (sound.digest, sound.owner, name, suffix)
+        key = (sound.digest, sound.owner, sound.gain, name, suffix)
         make = lambda: _source(sound, name, suffix)
         body = self._application.files.get(key, make, sound.owner)
         return body, f"{slug(sound.title)}-{slug(name)}.{suffix}"
@@ -42,7 +42,7 @@ class SoundFiles:
             waveform = explanations.sound(stems, record, name)
             return sounds.encode(sound.gain * waveform, stems.sample_rate, suffix)
 
-        file = self._application.files.get((key, name, suffix), make, sound.owner)
+        file = self._application.files.get((key, sound.gain, name, suffix), make, sound.owner)
         return file, f"{slug(sound.title)}-{name}.{suffix}"
 
 

@@ -175,6 +175,25 @@ def test_many_items_are_explained_one_by_one(getkey):
     )
 
 
+@pytest.mark.parametrize("method", ["lime", "shapley"])
+def test_averages_over_fills_are_those_of_the_whole_network(method, getkey):
+    fills, method, key = [0.0, 0.25, STEMS[1]], METHODS[method], getkey()
+    components = COMPONENTS["time"]
+    found = lj.explain_marginal(MODEL, components, fills, method, key=key)
+    expected = lj.explain_marginal(whole, components, fills, method, key=key)
+    same(found.explanation, expected.explanation)
+    same(found.fills, expected.fills)
+    np.testing.assert_allclose(found.spread, expected.spread, atol=1e-5)
+
+
+def test_fills_share_one_plan(monkeypatch, getkey):
+    made = []
+    plan = lambda *a, made_by=layers.plan: made.append(made_by(*a)) or made[-1]
+    monkeypatch.setattr(layers, "plan", plan)
+    lj.explain_marginal(MODEL, COMPONENTS["time"], [0.0, 0.25], METHODS["lime"], key=getkey())
+    assert len(made) == 1 and made[0] is not None
+
+
 def test_progress_ends_with_everything(getkey):
     told = []
     components = COMPONENTS["stems × time"]
@@ -189,6 +208,22 @@ def test_progress_ends_with_everything(getkey):
 def test_a_wrong_declaration_is_an_error(wrong, getkey):
     with pytest.raises(ValueError, match="differ from `whole`"):
         lj.explain(declare(**wrong), COMPONENTS["time"], lj.lime(600), key=getkey())
+
+
+def test_what_a_layer_raises_says_which_layer_it_was(getkey):
+    """It is the model's own error, with the window that its author declared."""
+    short = lj.layer(lambda x: x @ jnp.ones((4, 5)), window=3, stride=2)
+    model = lj.layered(whole, layers=[short, *MODEL.layers[1:]], head=head)
+    with pytest.raises(TypeError) as raised:
+        lj.explain(model, COMPONENTS["time"], lj.lime(600), key=getkey())
+    assert "a layer with `window=3`" in raised.value.__notes__[-1]
+
+
+def test_a_layer_that_makes_no_column_is_an_error(getkey):
+    alone = lj.layer(lambda x: (x @ FIRST)[0], window=4, stride=2)
+    model = lj.layered(whole, layers=[alone, *MODEL.layers[1:]], head=head)
+    with pytest.raises(ValueError, match="must make one column of a window"):
+        lj.explain(model, COMPONENTS["time"], lj.lime(600), key=getkey())
 
 
 def test_songs_share_programs(getkey):

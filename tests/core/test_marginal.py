@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import lime_jax as lj
-from lime_jax.core import locality, marginal
+from lime_jax.core import checking, marginal
 from lime_jax.errors import ModelError
 
 SIZE, BANDS, D, NUM_OUTPUTS = 24, 3, 6, 2
@@ -229,7 +229,7 @@ def test_locality_pays_for_all_fills(case, method, getkey):
 
 def test_an_attribute_declares_locality_too():
     found = lj.explain_marginal(Declaring(), by_time(0.0), [0.0, 0.5], lj.exhaustive())
-    assert locality.is_declared(Declaring()) and found.explanation.num_evaluations == 24
+    assert checking.declaration(Declaring()) and found.explanation.num_evaluations == 24
     expected = lj.explain_marginal(mean, by_time(0.0), [0.0, 0.5], lj.exhaustive())
     same(found.explanation, expected.explanation, ("coefficients", "intercept", "fidelity"))
 
