@@ -1,11 +1,15 @@
 """Strict arithmetic and run-time shape checks for every test."""
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-# The tests compile hundreds of tiny programs and run each of them once.
+# The tests compile thousands of tiny programs and run each of them once.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+if version("jaxlib").startswith("0.10."):
+    # These take half the time to compile; later versions lack them, and end at unknown flags.
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 from jaxtyping import install_import_hook
 
@@ -19,7 +23,19 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # The command line keeps programs on disk; in this process no test is to get those of another.
 jax.config.update("jax_enable_compilation_cache", False)
 
+# Every program maps memory, and a process with 65530 maps (Linux) crashes in XLA.
+_MOST_MAPS = 20_000
+
 REFERENCE = Path(__file__).parents[1].parent / "shared" / "data"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """After a file, compiled programs are let go once they are many."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > _MOST_MAPS:
+        jax.clear_caches()
 
 
 @pytest.fixture

@@ -163,7 +163,7 @@ def _over_fills(predict: Predict | HostModel) -> Predict | HostModel:
     """The model of inputs with a last axis over fills."""
     if isinstance(predict, HostModel):
         return host_model(lambda inputs: _gathered(predict(_as_batch(inputs)), inputs.shape[-1]))
-    whole = _Whole(as_predictor(predict))
+    whole = as_predictor(_Whole(as_predictor(predict)))
     if (deep := declared_layers(predict)) is not None:
         return _layers_over_fills(deep, whole)
     if (model := locality.declared(predict)) is None:
@@ -173,7 +173,7 @@ def _over_fills(predict: Predict | HostModel) -> Predict | HostModel:
         # A mean over fills goes into a sum over windows, which stays what it was.
         trunk, head = _Whole(model.trunk), model.head
     return dataclasses.replace(
-        model, whole=as_predictor(whole), trunk=as_predictor(trunk), head=as_predictor(head)
+        model, whole=whole, trunk=as_predictor(trunk), head=as_predictor(head)
     )
 
 
@@ -185,7 +185,7 @@ def _layers_over_fills(model: Layered, whole: Predictor) -> Layered:
         *(dataclasses.replace(one, apply=as_predictor(_Layer(one.apply))) for one in above),
     )
     head = as_predictor(_Head(model.head))
-    return dataclasses.replace(model, whole=as_predictor(whole), layers=layers, head=head)
+    return dataclasses.replace(model, whole=whole, layers=layers, head=head)
 
 
 @pytree
