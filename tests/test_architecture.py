@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1] / "lime_jax"
 ORDER = ["core", "audio", "models", "separation", "runs", "report", "experiments", "demo"]
 
@@ -55,6 +57,7 @@ print(time.perf_counter() - start)
 """
 
 
+@pytest.mark.slow
 def test_import_takes_under_a_second_beyond_jax():
     command = [sys.executable, "-c", IMPORT_TIME]
     runs = [subprocess.run(command, capture_output=True, check=True).stdout for _ in range(2)]

@@ -99,6 +99,7 @@ KINDS = {
 SLOW = ("frequency", "grid", "superpixels")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "case"),
     [
@@ -119,6 +120,7 @@ def test_explains_every_kind_of_component(kind, case, place, capsys):
     assert "second half" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["stems", "time"])
 def test_a_folder_of_stems_is_the_sound_of_their_sum(kind, place):
     arguments = ["--model", "my_model:halves", "--components", kind, "--num-samples", "64"]
@@ -134,6 +136,7 @@ def test_a_folder_of_stems_is_the_sound_of_their_sum(kind, place):
         np.testing.assert_allclose(one["coefficients"], other["coefficients"], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_reports_the_evaluations_really_made(place, capsys):
     arguments = ["--model", "my_model:halves", "--segments", "4", "--num-samples", "70000"]
     assert run("explain", "song.wav", *arguments) == 0
@@ -144,6 +147,7 @@ def test_reports_the_evaluations_really_made(place, capsys):
     assert (record["num_samples"], record["num_evaluations"]) == (70_000, 16)
 
 
+@pytest.mark.slow
 def test_a_host_model_is_explained_like_a_traced_one(place):
     for factory in ("halves", "host"):
         assert (
@@ -158,6 +162,7 @@ def test_a_host_model_is_explained_like_a_traced_one(place):
     assert (one["name"], other["name"]) == ("second half", "output 1")
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_record(place, capsys):
     coefficients = []
     for folder in ("a", "b"):
@@ -169,6 +174,7 @@ def test_the_same_seed_gives_the_same_record(place, capsys):
     assert "±" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_nothing_explained_is_no_success(place, capsys):
     arguments = ["--model", "my_model:constant", "--segments", "3", "--output-dir", "out"]
     assert run("explain", "song.wav", *arguments) == 1
@@ -395,6 +401,7 @@ def test_runs_as_a_program_without_a_terminal(place):
     assert done.stderr.startswith("lime-jax: ") and len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_top_k_and_the_command_line_agree(place):
     assert run("explain", "song.wav", "--model", "my_model:halves", "--output-dir", "out") == 0
     record = json.loads((place / "out" / "explanation.json").read_text("utf-8"))
@@ -445,6 +452,7 @@ def record_of(folder):
     return json.loads((folder / "explanation.json").read_text("utf-8"))
 
 
+@pytest.mark.slow
 def test_repeats_say_how_stable_the_answer_is(place, capsys):
     assert run("explain", "song.wav", *ASKED, "--repeats", "3", "--output-dir", "out") == 0
     told = capsys.readouterr()
@@ -471,6 +479,7 @@ def test_the_first_repeat_is_the_answer_without_repeats(place):
     np.testing.assert_allclose(thrice.explanation.coefficients, mean, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_fills_say_how_much_hangs_on_what_stands_in_for_removed_parts(place, capsys):
     fills = ["--fills", "zero, mean,noise", "--seed", "7"]
     assert run("explain", "song.wav", *ASKED, *fills, "--output-dir", "out") == 0
@@ -495,6 +504,7 @@ def test_the_example_of_fills_goes_with_the_default_components():
     options.check(options.ExplainConfig(audio=Path("song.wav"), fills=example))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", ["frequency", *(pytest.param(k, marks=pytest.mark.slow) for k in ("grid", "time"))]
 )
@@ -512,6 +522,7 @@ def test_repeats_and_fills_go_together(kind, place, capsys):
     assert "U_n" in (told := capsys.readouterr().out) and "N_ce" in told
 
 
+@pytest.mark.slow
 def test_locality_pays_for_repeats_and_fills_too(place):
     options = ["--repeats", "2", "--fills", "zero,mean", "--num-samples", "exhaustive"]
     arguments = ["--model", "my_model:halves", "--segments", "10", "--snippet", "0.2"]
@@ -524,6 +535,7 @@ def test_locality_pays_for_repeats_and_fills_too(place):
     assert found["stability"]["agreement"] == 1 and found["stability"]["u_n"] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", ["exhaustive", "auto"])
 def test_exact_answers_are_not_repeated(place, number, capsys):
     asked = ["--model", "my_model:halves", "--segments", "6", "--num-samples", number]
@@ -539,6 +551,7 @@ def test_exact_answers_are_not_repeated(place, number, capsys):
     assert "The weights are exact: other masks change nothing." in page
 
 
+@pytest.mark.slow
 def test_nothing_explained_has_no_stability(place, capsys):
     arguments = ["--model", "my_model:constant", "--segments", "3", "--repeats", "2"]
     fills = ["--fills", "zero,mean", "--output-dir", "out"]
@@ -571,6 +584,7 @@ def test_impossible_repeats_and_fills_get_one_clear_line(place, options, message
     assert not list(place.glob("explanation-of-*"))
 
 
+@pytest.mark.slow
 def test_snippets_are_exact_for_many_components(place, capsys):
     """Ten snippets of two stems: 40 evaluations instead of a million."""
     arguments = ["--model", "my_model:halves", "--components", "stems-time", "--stems", "stems"]

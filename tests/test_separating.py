@@ -186,6 +186,7 @@ class TestExplain:
         assert code == 0, told
         return told
 
+    @pytest.mark.slow
     def test_stems_are_made_and_heard(self, place, call):
         told = self.explained(call, "--components", "stems")
         assert "separating 1 s of song.wav" in told and len(entries(place)) == 1
@@ -198,6 +199,7 @@ class TestExplain:
         high, *others = record["outputs"][0]["coefficients"]
         assert high > max(others) > 0
 
+    @pytest.mark.slow
     def test_times_of_the_stems_of_an_excerpt_are(self, place, call):
         excerpt = ("--start", "0.25", "--duration", "0.5", "--no-keep-stems")
         components = ("--components", "stems-time", "--segments", "2")
@@ -239,6 +241,7 @@ class TestRun:
 
         return pd.read_parquet(place / "store" / "results.parquet").sort_values("id")
 
+    @pytest.mark.slow
     def test_every_sound_is_separated_or_a_failure(self, place, ran):
         write(place / "songs" / "3.wav", np.zeros(RATE))
         write(place / "songs" / "4.wav", noise(RATE, 3))
@@ -249,6 +252,7 @@ class TestRun:
         for high, low, rest in self.rows(place)["coefficients"]:
             assert high > low > 0 and rest == pytest.approx(low, rel=1e-3)
 
+    @pytest.mark.slow
     def test_the_store_goes_with_the_separator(self, place, ran):
         assert ran("--no-keep-stems")[0] == 0
         assert entries(place) == []
@@ -266,6 +270,7 @@ class TestRun:
         html = (place / "page" / "report.html").read_text(encoding="utf-8")
         assert "audio/flac;base64," in html or "audio/mpeg;base64," in html
 
+    @pytest.mark.slow
     def test_clips_of_another_separator_are_not_shown_as_its(self, place, ran):
         """The stems of a changed program would have other sounds under the old names."""
         assert ran()[0] == 0
@@ -277,6 +282,7 @@ class TestRun:
         with pytest.raises(AudioError, match="is not what it was when"):
             listening.sound(found, item, 0)
 
+    @pytest.mark.slow
     def test_what_cannot_be_explained_is_not_separated(self, place, ran):
         write(place / "songs" / "3.wav", noise(10))
         assert ran("--snippet", "0.5")[0] == 11

@@ -242,6 +242,7 @@ def test_mistakes_are_explained(mistake, message):
         mistake()
 
 
+@pytest.mark.slow
 def test_features_need_only_jax_and_numpy():
     heavy = ("librosa", "soundfile", "soxr", "scipy.signal", "skimage")
     code = f"import sys, lime_jax.audio.features; sys.exit(any(h in sys.modules for h in {heavy}))"

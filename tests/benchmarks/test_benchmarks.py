@@ -89,6 +89,7 @@ def test_jax_numpy_and_flax_are_enough(tmp_path):
     assert (tmp_path / "ceilings.json").exists()
 
 
+@pytest.mark.slow
 def test_a_device_that_is_not_there_is_refused():
     command = [sys.executable, "-m", "benchmarks", "--device", "tpu"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -38,6 +38,7 @@ class TestChoice:
         sampler = settled(lj.lime("auto"), 14, is_looked_up=True).sampler
         assert sampler.equivalent_num_samples == 1000 and not isinstance(sampler, Auto)
 
+    @pytest.mark.slow
     def test_a_ceiling_below_three_arrays_means_coins(self):
         method = lj.lime(lj.auto(std_error=1e-9, max_evaluations=1500))
         explanation = lj.explain(network, STEMS, method, key=jax.random.key(0))
@@ -48,6 +49,7 @@ class TestChoice:
         assert lj.lime(500).sampler(jax.random.key(0), D).num_masks == 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"std_error": 0.002}, {"top_k": 3, "confidence": 0.9}])
 def test_the_answer_is_the_limit_within_its_errors(options, getkey):
     explanation = lj.explain(network, STEMS, lj.lime(lj.auto(**options)), key=getkey())
@@ -56,6 +58,7 @@ def test_the_answer_is_the_limit_within_its_errors(options, getkey):
     assert explanation.num_samples == 1000
 
 
+@pytest.mark.slow
 def test_the_ridge_does_not_depend_on_the_number_of_rounds(getkey):
     """With a strong ridge a thousand samples and four thousand have quite different limits."""
     method = lj.lime(lj.auto(std_error=1e-9, max_evaluations=20_000), alpha=100.0)
@@ -66,6 +69,7 @@ def test_the_ridge_does_not_depend_on_the_number_of_rounds(getkey):
     assert found.num_evaluations == 9 * 2049
 
 
+@pytest.mark.slow
 def test_a_grid_of_slime_is_no_harder_than_its_neighbours():
     """At 25 components three may be off: 2626 masks, where arrays would see next to nothing."""
     model = lambda x: jax.nn.sigmoid(x.sum(axis=1, keepdims=True) / 5)
@@ -84,6 +88,7 @@ def test_a_kernel_that_sees_nothing_is_told(width):
     assert (explanation.status != lj.Status.CONSTANT_OUTPUT).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_components", [10, 13])
 def test_a_narrow_kernel_needs_its_neighbours_only(num_components):
     """70 000 samples of SLIME see single and pairs of components off, and nothing else."""
@@ -99,6 +104,7 @@ def test_a_narrow_kernel_needs_its_neighbours_only(num_components):
     np.testing.assert_allclose(found.fidelity, limit.fidelity, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_inside_jit_an_unknown_width_is_taken_to_be_wide(getkey):
     run = lambda width: lj.explain(
         network, STEMS, lj.lime("auto", kernel_width=width), key=jax.random.key(0)
@@ -129,6 +135,7 @@ class TestStopping:
         assert lj.top_k_confidence(named, 4)[1] >= 0.999
         assert max(one.num_evaluations, named.num_evaluations) <= sure.num_evaluations
 
+    @pytest.mark.slow
     def test_every_item_stops_alone(self, getkey):
         method = lj.lime(lj.auto(std_error=0.001))
         scales = jnp.array([0.01, 1.0, 3.0])
@@ -141,6 +148,7 @@ class TestStopping:
             assert alone.num_evaluations == batch.num_evaluations[i]
             np.testing.assert_allclose(alone.coefficients, batch.coefficients[i], atol=1e-6)
 
+    @pytest.mark.slow
     def test_a_constant_or_broken_output_is_not_waited_for(self, getkey):
         def broken(inputs):
             good = network(inputs)[:, :1]
@@ -176,6 +184,7 @@ class TestWays:
         done, total = told[-1]
         assert done == program.num_evaluations and total == most_evaluations(self.METHOD, D)
 
+    @pytest.mark.slow
     def test_a_lookup_is_sampled_too(self, getkey):
         """Fifteen times, windows that overlap two of them, a head that is no sum."""
         whole = lambda x: jnp.tanh(x).reshape(len(x), 15, 2).sum(axis=2).max(axis=1)[:, None]
@@ -194,6 +203,7 @@ class TestWays:
         assert few.num_evaluations == 30 and many.num_evaluations == 2049
         np.testing.assert_allclose(few.coefficients, many.coefficients, atol=1e-6)
 
+    @pytest.mark.slow
     def test_one_program_for_all_clips(self, getkey):
         from lime_jax.core import programs
 
@@ -205,6 +215,7 @@ class TestWays:
         assert programs.run._cache_size() - before == 1
 
 
+@pytest.mark.slow
 def test_what_it_would_have_cost_as_lime():
     """The number told is the one with which LIME's own variance is the one reached."""
     num_runs, num_samples = 200, 1000

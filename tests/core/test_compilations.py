@@ -25,6 +25,7 @@ print(sum(name.endswith("/cache_misses") for name in hits))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [lj.lime(200), lj.shapley()], ids=["lime", "shapley"])
 def test_a_hundred_clips_compile_one_program(method):
     network = lambda inputs: jnp.tanh(inputs)

@@ -24,6 +24,7 @@ def test_any_five_components_take_all_combinations_equally_often(num_components,
             assert times.tolist() == [size // 32] * 32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_components", [1, 2, 5, 16])
 def test_the_unperturbed_input_is_evaluated_and_does_not_count(num_components, getkey):
     neighbourhood = OrthogonalArray(3000)(getkey(), num_components)
@@ -54,6 +55,7 @@ def explain(sampler, **options):
     return lj.explain(network, STEMS, method(sampler), **options)
 
 
+@pytest.mark.slow
 def test_the_batch_size_changes_nothing(getkey):
     key = getkey()
     whole, split = (
@@ -64,6 +66,7 @@ def test_the_batch_size_changes_nothing(getkey):
     np.testing.assert_allclose(whole.prediction, network(jnp.ones((1, 12)))[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_two_halves_make_the_whole(getkey):
     neighbourhood = OrthogonalArray(1024)(key := getkey(), 12)
     masks, outputs = lj.predict_neighbourhood(network, STEMS, neighbourhood.masks)
@@ -74,6 +77,7 @@ def test_the_two_halves_make_the_whole(getkey):
     np.testing.assert_allclose(fit.coefficients, whole.coefficients, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_errors_are_a_fraction_of_those_of_fair_coins():
     exact = lj.explain(network, STEMS, lj.exhaustive(kernel_width=0.5, alpha=0.0)).coefficients
     keys = jax.random.split(jax.random.key(0), 40)
@@ -87,6 +91,7 @@ def test_errors_are_a_fraction_of_those_of_fair_coins():
     assert mean_square(OrthogonalArray(512)) < mean_square(coins) / 10
 
 
+@pytest.mark.slow
 def test_standard_errors_need_three_arrays(getkey):
     key = getkey()
     assert np.isnan(explain(OrthogonalArray(512), key=key).std_error).all()

@@ -37,6 +37,7 @@ def close(one, other, atol=1e-6):
         np.testing.assert_allclose(getattr(one, field), getattr(other, field), atol=atol)
 
 
+@pytest.mark.slow
 def test_a_linear_model_is_explained_by_its_pieces():
     linear = lambda inputs: inputs @ weights()
     explanation = lj.explain(linear, lj.from_stems(stems()), lj.exhaustive(alpha=0.0))
@@ -107,6 +108,7 @@ METHODS = {
 SLOW = ("forward", "exhaustive")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(m, marks=pytest.mark.slow if m in SLOW else ()) for m in METHODS]
 )
@@ -151,6 +153,7 @@ def test_many_samples_approach_the_exhaustive_limit(getkey):
     assert error.max() < 4.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("num_items", "method"),
     [
@@ -188,6 +191,7 @@ class TestAnyModel:
         close(explanation, lj.explain(PREDICT, components, lj.lime(40), key=key), atol=2e-6)
         assert explanation.num_evaluations == 40
 
+    @pytest.mark.slow
     def test_function(self, getkey):
         self.expect(lambda inputs: network(weights(), inputs), getkey)
 
@@ -222,6 +226,7 @@ class TestAnyModel:
         assert explanation.coefficients.dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_host_batches_are_explained_like_traced_ones(getkey):
     key = getkey()
     kernel = np.asarray(weights())
@@ -269,6 +274,7 @@ class TestCompilations:
         close(jax.tree.map(lambda x: x[1], together), alone)
 
 
+@pytest.mark.slow
 def test_a_mask_that_was_not_drawn_spoils_nothing():
     """Key 5 draws all but the empty one of the 32 masks with weight; there the model is NaN."""
     broken_when_silent = lambda x: jnp.where((x == 0).all(1, keepdims=True), jnp.nan, x[:, :1])
@@ -285,6 +291,7 @@ def test_one_component_explains_everything(method):
     np.testing.assert_allclose(explanation.coefficients, [[4.0]], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_samples_have_no_known_error(getkey):
     explanation = lj.explain(PREDICT, lj.from_stems(stems()), lj.lime(2), key=getkey())
     assert jnp.isnan(explanation.std_error).all()
@@ -404,11 +411,13 @@ def intervals_cover(seed):
     return (error <= 2.131 * np.asarray(runs.std_error)).mean()
 
 
+@pytest.mark.slow
 def test_intervals_cover_what_they_promise():
     """Nominal 95 % with the t quantile of 15 degrees of freedom."""
     assert 0.93 < intervals_cover(3) < 0.97
 
 
+@pytest.mark.slow
 def test_a_thousand_components_are_sampled():
     components = lj.from_labels(jnp.ones(1024), jnp.arange(1024), 1024)
     loud = lambda x: jnp.square(x).mean(axis=1, keepdims=True)

@@ -165,6 +165,7 @@ def test_a_model_may_say_it_of_itself(getkey):
     )
 
 
+@pytest.mark.slow
 def test_many_items_are_explained_one_by_one(getkey):
     stems = jnp.stack([STEMS, quiet(STEMS), 2 * STEMS])
     items = jax.vmap(lambda one: lj.cross(lj.from_stems(one), TIME, 5))(stems)
@@ -243,6 +244,7 @@ def test_songs_share_programs(getkey):
     assert len(made) == 2
 
 
+@pytest.mark.slow
 def test_a_check_that_nothing_moved_is_made_again(getkey):
     """Silence is the same by any declaration without biases."""
     model = declare(window=6)
@@ -252,6 +254,7 @@ def test_a_check_that_nothing_moved_is_made_again(getkey):
         lj.explain(model, COMPONENTS["time"], lj.lime(600), key=getkey())
 
 
+@pytest.mark.slow
 def test_outputs_near_zero_are_no_error(getkey):
     """Rounding is measured by the largest output of the check, not by each."""
     key, components = getkey(), COMPONENTS["time"]
@@ -262,6 +265,7 @@ def test_outputs_near_zero_are_no_error(getkey):
     lj.explain(shifted, components, lj.lime(600), key=key)
 
 
+@pytest.mark.slow
 def test_out_of_memory_whole_inputs_are_evaluated(monkeypatch, getkey):
     def full(*_):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")

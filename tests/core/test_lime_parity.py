@@ -153,6 +153,7 @@ class TestGoldenNumbers:
         np.testing.assert_allclose(fit.intercept[0], 0.389692, atol=2e-6)
         np.testing.assert_allclose(fit.fidelity[0], 0.912154, atol=2e-6)
 
+    @pytest.mark.slow
     def test_forward_order(self):
         masks = cube(5)
         z = masks.astype(float)

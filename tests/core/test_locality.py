@@ -113,6 +113,7 @@ def test_the_explanation_is_that_of_the_whole_model(method, getkey):
     assert 4 * few.num_evaluations < all_masks.num_evaluations
 
 
+@pytest.mark.slow
 def test_a_batch_and_a_stream_are_looked_up_too(getkey):
     key = getkey()
     cut = lambda stems: lj.cross(lj.from_stems(stems), TIME, 6)
@@ -126,6 +127,7 @@ def test_a_batch_and_a_stream_are_looked_up_too(getkey):
     assert stream[1].num_evaluations < 1000
 
 
+@pytest.mark.slow
 def test_another_axis():
     signal = STEMS[0].T
     components = lj.from_labels(signal, TIME.T, 6)
@@ -147,6 +149,7 @@ def test_where_all_components_overlap_the_whole_model_is_used():
     assert lj.explain(MODELS["patches"], stems, lj.exhaustive()).num_evaluations == 4
 
 
+@pytest.mark.slow
 def test_inside_jit_the_whole_model_is_used():
     cut = lambda x: lj.explain(MODELS["patches"], lj.from_labels(x, TIME, 6), lj.exhaustive())
     traced = jax.jit(cut)(STEMS[0])
@@ -166,6 +169,7 @@ def test_impossible_sizes_are_named():
         lj.local(head, trunk=trunk, head=head, window=0, stride=1)
 
 
+@pytest.mark.slow
 def test_svdnet_declares_its_convolutions():
     network = SvdNet(rngs=nnx.Rngs(0))
     lj.check_locality(network.locality, jax.random.normal(jax.random.key(0), (3, 115, 80)))

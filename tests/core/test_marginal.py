@@ -137,6 +137,7 @@ def test_a_single_fill_is_explain(getkey):
     np.testing.assert_array_equal(found.spread, np.zeros((NUM_OUTPUTS, D)))
 
 
+@pytest.mark.slow
 def test_a_host_model_is_explained_alike(getkey):
     key = getkey()
     host = lj.host_model(on_host)
@@ -208,6 +209,7 @@ class Declaring:
     __call__ = staticmethod(mean)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", often(LOCAL, ("a head", "a mean")))
 @pytest.mark.parametrize(
     "method", often({"lime": lj.lime(5000), "shapley": lj.shapley()}, "shapley")
@@ -227,6 +229,7 @@ def test_locality_pays_for_all_fills(case, method, getkey):
     assert all_masks.explanation.num_evaluations == 64 * len(fills)
 
 
+@pytest.mark.slow
 def test_an_attribute_declares_locality_too():
     found = lj.explain_marginal(Declaring(), by_time(0.0), [0.0, 0.5], lj.exhaustive())
     assert checking.declaration(Declaring()) and found.explanation.num_evaluations == 24
@@ -234,6 +237,7 @@ def test_an_attribute_declares_locality_too():
     same(found.explanation, expected.explanation, ("coefficients", "intercept", "fidelity"))
 
 
+@pytest.mark.slow
 def test_complex_inputs(getkey):
     spectrum = jax.lax.complex(SIGNAL, SIGNAL[::-1])
     make = lambda fill: lj.from_labels(spectrum, TIME, D, fill)
@@ -244,6 +248,7 @@ def test_complex_inputs(getkey):
     same(of_fill(found, 1), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_inside_jit_and_vmap_it_is_the_same(getkey):
     keys = jax.random.split(getkey(), 2)
     signals = jnp.stack([SIGNAL, SIGNAL[::-1]])
@@ -262,6 +267,7 @@ def test_inside_jit_and_vmap_it_is_the_same(getkey):
         np.testing.assert_allclose(one.spread, alone.spread, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_a_mesh_shares_the_masks(getkey):
     key, mesh = getkey(), jax.make_mesh((1,), ("devices",))
     one, other = (
@@ -307,6 +313,7 @@ def test_progress_counts_fills():
     assert told[-1] == (64 * len(FILLS), 64 * len(FILLS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outputs", often({"all": None, "highest": 1, "index": (0,)}, "highest"))
 def test_auto_stops_by_the_mean_alone(outputs, getkey):
     """The fills cancel: their mean is linear and sure at once, each of them never."""
@@ -320,6 +327,7 @@ def test_auto_stops_by_the_mean_alone(outputs, getkey):
     assert found.explanation.std_error.max() < found.fills.std_error.max()
 
 
+@pytest.mark.slow
 def test_pooling_keys_pools_fills_too(getkey):
     keys = jax.random.split(getkey(), 3)
     of = lambda key: lj.explain_marginal(PREDICT, by_time(0.0), FILLS, lj.lime(20), key=key)

@@ -57,6 +57,7 @@ def test_lists_may_differ_in_length():
     assert metrics.agreement([short[::-1], short], short) == 1
 
 
+@pytest.mark.slow
 def test_complexity_is_the_entropy_in_units_of_its_maximum():
     *_, explanation = linear([1.0, 1.0, 1.0, 1.0])
     np.testing.assert_allclose(metrics.complexity(explanation), 1, atol=1e-5)

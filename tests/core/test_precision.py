@@ -30,6 +30,7 @@ def test_fastest_leaves_it_to_the_device():
     assert "HIGHEST" not in precisions_of(precision="fastest")
 
 
+@pytest.mark.slow
 def test_what_jax_was_told_holds():
     with jax.default_matmul_precision("tensorfloat32"):
         assert "HIGH" in precisions_of() and "HIGHEST" not in precisions_of()

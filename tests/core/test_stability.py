@@ -44,6 +44,7 @@ def single(repeats, index):
     return jax.tree.map(lambda x: x[index], repeats)
 
 
+@pytest.mark.slow
 def test_the_pooled_explanation_is_the_mean_with_its_error(repeats):
     pooled = lj.metrics.stability(repeats).pooled
     for field in ("coefficients", "intercept", "fidelity", "local_prediction", "prediction"):
@@ -126,6 +127,7 @@ def test_exact_explanations_are_stable(method):
     assert jnp.isinf(found.pooled.num_lime_samples).all()
 
 
+@pytest.mark.slow
 def test_many_outputs_take_no_program_each(repeats):
     """Top lists of 100 outputs once took seconds of small calls of jax."""
     wide = jax.tree.map(lambda x: x, repeats)
@@ -143,6 +145,7 @@ def test_many_outputs_take_no_program_each(repeats):
     np.testing.assert_array_equal(found.agreement, np.repeat(expected.agreement, 50))
 
 
+@pytest.mark.slow
 def test_noise_is_unstable():
     noisy = jax.vmap(
         lambda key: lj.explain(

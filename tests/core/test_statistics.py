@@ -47,6 +47,7 @@ def test_adding_merges_two_neighbourhoods(getkey):
         np.testing.assert_allclose(ours, whole, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_leaving_one_block_out(getkey):
     data = [x.reshape(6, 15, *x.shape[1:]) for x in rows(getkey, 90)]
     blocks = jax.jit(jax.vmap(statistics.summarise))(*data)

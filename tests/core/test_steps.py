@@ -20,6 +20,7 @@ def heavy(monkeypatch):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "batch_size", "num_items"),
     [
@@ -46,6 +47,7 @@ def test_steps_explain_like_a_single_program(heavy, method, batch_size, num_item
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_hundred_heavy_clips_compile_one_program(heavy):
     heavy(heavy=True)
     network = lambda inputs: jnp.tanh(inputs)

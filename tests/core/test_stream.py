@@ -21,6 +21,7 @@ def clips():
     return (lj.from_stems(stems) for stems in STEMS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [network, pytest.param(lj.host_model(lambda x: np.tanh(x[:, :2])), marks=pytest.mark.slow)],
@@ -42,6 +43,7 @@ def test_a_stream_compiles_one_program():
     assert len(list(stream)) == 7
 
 
+@pytest.mark.slow
 def test_the_next_items_are_read_while_some_are_explained():
     reading = threading.Event()
 

@@ -122,6 +122,7 @@ SNIPPETS = lj.models.Snippets(jax.tree_util.Partial(trunk), 12)
 
 
 class TestFiftyComponents:
+    @pytest.mark.slow
     def test_shapley_values_are_those_of_each_snippet_shared(self):
         """The Shapley values of a sum of games are the sums of their Shapley values."""
         whole = lj.explain(SNIPPETS, song(10), lj.shapley())
@@ -133,6 +134,7 @@ class TestFiftyComponents:
         ]
         np.testing.assert_allclose(whole.coefficients, np.concatenate(each, 1) / 10, atol=1e-6)
 
+    @pytest.mark.slow
     def test_a_long_sampled_run_scatters_around_the_exact_answer(self, getkey):
         exact = lj.explain(SNIPPETS, song(10), lj.exhaustive(equivalent_num_samples=20_000))
         sampled = lj.explain(SNIPPETS, song(10), lj.lime(20_000), key=getkey())
@@ -140,6 +142,7 @@ class TestFiftyComponents:
         assert off.max() < 5 and np.median(off) < 1.2
         assert (sampled.std_error > 0).all() and (exact.std_error == 0).all()
 
+    @pytest.mark.slow
     def test_auto_is_exact(self):
         explanation = lj.explain(SNIPPETS, song(10), lj.lime("auto"))
         assert explanation.num_evaluations == 320

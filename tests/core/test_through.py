@@ -47,6 +47,7 @@ def test_recomposing_commutes_with_the_map(name, kind, getkey):
     np.testing.assert_allclose(after, before, atol=1e-5 * float(jnp.abs(before).max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["stems × time", "time with a fill"])
 def test_the_explanation_is_the_same(kind):
     components = COMPONENTS[kind]

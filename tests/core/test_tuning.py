@@ -81,6 +81,7 @@ def test_nothing_is_tried_or_remembered_inside_jit(monkeypatch):
     assert jax.eval_shape(fixed, 0.0).shape == (3,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_masks", [300, pytest.param(33, marks=pytest.mark.slow)])
 def test_a_last_step_of_its_own_changes_nothing(num_masks):
     components = lj.from_stems(jax.random.normal(jax.random.key(0), (12, 5)))

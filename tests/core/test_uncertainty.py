@@ -57,6 +57,7 @@ def test_intervals_are_students(level):
     np.testing.assert_allclose(high - low, width, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_exact_answers_have_no_width():
     explanation = lj.explain(network, STEMS, lj.exhaustive())
     low, high = lj.confidence_interval(explanation)
@@ -100,6 +101,7 @@ def test_a_weak_component_may_be_strong_with_its_other_sign():
     np.testing.assert_allclose(found, [expected], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_ties_and_whole_sets():
     tied = explained([1.0, 1.0, 0.0], np.zeros((3, 3)))
     assert float(lj.top_k_confidence(tied, 1)[0]) == 0.5
@@ -107,6 +109,7 @@ def test_ties_and_whole_sets():
     assert float(lj.top_k_confidence(tied, 5)[0]) == 1.0
 
 
+@pytest.mark.slow
 def test_many_items_keep_their_axis():
     many = jax.vmap(lj.from_stems)(jnp.stack([jnp.eye(D), jnp.eye(D) / 2]))
     batch = lj.explain_batch(network, many, lj.lime(400), key=jax.random.key(0))
@@ -139,6 +142,7 @@ def coverage(method, exact, num_runs, level=0.95):
     return float(((low <= exact) & (exact <= high)).mean())
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_limit_as_often_as_they_say():
     """130 runs × 26 coefficients; `benchmarks/coverage.py` has more runs, models and samplers."""
     exact = lj.explain(network, STEMS, lj.exhaustive(equivalent_num_samples=600))

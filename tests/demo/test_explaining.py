@@ -77,6 +77,7 @@ def test_a_model_that_says_one_thing_only_has_no_fidelity():
     assert again.components == record.components
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_masks():
     stems = make_stems()
     ask = lambda seed: (

@@ -285,6 +285,7 @@ def test_what_is_asked_first_is_ready_after_warming_up(tmp_path):
         assert client.post("/api/explanations", json=asked).status_code == 200
 
 
+@pytest.mark.slow
 def test_twenty_clients_at_once(client):
     """Each walks through the page with another song; nobody gets an error."""
     errors = []

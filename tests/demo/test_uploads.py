@@ -96,6 +96,7 @@ class Splitter:
         return Stems(np.stack([waveform / 5] * 5), tiny.SOURCES, sample_rate)
 
 
+@pytest.mark.slow
 def test_with_a_separator_own_songs_have_sources(tmp_path):
     with serving.tiny_application(tmp_path, separator=Splitter()) as made:
         client = serving.client_of(made)
@@ -121,6 +122,7 @@ class Lossy:
         return Stems(shares[:, None] * waveform, tiny.SOURCES, sample_rate)
 
 
+@pytest.mark.slow
 def test_taking_a_song_apart_changes_nothing_else(tmp_path):
     with serving.tiny_application(tmp_path, separator=Lossy()) as made:
         client = serving.client_of(made)
@@ -145,6 +147,7 @@ def test_taking_a_song_apart_changes_nothing_else(tmp_path):
         assert client.get(found["selections"][0]["sounds"]["part"]).status_code == 200
 
 
+@pytest.mark.slow
 def test_the_same_song_of_another_user_keeps_its_own_name(client):
     names = ("Mine", "Yours")
     tracks = [sent(client, GOOD, f"{name}.wav").json()["track"] for name in names]
@@ -155,6 +158,7 @@ def test_the_same_song_of_another_user_keeps_its_own_name(client):
         assert name.lower() in answer.headers["content-disposition"]
 
 
+@pytest.mark.slow
 def test_nothing_outlives_its_song(tmp_path):
     with serving.tiny_application(tmp_path) as made:
         client = serving.client_of(made)

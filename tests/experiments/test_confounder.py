@@ -74,6 +74,7 @@ def test_songs_that_lack_a_stem_are_left_out(songs):
 
 
 class TestClassifier:
+    @pytest.mark.slow
     def test_probabilities_sum_to_one_and_the_logit_is_for_piano(self):
         model = guitar_piano.untrained(TINY.network, 0)
         waveforms = jnp.asarray(
@@ -95,6 +96,7 @@ class TestClassifier:
         np.testing.assert_allclose(guitar_piano.snippet(mix, 0.0), mix[:32_000] / 32768)
         np.testing.assert_allclose(guitar_piano.snippet(mix, 1.0), mix[8000:] / 32768)
 
+    @pytest.mark.slow
     def test_dropout_and_statistics_are_for_training_alone(self):
         network = Vgg16(TINY.network, rngs=nnx.Rngs(0))
         spectrograms = jnp.asarray(np.random.default_rng(0).normal(size=(2, 64, 64)), jnp.float32)
@@ -106,6 +108,7 @@ class TestClassifier:
         after = weights.arrays_of(network)
         assert all(np.array_equal(before[name], after[name]) for name in before)
 
+    @pytest.mark.slow
     def test_weights_make_the_network_again(self):
         model = guitar_piano.untrained(TINY.network, 3)
         again = guitar_piano.from_arrays(

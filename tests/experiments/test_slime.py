@@ -141,6 +141,7 @@ def test_even_counts_are_the_exhaustive_explanation(outputs, distance):
     np.testing.assert_allclose(fidelity[:, 0], expected.fidelity, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_counts_scatter_as_the_librarys_own_samples(outputs):
     """Same mean and deviation over many repeats, though the random numbers differ."""
     table, index = jnp.asarray(outputs[:1].T), jnp.asarray(2 ** np.arange(10))

@@ -45,6 +45,7 @@ def only(*names):
 
 
 class TestShape:
+    @pytest.mark.slow
     @pytest.mark.parametrize(("batch", "num_samples"), [(1, 40_448), (3, 48_000), (1, 160_000)])
     def test_one_probability_per_clip_and_family(self, tagger, getkey, batch, num_samples):
         outputs = tagger(0.1 * jax.random.normal(getkey(), (batch, num_samples)))
@@ -58,6 +59,7 @@ class TestShape:
         with pytest.raises(ValueError, match=r"40448 \(2\.53 s\)"):
             tagger(jnp.zeros((1, 40_447)))
 
+    @pytest.mark.slow
     def test_a_clip_is_judged_alone(self, tagger, getkey):
         clips = 0.1 * jax.random.normal(getkey(), (3, 48_000))
         alone = jnp.concatenate([tagger(clip[None]) for clip in clips])

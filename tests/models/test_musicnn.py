@@ -145,6 +145,7 @@ def test_sizes_are_the_published_ones(make, num_arrays, num_numbers):
 
 
 class TestFrontEnd:
+    @pytest.mark.slow
     def test_is_librosas_mel_spectrogram_through_float16(self):
         rng = np.random.default_rng(0)
         waveform = (rng.standard_normal(100_000) * np.linspace(0, 0.5, 100_000)).astype(np.float32)

@@ -49,6 +49,7 @@ def wheel(tf, tmp_path, network, monkeypatch):
     return archive
 
 
+@pytest.mark.slow
 def test_fetched_weights_are_those_of_the_wheel(wheel, cache_folder, network):
     assert not models.is_fetched("mtt-vgg")
     assert models.fetch("musicnn", wheel=wheel) == cache_folder / "musicnn"
@@ -90,6 +91,7 @@ def test_a_wheel_that_is_not_there_is_named(cache_folder, tmp_path):
             models.fetch("musicnn", wheel=path)
 
 
+@pytest.mark.slow
 def test_pip_is_quoted_when_it_fails(cache_folder, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)

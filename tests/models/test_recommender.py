@@ -148,6 +148,7 @@ class TestNetwork:
 
 
 class TestTraining:
+    @pytest.mark.slow
     def test_statistics_move_a_tenth_towards_the_batch(self, getkey):
         network = Network(rngs=nnx.Rngs(0))
         frames = -40 + 10 * jax.random.normal(getkey(), (2, 32, 256))
@@ -218,6 +219,7 @@ class TestUse:
         with pytest.raises(ValueError, match=r"at least 7936 \(0\.50 s\)"):
             judge(jnp.zeros((1, MIN_SAMPLES - 1)))
 
+    @pytest.mark.slow
     def test_tracks_of_a_batch_do_not_meet(self, judge):
         waveforms = jnp.asarray(np.stack([noise(9000), noise(9000, seed=2, level=0.01)]))
         alone = [judge(waveforms[i : i + 1])[0] for i in (0, 1)]

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 from flax import nnx
 
 import lime_jax as lj
@@ -16,6 +17,7 @@ def made(key):
     return Recommender(network)
 
 
+@pytest.mark.slow
 def test_its_layers_are_those_it_declares(getkey):
     recommender = made(getkey())
     for num_samples in (8000, 8191, 8192, STEPS + 1):

@@ -99,6 +99,7 @@ def test_states_are_read_whatever_layers_are_called(make):
             np.testing.assert_array_equal(arrays[f"stages.{index}.norm.{ours}"], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_frames", [32, 41])
 def test_logits_are_those_of_the_original_layout(num_frames):
     layers = layers_of()

@@ -80,6 +80,7 @@ def test_what_is_shipped_need_not_be_fetched(name):
         models.fetch(name)
 
 
+@pytest.mark.slow
 def test_looking_loads_nothing():
     code = (
         "import sys, lime_jax.models as models; models.available(); models.card('msd-vgg');"

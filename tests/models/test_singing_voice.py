@@ -185,6 +185,7 @@ class TestNetwork:
             expected = 2 * np.eye(len(matrix)) if name.endswith("kernel") else 0
             np.testing.assert_allclose(matrix @ matrix.T, expected, atol=1e-5)
 
+    @pytest.mark.slow
     def test_without_a_key_nothing_is_dropped(self, voice, getkey):
         excerpts = jax.random.normal(getkey(), (2, 115, 80))
         cells = voice.network.features(excerpts)
@@ -224,6 +225,7 @@ class TestLocality:
     def test_is_that_of_the_network(self, voice, getkey, axis, name):
         lj.check_locality(getattr(voice.network, name), jax.random.normal(getkey(), (3, 115, 80)))
 
+    @pytest.mark.slow
     def test_explanations_are_those_of_the_bare_network(self, voice, getkey, axis, name):
         excerpt = jax.random.normal(getkey(), (115, 80))
         size, num_segments = excerpt.shape[axis], 5
@@ -302,6 +304,7 @@ class TestTagger:
         tagger = singing_voice.as_tagger(voice)
         assert tagger.locality.num_windows(num_samples) == num_patches
 
+    @pytest.mark.slow
     def test_tells_the_mean_probability_of_excerpts(self, voice):
         waveform = noise(PATCH_NUM_SAMPLES + PATCH_STRIDE)
         tagger = singing_voice.as_tagger(voice)

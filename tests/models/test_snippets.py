@@ -74,6 +74,7 @@ class TestSnippets:
         assert (snippets.sample_rate, snippets.output_names) == (16_000, ("a", "b", "c"))
         assert snippets.patch_num_samples == 48_000 and snippets.resampler == "soxr"
 
+    @pytest.mark.slow
     def test_new_weights_do_not_recompile(self):
         from lime_jax.core import shortcuts
 

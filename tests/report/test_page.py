@@ -175,6 +175,7 @@ def test_heard_explanation(folder, song):
         np.testing.assert_allclose(sound, expected, atol=2**-15)
 
 
+@pytest.mark.slow
 def test_no_positive_component_means_no_sound(explain, song, tmp_path):
     page = report.write(tmp_path / "x", explain([[-0.3, -0.2, 0.0]]), song, output_names=["rock"])
     record = report.read(tmp_path / "x")

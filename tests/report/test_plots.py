@@ -38,6 +38,7 @@ def share_of(image, colour):
     return float((np.abs(image - np.array(to_rgb(colour))).max(axis=-1) < 0.04).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
 def test_positive_is_vermilion_and_negative_blue(make, explain, stems):
     audio = make(stems)
@@ -62,6 +63,7 @@ def test_larger_weights_draw_longer_bars(song, explain):
     assert share_of(large, look.FOR) > 1.2 * share_of(small, look.FOR)
 
 
+@pytest.mark.slow
 def test_many_components_fit(stems, explain):
     audio = segment.by_stems_and_time(stems, ("a", "b", "c"), RATE, 60)
     image = pixels(audio, explain, np.linspace(-1, 1, 180))

@@ -47,6 +47,7 @@ def test_the_record_says_what_every_fill_answers(record, varied):
     assert failed["fills"][0]["top_components"] == []
 
 
+@pytest.mark.slow
 def test_without_them_the_record_is_what_it_was(explain, song):
     record = report.to_json(explain(np.eye(2, 3)), song, output_names=NAMES)
     assert not {"num_repeats", "fills"} & set(record)

@@ -46,6 +46,7 @@ def store(call, small, tmp_path):
     return tmp_path / "store"
 
 
+@pytest.mark.slow
 def test_run_says_how_it_ended(call, small, tmp_path):
     arguments = ("run", small, tmp_path / "store", *MODEL, "--components", "stems")
     code, _, told = call(*arguments)
@@ -56,6 +57,7 @@ def test_run_says_how_it_ended(call, small, tmp_path):
     assert code == 0 and "shard 0 of 2 (from --shard)" in told
 
 
+@pytest.mark.slow
 def test_the_exit_code_counts_failures(call, small, tmp_path):
     shutil.copytree(small, tmp_path / "songs")
     for name in ("a/s0", "a/s2", "b/s1"):
@@ -69,6 +71,7 @@ def test_the_exit_code_counts_failures(call, small, tmp_path):
     assert code == 0 and "3 explained + 3 failed + 0 missing = 6 items" in told
 
 
+@pytest.mark.slow
 def test_shards_come_from_the_batch_system(call, small, tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
     monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "2")
@@ -101,6 +104,7 @@ def test_bad_arguments_give_one_line(call, small, tmp_path, arguments, message):
     assert message in told and len(told.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_verify_and_repair(call, store, small):
     [part] = [p for p in (store / "results.parquet").iterdir() if p.stem != "none"]
     part.write_bytes(part.read_bytes()[:100])
@@ -152,6 +156,7 @@ def test_report(call, store, small, tmp_path):
     assert "<td>a</td>" in html and (folder / "cells.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.slow
 def test_a_report_without_the_sounds(call, store, small, tmp_path):
     moved = small.rename(small.with_name("elsewhere"))
     try:

@@ -485,6 +485,7 @@ class TestMp4:
         difference = np.square(snippet.waveforms[:, : RATE // 2] - part).sum()
         assert difference < 0.02 * np.square(part).sum()
 
+    @pytest.mark.slow
     def test_other_files_fail_with_a_reason(self, tmp_path):
         encode_mp4(tmp_path / "two.stem.mp4", [200], [400])
         encode_mp4(tmp_path / "one.stem.mp4", [200])

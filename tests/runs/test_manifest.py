@@ -105,6 +105,7 @@ class TestRoundTrip:
         assert (one.path, one.stems) == (tmp_path / "a.wav", tmp_path / "stems")
         assert other.stems == {"c": (tmp_path / "d",)}
 
+    @pytest.mark.slow
     def test_many_labels_of_several_lines(self, tmp_path):
         items = [Item(str(n), MUSIC / "a.wav", label="a\n" * 10) for n in range(30_000)]
         manifest.write_manifest(tmp_path / "items.csv", items)
@@ -391,6 +392,7 @@ def test_odd_names_are_found_again(tmp_path, name, suffix):
     assert not isinstance(load(item, WANT), Failure)
 
 
+@pytest.mark.slow
 def test_a_hugging_face_data_set(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))

@@ -82,6 +82,7 @@ def test_numbers_are_those_of_explain(run, songs, model, tmp_path, kind):
     assert list(named[named["layout"] == row["layout"]]["name"]) == [p.name for p in audio.pieces]
 
 
+@pytest.mark.slow
 def test_random_fills_are_drawn_from_a_stream_of_their_own(run, songs, model, tmp_path):
     """Their key was that of a row of masks, and the same for every fill."""
     item = runs.items_of(str(songs), "stems")[0]
@@ -95,6 +96,7 @@ def test_random_fills_are_drawn_from_a_stream_of_their_own(run, songs, model, tm
     np.testing.assert_allclose(found, expected.coefficients, rtol=2e-3, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_other_lengths_are_filled_with_silence_that_no_segment_but_the_last_has(
     model, tmp_path, run
 ):
@@ -111,6 +113,7 @@ def test_other_lengths_are_filled_with_silence_that_no_segment_but_the_last_has(
     np.testing.assert_allclose(row.coefficients, expected.coefficients[2], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_lengths_share_programs(run, model, tmp_path):
     for seed, seconds in enumerate(np.linspace(1.001, 1.249, 8)):
         write_song(tmp_path / "songs" / f"{seed}", seed, seconds)
@@ -125,6 +128,7 @@ def test_lengths_share_programs(run, model, tmp_path):
     assert set(traced) == {round(1.125 * RATE), round(1.25 * RATE)}
 
 
+@pytest.mark.slow
 def test_order_batches_resume_and_processes_change_nothing(run, songs, tmp_path):
     items = runs.items_of(str(songs), "stems")
     run("whole")
@@ -151,6 +155,7 @@ def test_what_is_done_is_not_done_again(run, tmp_path):
     assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "store").rglob("*.parquet")}
 
 
+@pytest.mark.slow
 def test_snippets(run, songs, model, tmp_path):
     run("snippets", snippet=0.5, hop=0.25, components="stems", num_samples=100)
     rows = frame(tmp_path / "snippets")
@@ -237,6 +242,7 @@ def bad_files(folder):
     }
 
 
+@pytest.mark.slow
 def test_five_per_cent_of_bad_files(run, tmp_path):
     rng = np.random.default_rng(0)
     bad = bad_files(tmp_path / "audio")
@@ -298,6 +304,7 @@ def test_one_bad_snippet_fails_its_item_only(run, songs, model, tmp_path):
     assert verify(tmp_path / "store").is_whole
 
 
+@pytest.mark.slow
 def test_a_model_that_always_fails_ends_the_run(run, songs, model):
     def judge(waveforms):
         raise RuntimeError("no weights")
@@ -343,6 +350,7 @@ def test_a_vanished_part_is_computed_again(run, tmp_path):
     assert_same(tmp_path / "store", tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_nothing_that_was_stored(run, tmp_path, monkeypatch):
     replace, number = os.replace, 0
 
@@ -396,6 +404,7 @@ def test_readers_need_no_code_of_ours(run, tmp_path):
     assert runs.read_manifest(folder / "items.parquet")[3].id == "s03"
 
 
+@pytest.mark.slow
 def test_progress_and_log(run, tmp_path):
     told = []
     run(report=told.append, part_items=3, num_samples=600, components="stems-time", segments="3")
@@ -486,6 +495,7 @@ def test_parts_of_other_items_have_other_names(tmp_path):
     assert store.finished(kept)[1] == {"a", "b c", "a b", "c"}
 
 
+@pytest.mark.slow
 def test_stems_of_any_name(run, songs, tmp_path):
     folder = tmp_path / "songs" / "odd"
     shutil.copytree(songs / "s00", folder)

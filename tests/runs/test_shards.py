@@ -241,6 +241,7 @@ class TestLocks:
             (tmp_path / "locks" / name).touch()
         assert is_free(tmp_path, Shard(0, 1)) and is_free(tmp_path, Shard(3, 7))
 
+    @pytest.mark.slow
     def test_a_lock_ends_with_its_process(self, tmp_path):
         code = (
             "import sys, pathlib; from lime_jax.runs.locks import held;"

@@ -150,6 +150,7 @@ class TestFiles:
             assert np.corrcoef(heard[name], stem)[0, 1] > 0.8
         assert not heard["piano"][66_000:126_000].any()
 
+    @pytest.mark.slow
     def test_no_subset_of_decoded_sources_clips(self, library, stems):
         loud = {name: 1.9 * stem / np.abs(stem).max() for name, stem in stems.items()}
         _, heard = library.encoded(loud)

@@ -56,6 +56,7 @@ def rows_of(lemons, library):
 
 
 class TestMasks:
+    @pytest.mark.slow
     def test_times_and_sources_are_masks_of_both(self, lemons, library):
         """All 32 masks of each, and the same sound as from components of their own."""
         stems = library.stems("all")
@@ -109,6 +110,7 @@ class TestMeasured:
     def test_all_rows_have_all_columns(self, rows_of):
         assert len({tuple(sorted(row)) for row in rows_of("all").values()}) == 1
 
+    @pytest.mark.slow
     def test_stability_is_that_of_explanations_with_other_seeds(self, rows_of, library):
         """Where four of five are equally loud, so that repeats differ."""
         both = rows_of("soft", likes="bass", seed=5, num_repeats=3)["time-source"]
@@ -351,6 +353,7 @@ class TestRun:
         monkeypatch.setitem(lemons.SIZES, "smoke", lemons.Size(2, 2, SIZES))
         return likes
 
+    @pytest.mark.slow
     def test_all_is_found_and_told(self, lemons, config):
         summary = lemons.run(config)
         figures = {figure.what: figure for figure in summary.figures}
@@ -369,6 +372,7 @@ class TestRun:
         rows = lemons.results.read_table(config.folder / "explanations-ada.parquet")
         assert list(dict.fromkeys(row["track"] for row in rows)) == ["all", "duo"]
 
+    @pytest.mark.slow
     def test_what_is_stored_is_not_made_again(self, lemons, config, likes):
         first = lemons.run(config)
         likes.clear()
@@ -398,6 +402,7 @@ class TestRun:
         found = lemons.explained(config, lemons.SIZES["smoke"], library, persona, rows)
         assert list(dict.fromkeys(row["track"] for row in found)) == expected
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["library.json", "plays.tsv", "personas.json"])
     def test_other_libraries_go_elsewhere(self, lemons, config, tmp_path, name):
         other = jukebox.write_library(tmp_path / "library")

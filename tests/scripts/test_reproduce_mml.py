@@ -41,6 +41,7 @@ def test_bands_sum_to_the_waveform(mml):
     np.testing.assert_allclose(bands.sum(axis=0), waveform, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_component_holds_one_band_in_one_segment(mml):
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, 90_000).astype(np.float32)
     question = mml.snippet_question(None, mml.bands(noise), 10)
@@ -100,6 +101,7 @@ def test_a_question_is_explained_and_judged(mml):
     assert [row["kind"] for row in only] == ["SLIME"] * 5
 
 
+@pytest.mark.slow
 def test_looking_snippets_up_equals_evaluating_songs(mml, monkeypatch, getkey):
     monkeypatch.setattr(mml, "NUM_SNIPPETS", 3)
     sources = np.asarray(jax.random.normal(getkey(), (5, 24)))

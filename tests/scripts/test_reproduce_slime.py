@@ -52,6 +52,7 @@ def which():
     ]
 
 
+@pytest.mark.slow
 def test_stability_counts_the_components_of_five_lists(measures, which, outputs):
     every = measures.stability(which, outputs, seed=0)
     assert len(every) == 12 * len(measures.NUM_SAMPLES) * 2 * 2
@@ -95,6 +96,7 @@ def test_table_2_has_a_sung_and_an_unsung_excerpt_of_four_songs(measures, which,
         assert set(slime.CONTENTS) < set(row)
 
 
+@pytest.mark.slow
 def test_planted_segments_are_found_where_they_matter(measures):
     rng = np.random.default_rng(0)
     segments = [np.sort(rng.choice(10, 3, replace=False)).tolist() for _ in range(20)]
@@ -189,6 +191,7 @@ def test_the_whole_runs_and_goes_on_without_new_work(quick, songs, tmp_path, cap
         quick.run(dataclasses.replace(config, excerpts_per_song=2))
 
 
+@pytest.mark.slow
 def test_figures_and_the_page_say_what_the_tables_hold(script, measures, figures, which, outputs):
     """From outputs of no network: every sentence and every cell has its number."""
     said = dict.fromkeys(PARTS, outputs)

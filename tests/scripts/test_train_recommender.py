@@ -172,6 +172,7 @@ def test_users_begin_with_other_weights_and_every_run_with_the_same(trainer):
     assert all((kernels[0] != other).any() for other in kernels[2:])
 
 
+@pytest.mark.slow
 def test_whole_tracks_are_judged_up_to_their_last_second(trainer, library):
     """As the network in use judges them, in the order of the examples."""
     state = trainer.begin(trainer.Config(), 0)

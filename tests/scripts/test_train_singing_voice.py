@@ -155,6 +155,7 @@ class TestExamples:
         last = (starts[-1] + 115 - 1) * (1 + augmentation.MOST_STRETCH)
         assert last <= trainer._SOURCE - 1
 
+    @pytest.mark.slow
     def test_unchanged_sequences_are_standardised_frames(self, trainer, alternating):
         statistics = trainer.statistics_of([alternating])
         waveforms, _ = trainer.draw(np.random.default_rng(2), [alternating], np.ones(1))
@@ -165,6 +166,7 @@ class TestExamples:
         np.testing.assert_allclose(found, expected[:, : found.shape[1]], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_loss_is_that_of_the_network_on_every_example(trainer, getkey, monkeypatch):
     monkeypatch.setattr(trainer, "_NUM_EXAMPLES", 3)
     network = SvdNet(rngs=nnx.Rngs(0))

@@ -62,6 +62,7 @@ def magnitudes(waveform):
     return np.abs(spectrum[:, :1024]).transpose(2, 1, 0)[None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "size", ["2stems", pytest.param("4stems", marks=pytest.mark.slow), "5stems"]
 )
@@ -153,6 +154,7 @@ def test_average_masks_leave_nothing_out(small):
     np.testing.assert_allclose(stems.waveforms.sum(axis=0), mix, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_chunk_does_not_hear_the_next(small):
     """So the original's chunks are ours, and a song's beginning does not depend on its length."""
     mix = noise(2, CHUNK + 100_000)
@@ -162,6 +164,7 @@ def test_a_chunk_does_not_hear_the_next(small):
     np.testing.assert_allclose(whole[..., :certain], start[..., :certain], rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "crossfade"),
     [(777, 0.5), (65_536, 0.0), pytest.param(10**6, 0.5, marks=pytest.mark.slow)],
@@ -175,6 +178,7 @@ def test_blocks_of_any_size_give_the_same_stems(small, size, crossfade):
     np.testing.assert_array_equal(stems, chosen(mix, RATE).waveforms)
 
 
+@pytest.mark.slow
 def test_crossfades_meet_between_the_chunks(small):
     """Where chunks overlap, stems go over from the one's to the other's; elsewhere all is equal."""
     mix = noise(2, CHUNK + 100_000)
@@ -230,6 +234,7 @@ def test_impossible_arguments_are_named(small, waveform, options, message):
         separator(small, **options)(waveform, RATE)
 
 
+@pytest.mark.slow
 def test_songs_of_any_length_share_one_program(small):
     before = spleeter._chunk._cache_size()
     chosen = separator(small)

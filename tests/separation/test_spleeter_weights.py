@@ -220,6 +220,7 @@ class TestCheckpoints:
 
 
 class TestArchives:
+    @pytest.mark.slow
     @pytest.mark.parametrize("inside", [".", "models/2stems"])
     def test_give_the_weights_wherever_the_files_lie(
         self, tmp_path, checkpoint, network, publish, cache_folder, inside
@@ -240,6 +241,7 @@ class TestArchives:
         assert separation.fetch(NAME, archive=archive) == separation.fetch(NAME) == first
         assert [path.name for path in cache_folder.iterdir()] == ["spleeter-2stems"]
 
+    @pytest.mark.slow
     def test_are_converted_again_where_the_cache_is_damaged(self, archive, network):
         folder = separation.fetch(NAME, archive=archive)
         (folder / "manifest.json").write_text("{")

@@ -199,6 +199,7 @@ with separation.separated(Path(sys.argv[1]), Endless()):
 """
 
 
+@pytest.mark.slow
 def test_a_kill_on_the_way_leaves_no_entry(song, cache_folder):
     command = [sys.executable, "-c", KILLED, str(song)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
