@@ -4,7 +4,7 @@ Needs jax, numpy and flax alone; what needs more, and peers that are not install
 named.
 
   python -m benchmarks --out results/            all of them, as published
-  python -m benchmarks --quick                   two minutes on two cores
+  python -m benchmarks --quick                   some minutes on two cores
   python -m benchmarks --only overhead memory    some of them
   python -m benchmarks --device gpu              on an accelerator, or not at all
 """

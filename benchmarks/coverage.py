@@ -22,7 +22,7 @@ CONFIDENCE = 0.95
 
 def run(*, quick: bool) -> dict[str, Any]:
     """All models."""
-    num_runs = 40 if quick else 400
+    num_runs = 10 if quick else 400
     found, left_out = {}, {}
     for name, make in MODELS.items():
         if quick and name != "mild":

@@ -28,7 +28,7 @@ def run(*, quick: bool) -> dict[str, Any]:
 
     num_kills, rng = 3 if quick else 20, random.Random(SEED)
     with tempfile.TemporaryDirectory() as folder:
-        songs = whole_run.make_noise(Path(folder, "songs"), 60 if quick else 1000, SECONDS)
+        songs = whole_run.make_noise(Path(folder, "songs"), 30 if quick else 1000, SECONDS)
         killed, whole = Path(folder, "killed"), Path(folder, "whole")
         kills = [
             _killed_after(rng.uniform(0, MOST_SECONDS), songs, killed) for _ in range(num_kills)

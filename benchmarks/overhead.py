@@ -57,7 +57,7 @@ def measure(case: networks.Case, num_components: int, quick: bool) -> dict[str, 
     def explain() -> Any:
         return lj.explain(predict, components, method, key=key, batch_size=case.batch_size)
 
-    times = timing.compare({"bare": bare, "explain": explain}, "bare", repeats=3 if quick else 5)
+    times = timing.compare({"bare": bare, "explain": explain}, "bare", repeats=1 if quick else 5)
     with products():
         cost = forward.lower(weights, batch).compile().cost_analysis()
     return {

@@ -19,7 +19,7 @@ def run(*, quick: bool) -> dict[str, Any]:
 
     on_cpu = jax.devices()[0].platform == "cpu"
     counts = [n for n in COUNTS if on_cpu or n <= len(jax.devices())]
-    points = [measure(n, on_cpu) for n in (counts[:2] if quick else counts)]
+    points = [measure(n, on_cpu, quick) for n in (counts[:2] if quick else counts)]
     one = points[0]
     for point in points:
         point["speed_up_masks"] = one["masks_s"] / point["masks_s"]
@@ -27,18 +27,19 @@ def run(*, quick: bool) -> dict[str, Any]:
     return {"forced_host_devices": on_cpu, "points": points}
 
 
-def measure(num_devices: int, forced: bool) -> dict[str, Any]:
+def measure(num_devices: int, forced: bool, quick: bool) -> dict[str, Any]:
     """Explains in a new process with so many devices."""
     environment = dict(os.environ)
     if forced:
         count = f"--xla_force_host_platform_device_count={num_devices}"
         environment["XLA_FLAGS"] = f"{environment.get('XLA_FLAGS', '')} {count}"
-    command = [sys.executable, "-m", "benchmarks.scaling", str(num_devices)]
+    arguments = [num_devices, 1 if quick else 3]
+    command = [sys.executable, "-m", "benchmarks.scaling", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def explain(num_devices: int) -> dict[str, Any]:
+def explain(num_devices: int, repeats: int) -> dict[str, Any]:
     """Times one explanation over masks and a batch of them over items."""
     import jax
     import numpy as np
@@ -63,8 +64,8 @@ def explain(num_devices: int) -> dict[str, Any]:
     difference = np.abs(masks().coefficients - np.asarray(alone.coefficients)).max()
     return {
         "num_devices": num_devices,
-        "masks_s": timing.measure(masks, repeats=3)["median"],
-        "items_s": timing.measure(items, repeats=3)["median"],
+        "masks_s": timing.measure(masks, repeats=repeats)["median"],
+        "items_s": timing.measure(items, repeats=repeats)["median"],
         "difference_from_one_device": float(difference),
     }
 
@@ -73,4 +74,4 @@ if __name__ == "__main__":
     from benchmarks import stand_in
 
     stand_in.install()
-    print(json.dumps(explain(int(sys.argv[1]))))
+    print(json.dumps(explain(*map(int, sys.argv[1:]))))

@@ -6,6 +6,7 @@ coefficients.
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -23,7 +24,7 @@ REFERENCE_BATCH_SIZES = (16, 64, 256)
 
 def run(*, quick: bool) -> dict[str, Any]:
     """Every mask evaluated, distinct masks only, exhaustive, and the NumPy reference."""
-    num_samples, num_components = (256, 8) if quick else (70_000, 10)
+    num_samples, num_components = (64, 6) if quick else (70_000, 10)
     case = networks.singing_voice()
     network = case.predict.args[0]
     labels = lj.equal_segments(115, num_components)[:, None]
@@ -39,7 +40,8 @@ def run(*, quick: bool) -> dict[str, Any]:
     predict = lambda batch: np.asarray(forward(jnp.asarray(batch)))
     excerpt, host_labels = np.asarray(case.signal), np.asarray(labels)
 
-    best = best_batch_size(predict, excerpt)
+    sizes = REFERENCE_BATCH_SIZES[: 1 if quick else None]
+    best = best_batch_size(predict, excerpt, sizes)
     explain = lambda method: lj.explain(case.predict, components, method, key=key)
     reference = lambda size, masks: numpy_reference.explain(
         predict, excerpt, host_labels, masks, batch_size=size
@@ -67,16 +69,16 @@ def run(*, quick: bool) -> dict[str, Any]:
             times[name] = timing.spread([time.perf_counter() - start])
         else:
             found[name] = np.asarray(way())
-            times[name] = timing.spread([timing.seconds(way) for _ in range(3 if quick else 5)])
+            times[name] = timing.spread([timing.seconds(way) for _ in range(1 if quick else 5)])
     error = {name: _difference(found[name], found["distinct masks"]) for name in ways}
     limits = np.abs(found["exhaustive"] - found["distinct masks"])
     noise = np.asarray(explain(slime).std_error)
     sampled = [name for name in ways if name not in LIMITS]
-    assert max(error[name] for name in sampled) < 1e-4 * np.abs(found["distinct masks"]).max(), (
-        error
-    )
+    largest = np.abs(found["distinct masks"]).max()
+    assert max(error[name] for name in sampled) < _tolerance() * largest, error
     for name in LIMITS:
-        assert _difference(found[name], found["exhaustive"]) < 1e-4 * np.abs(found[name]).max()
+        bound = _tolerance() * np.abs(found[name]).max()
+        assert _difference(found[name], found["exhaustive"]) < bound
     assert limits.max() < 5 * noise.max(), (limits, noise)
     base = times["numpy reference, batches of 16"]["median"]
     # Its time is proportional to the masks; a fifth of them is enough.
@@ -96,18 +98,23 @@ def run(*, quick: bool) -> dict[str, Any]:
         },
         "reference_best_batch_size": best,
         "reference_in_best_batches_s": in_best_batches,
-        "largest_coefficient": float(np.abs(found["distinct masks"]).max()),
+        "largest_coefficient": float(largest),
     }
 
 
-def best_batch_size(predict: Any, excerpt: np.ndarray) -> int:
-    """The batch size in which the reference is fastest."""
+def best_batch_size(predict: Any, excerpt: np.ndarray, sizes: Sequence[int]) -> int:
+    """The batch size of some in which the reference is fastest."""
 
     def per_input(size: int) -> float:
         batch = np.repeat(excerpt[None], size, axis=0)
         return timing.measure(lambda: predict(batch), repeats=3)["median"] / size
 
-    return min(REFERENCE_BATCH_SIZES, key=per_input)
+    return min(sizes, key=per_input)
+
+
+def _tolerance() -> float:
+    """Of coefficients; accelerators add up in another order for every size of batch."""
+    return 1e-4 if jax.devices()[0].platform == "cpu" else 1e-2
 
 
 def _difference(one: np.ndarray, other: np.ndarray) -> float:

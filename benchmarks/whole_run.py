@@ -35,7 +35,7 @@ def run(*, quick: bool) -> dict[str, Any]:
     from lime_jax.runs.verify import verify
 
     with tempfile.TemporaryDirectory() as folder:
-        songs, made_of = make_songs(Path(folder, "songs"), 64 if quick else 1000)
+        songs, made_of = make_songs(Path(folder, "songs"), 24 if quick else 1000)
         loading = _loading(songs)
         before = _bare()
         config = runs.RunConfig(

@@ -94,9 +94,11 @@ def _run(
         num_engines = cluster.num_engines(ray, config) if ray else 1
         pending, meter, damaged = _work(kept, config, everything, shard, num_engines)
         log = Log(kept.folder / "log" / f"{shard.index}-of-{shard.count}.jsonl")
-        log.write("start", pid=os.getpid(), shard=f"{shard.index}/{shard.count}", left=len(pending))
         keep = Keep(kept, config, meter, log, report)
         with _stopping() as stopped:
+            log.write(
+                "start", pid=os.getpid(), shard=f"{shard.index}/{shard.count}", left=len(pending)
+            )
             if ray:
                 cluster.explain_all(ray, config, kept, pending, keep, stopped, model=model)
             else:

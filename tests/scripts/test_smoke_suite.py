@@ -93,7 +93,7 @@ def test_experiments_run_and_go_on_without_new_work(name, folder, request):
 def made_once(output):
     """What takes the time, and is not made again."""
     kept = ("parts", "weights", "separator", "store-true/results.parquet", "mixes")
-    kept += ("relevances", "explanations")
+    kept += ("relevances-", "explanations-")
     return [
         path
         for path in output.rglob("*")
