@@ -287,7 +287,7 @@ def _shape_of_made(one: Layer, window: jax.ShapeDtypeStruct) -> jax.ShapeDtypeSt
     if made.ndim < 1 or made.shape[0] != 1:
         raise ValueError(
             f"`apply` of a layer with `window={one.window}` must make one column of a window of "
-            f"shape {window.shape}, got {made.shape}. Keep the axis of the batch, and drop the next."
+            f"shape {window.shape}, got {made.shape}. Keep the axis of the batch, drop the next."
         )
     return made
 
