@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from lime_jax.demo import explaining, explanations, highlights, recommending, sounds
+from lime_jax.demo.application import Sound
 from lime_jax.demo.explaining import Record
 from lime_jax.demo.library import load_library
 from lime_jax.separation.base import Stems
@@ -219,6 +220,17 @@ def test_common_gain_keeps_every_selection_below_full_scale():
     sources = np.array([[0.9, -0.2], [-0.9, 0.1]], np.float32)
     assert sounds.common_gain(sources) == pytest.approx(1 / 1.8)
     assert sounds.common_gain(sources / 10) == 1
+
+
+@pytest.mark.parametrize("loudness, keeps_its_level", [(0.4, True), (1.5, False)])
+def test_stems_of_own_songs_do_not_clip(loudness, keeps_its_level):
+    """Where sources take each other's place, they may be louder than their sum."""
+    whole = Stems(np.array([[0.9, -0.5]], np.float32), ("mix",), tiny.RATE)
+    apart = np.array([[0.9 + loudness, -0.5], [-loudness, 0.0]], np.float32)
+    before = Sound("digest", (), "song", "My song", whole, whole)
+    after = Sound("digest", (), "song", "My song", whole, Stems(apart, ("a", "b"), tiny.RATE))
+    assert (after.gain == before.gain) == keeps_its_level
+    assert after.gain * np.abs(apart).sum(axis=0).max() <= 1
 
 
 def test_the_same_question_is_answered_at_once(client):
