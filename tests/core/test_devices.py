@@ -16,9 +16,10 @@ SCRIPT = Path(__file__).with_name("on_devices.py")
 
 
 def start(num_devices, *arguments):
+    flags = f"--xla_force_host_platform_device_count={num_devices}"
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={num_devices}",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}",
     }
     return subprocess.Popen(
         [sys.executable, SCRIPT, *arguments],

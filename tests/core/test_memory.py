@@ -8,8 +8,8 @@ import pytest
 EXPLAIN = """
 import sys
 import jax, jax.numpy as jnp, lime_jax as lj
-stems = lj.from_stems(jax.random.normal(jax.random.key(0), (40, 4000)))
-weights = jax.random.normal(jax.random.key(1), (4000, 10)) / 60
+stems = lj.from_stems(jax.random.normal(jax.random.key(0), (40, 1000)))
+weights = jax.random.normal(jax.random.key(1), (1000, 10)) / 30
 predict = jax.tree_util.Partial(lambda w, x: jax.nn.sigmoid(x @ w), weights)
 explanation = lj.explain(
     predict, stems, lj.lime(int(sys.argv[1])), key=jax.random.key(2), batch_size=256

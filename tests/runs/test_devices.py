@@ -23,7 +23,8 @@ def test_four_devices_are_one(songs, model_folder, tmp_path):
             str(tmp_path / f"{number}"),
         ]
         options = ["--model", "loudness:make", "--components", "stems", "--part-items", "5"]
-        flags = f"--xla_force_host_platform_device_count={number}"
+        count = f"--xla_force_host_platform_device_count={number}"
+        flags = f"{os.environ.get('XLA_FLAGS', '')} {count}"
         environment = {**os.environ, "XLA_FLAGS": flags}
         subprocess.run([*command, *options], cwd=model_folder, env=environment, check=True)
     assert verify(tmp_path / "4").is_whole
