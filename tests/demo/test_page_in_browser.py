@@ -130,11 +130,15 @@ def browser():
 
 
 @contextlib.contextmanager
-def opened(browser, site, width=1280, scheme="light", allowed=()):
-    """A page that must not complain, run what names say, or ask anybody else for anything."""
+def opened(browser, site, width=1280, scheme="light", allowed=(), script=""):
+    """A page that must not complain, run what names say, or ask anybody else for anything.
+
+    script runs before the page's own.
+    """
     context = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
     )
+    context.add_init_script(script)
     complaints, page = [], context.new_page()
     page.on("request", lambda request: _check_own(request.url, site, complaints))
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -162,8 +166,15 @@ def until(page, expression, arg=None, timeout=LONG):
         time.sleep(0.02)
 
 
+def choose_type(page, kind):
+    """Clicks what a person clicks: the label, once it has come to rest."""
+    button = page.locator(f"input[name=type][value={kind}]")
+    page.locator("#types label").filter(has=button).click()
+    assert button.is_checked()
+
+
 def compute(page, kind):
-    page.locator(f"input[name=type][value={kind}]").check(force=True)
+    choose_type(page, kind)
     page.click("#compute")
     page.wait_for_selector("#explanation:not([hidden])", timeout=LONG)
 
@@ -307,12 +318,9 @@ def test_what_was_chosen_last_sounds(browser, site):
 
 
 def test_a_single_part_falls_silent_with_its_explanation(browser, site):
-    with opened(browser, site) as page:
-        made = (
-            "globalThis.Audio = class extends Audio { constructor() { super(); single = this; } }"
-        )
-        page.add_init_script(f"let single; {made}; globalThis.theSingle = () => single")
-        page.reload()
+    made = "globalThis.Audio = class extends Audio { constructor() { super(); single = this; } }"
+    script = f"let single; {made}; globalThis.theSingle = () => single"
+    with opened(browser, site, script=script) as page:
         compute(page, "source")
         buttons = page.locator("#heat tbody button")
         pair = [buttons.nth(i).element_handle() for i in (1, 0)]
@@ -321,7 +329,7 @@ def test_a_single_part_falls_silent_with_its_explanation(browser, site):
         page.wait_for_timeout(200)
         assert page.evaluate("!theSingle().paused")
         assert page.locator("#heat [aria-pressed=true]").count() == 1
-        page.locator("input[name=type][value=time]").check(force=True)
+        choose_type(page, "time")
         assert page.evaluate("theSingle().paused")
 
 
@@ -454,8 +462,8 @@ def test_a_vanished_server_is_said(browser, site):
 def test_cached_explanations_come_at_once(browser, site):
     with opened(browser, site) as page:
         compute(page, "source")
-        page.locator("input[name=type][value=time]").check(force=True)
-        page.locator("input[name=type][value=source]").check(force=True)
+        choose_type(page, "time")
+        choose_type(page, "source")
         start = time.monotonic()
         page.click("#compute")
         page.wait_for_selector("#explanation:not([hidden])")
