@@ -66,7 +66,7 @@ class Size:
 
 
 SIZES = {
-    "smoke": Size(1, 24, guitar_piano.Training(8, 64, num_epochs=5, num_snippets=16)),
+    "smoke": Size(1, 24, guitar_piano.Training(8, 64, num_epochs=2, num_snippets=8)),
     "default": Size(
         10, None, guitar_piano.Training(8, 128, num_epochs=16, num_snippets=4, patience=5)
     ),

@@ -200,9 +200,9 @@ def tell(scores: dict[str, float]) -> None:
 
 
 def quickly(songs: Path, folder: Path) -> one_vs_all.OneVsAll:
-    """A separator after a minute of training, for smoke tests; made once."""
+    """A separator after half a minute of training, for smoke tests; made once."""
     if not cache.is_complete(folder):
-        few = {"num_epochs": 2, "steps_per_epoch": 25, "max_songs": 24}
+        few = {"num_epochs": 2, "steps_per_epoch": 10, "max_songs": 24}
         run(Config(songs, folder, **few))
     return one_vs_all.load(folder)
 
