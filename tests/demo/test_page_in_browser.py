@@ -438,6 +438,7 @@ def test_own_songs(browser, site, tmp_path):
     broken.write_text("no song")
     with opened(browser, site, allowed=("415",)) as page:
         page.get_by_text("Your own song").click()
+        page.get_by_text("Listen to your song").wait_for()
         page.set_input_files("#file", broken)
         page.get_by_text("does not begin like a file of type MP3").wait_for()
         assert page.input_value("#file") == "", "the same file can be sent again"

@@ -67,6 +67,7 @@ async function showRecommendations() {
   const isStale = fresh("songs");
   clearSong();
   $("recommended").hidden = true;
+  say("which-song", state.library === "own" ? "Listen to your song" : "Choose a recommended song");
   if (state.library === "own") return showOwn();
   say("recommending", "The recommender listens to the library …");
   try {
