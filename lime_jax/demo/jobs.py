@@ -15,8 +15,11 @@ from lime_jax.demo.problems import Problem
 Progress = Callable[[int, int], None]
 Work = Callable[[Progress], None]
 
-SECONDS_UNASKED = 30.0
-"""For so long work waits in the queue although nobody asks how far it is."""
+SECONDS_UNASKED = 90.0
+"""For so long work waits in the queue although nobody asks how far it is.
+
+Browsers let a page that nobody looks at ask once a minute.
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +80,8 @@ class Jobs:
             if known is not None and known.state in ("queued", "running"):
                 return self._placed(known)
             if self._num_waiting() >= self._capacity:
-                self._asked.pop(key, None)
+                if known is None:
+                    del self._asked[key]
                 raise Problem(503, "The server has too much to do just now; try again in a minute.")
             job = self._jobs[key] = Job(key)
             self._jobs.move_to_end(key)

@@ -11,6 +11,8 @@ References:
 
 import io
 import os
+import zipfile
+import zlib
 from pathlib import Path
 
 import jax
@@ -202,9 +204,11 @@ def load(path: str | os.PathLike[str]) -> Recommender:
       ModelError: if the file is not one.
     """
     try:
-        with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as arrays:
+        with zipfile.ZipFile(path):  # NumPy would read other files than archives, too
+            pass
+        with np.load(path, allow_pickle=False) as arrays:
             read = dict(arrays)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelError(
             f"`{path}` cannot be read as weights ({error}). Name a file of "
             "scripts/train_recommender.py."

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lime_jax.demo.jobs import Jobs
+from lime_jax.demo.jobs import SECONDS_UNASKED, Jobs
 from lime_jax.demo.kept import Kept
 from lime_jax.demo.problems import Problem
 from lime_jax.demo.results import Results, key_of
@@ -19,7 +19,7 @@ def jobs():
 
 
 def state_of(jobs, key, wanted):
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while (job := jobs.get(key)) is None or job.state != wanted:
         assert time.monotonic() < end, job
         time.sleep(0.005)
@@ -32,10 +32,10 @@ def test_work_tells_how_far_it_is(jobs):
     def work(tell):
         tell(2, 5)
         seen.set()
-        assert go.wait(5)
+        assert go.wait(60)
 
     jobs.submit("a", work)
-    assert seen.wait(5)
+    assert seen.wait(60)
     job = jobs.get("a")
     assert (job.state, job.done, job.total) == ("running", 2, 5)
     go.set()
@@ -44,14 +44,14 @@ def test_work_tells_how_far_it_is(jobs):
 
 def test_equal_requests_are_one_piece_of_work(jobs):
     go, count = threading.Event(), []
-    work = lambda tell: (count.append(1), go.wait(5))
+    work = lambda tell: (count.append(1), go.wait(60))
     for _ in range(5):
         jobs.submit("a", work)
     go.set()
     state_of(jobs, "a", "done")
     assert len(count) == 1
     jobs.submit("a", work)
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while len(count) < 2:
         assert time.monotonic() < end
         time.sleep(0.005)
@@ -59,7 +59,7 @@ def test_equal_requests_are_one_piece_of_work(jobs):
 
 def test_a_full_queue_says_so_and_places_count_up(jobs):
     go = threading.Event()
-    jobs.submit("running", lambda tell: go.wait(5))
+    jobs.submit("running", lambda tell: go.wait(60))
     state_of(jobs, "running", "running")
     places = [jobs.submit(key, lambda tell: None).position for key in "abc"]
     assert places == [1, 2, 3]
@@ -74,13 +74,13 @@ def test_a_full_queue_says_so_and_places_count_up(jobs):
 def test_what_nobody_asks_about_leaves_the_queue(jobs):
     jobs._num_kept = 9
     go, ran = threading.Event(), []
-    jobs.submit("running", lambda tell: go.wait(5))
+    jobs.submit("running", lambda tell: go.wait(60))
     state_of(jobs, "running", "running")
     jobs.submit("wanted", lambda tell: ran.append("wanted"), is_wanted=True)
     for key in "ab":
         jobs.submit(key, lambda tell, key=key: ran.append(key))
     for key in ("a", "b"):
-        jobs._asked[key] -= 60
+        jobs._asked[key] -= 2 * SECONDS_UNASKED
     jobs.get("b")
     jobs.submit("c", lambda tell: ran.append("c"))
     assert "ask again" in jobs.get("a").error
@@ -89,12 +89,30 @@ def test_what_nobody_asks_about_leaves_the_queue(jobs):
     assert ran == ["wanted", "b", "c"]
 
 
+def test_what_a_full_queue_refused_to_do_again_is_forgotten_like_the_rest(jobs):
+    jobs.submit("again", lambda tell: None)
+    state_of(jobs, "again", "done")
+    go = threading.Event()
+    jobs.submit("running", lambda tell: go.wait(60))
+    state_of(jobs, "running", "running")
+    for key in "abc":
+        jobs.submit(key, lambda tell: None)
+    with pytest.raises(Problem, match="too much to do"):
+        jobs.submit("again", lambda tell: None)
+    go.set()
+    state_of(jobs, "c", "done")
+    for key in "defgh":
+        jobs.submit(key, lambda tell: None)
+        state_of(jobs, key, "done")
+    assert jobs.get("again") is None
+
+
 def test_what_was_given_up_can_be_asked_again_and_is_done_once(jobs):
     go, ran = threading.Event(), []
-    jobs.submit("running", lambda tell: go.wait(5))
+    jobs.submit("running", lambda tell: go.wait(60))
     state_of(jobs, "running", "running")
     jobs.submit("a", lambda tell: ran.append("a"))
-    jobs._asked["a"] -= 60
+    jobs._asked["a"] -= 2 * SECONDS_UNASKED
     jobs.submit("a", lambda tell: ran.append("a"))
     go.set()
     jobs.submit("last", lambda tell: None)
@@ -136,15 +154,15 @@ def test_closing_ends_work_at_its_next_step():
             time.sleep(0.005)
 
     jobs.submit("a", endless)
-    assert started.wait(5)
+    assert started.wait(60)
     assert jobs.close()
     assert jobs.get("a").error == "The server was stopped."
 
 
 def test_closing_does_not_wait_for_ever():
     jobs, go, started = Jobs(), threading.Event(), threading.Event()
-    jobs.submit("a", lambda tell: (started.set(), go.wait(5)))
-    assert started.wait(5)
+    jobs.submit("a", lambda tell: (started.set(), go.wait(60)))
+    assert started.wait(60)
     assert not jobs.close(0.05)
     go.set()
     assert jobs.close()

@@ -261,6 +261,9 @@ class TestWeights:
     def test_other_files_are_refused(self, tmp_path):
         (tmp_path / "text.npz").write_text("no weights", encoding="utf-8")
         np.savez(tmp_path / "objects.npz", gain=np.array([{}], object), allow_pickle=True)
-        for name in ("text.npz", "objects.npz", "nowhere.npz"):
+        np.save(tmp_path / "array.npy", np.ones(2))
+        np.savez(tmp_path / "whole.npz", gain=np.ones(2000))
+        (tmp_path / "half.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:8000])
+        for name in ("text.npz", "objects.npz", "nowhere.npz", "array.npy", "half.npz"):
             with pytest.raises(ModelError, match=rf"{name}` cannot be read as weights"):
                 recommender.load(tmp_path / name)

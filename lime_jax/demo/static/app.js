@@ -98,6 +98,7 @@ async function showSong(id, relevance) {
     state.song = views.song(track, relevance);
     $("song").replaceChildren(...state.song.content);
     $("song").hidden = false;
+    say("recommending", "");
     offerTypes(track.types);
     $("compute").disabled = false;
   } catch (error) {
@@ -138,12 +139,13 @@ async function send() {
     const own = await upload(file);
     if (isStale()) return;
     state.own = own;
+    // Choosing the same file is a change only then: the server forgets songs, and some are refused.
+    $("file").value = "";
     say("file-status", `“${own.title}” is ready.`);
     if (state.library === "own") await showRecommendations();
   } catch (error) {
     if (isStale()) return;
     say("file-status", error.message);
-    // Choosing the same file again is no change otherwise.
     $("file").value = "";
   }
 }
