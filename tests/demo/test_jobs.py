@@ -90,6 +90,7 @@ def test_what_nobody_asks_about_leaves_the_queue(jobs):
 
 
 def test_what_a_full_queue_refused_to_do_again_is_forgotten_like_the_rest(jobs):
+    jobs._num_kept = 5
     jobs.submit("again", lambda tell: None)
     state_of(jobs, "again", "done")
     go = threading.Event()
