@@ -38,8 +38,8 @@ def is_loopback(host: str) -> bool:
 class Guard:
     """Lets requests through that name this server and come from its own pages.
 
-    Another site could point its own name at this machine (DNS rebinding), or send forms to it;
-    names of hosts and origins tell.
+    Another site could point its own name at this machine (DNS rebinding), send forms to it, or show
+    addresses that start work as pictures; names of hosts and origins tell. It may link to the page.
     """
 
     def __init__(self, app: Any, host: str = "127.0.0.1") -> None:
@@ -62,21 +62,21 @@ class Guard:
                 message = {**message, "headers": [*message.get("headers", ()), *added]}
             await send(message)
 
-        if refusal := self._refusal(scope["method"], headers):
+        if refusal := self._refusal(scope["method"], scope["path"], headers):
             await _refuse(send_guarded, *refusal)
         else:
             await self._app(scope, receive, send_guarded)
 
-    def _refusal(self, method: str, headers: dict[str, str]) -> tuple[int, str] | None:
+    def _refusal(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, str] | None:
         host = headers.get("host", "")
         if not self._is_own(host):
             return 400, "This server does not go by that name; use the address it printed."
-        if method in _READING:
-            return None
-        origin = headers.get("origin")
+        reads, origin = method in _READING, headers.get("origin")
         site = headers.get("sec-fetch-site", "none")
-        foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
-        if foreign or site not in ("none", "same-origin"):
+        sends = not reads and origin is not None
+        is_foreign = sends and urlsplit(origin).netloc.lower() != host.lower()
+        is_elsewhere = site not in ("none", "same-origin") and not (reads and path == "/")
+        if is_foreign or is_elsewhere:
             return 403, "Only pages of this server may ask for that."
         return None
 

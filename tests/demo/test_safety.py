@@ -124,6 +124,16 @@ def test_other_origins_cannot_post(client, headers, address):
     assert answer.status_code == 403 and set(answer.json()) == {"error"}
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_other_sites_may_link_to_the_page_and_start_no_work(client, site):
+    headers = {"sec-fetch-site": site}
+    assert client.get("/", headers=headers).status_code == 200
+    for address in ("/api/recommendations?persona=p1&library=tiny", "/audio/tiny/track-1/mix.wav"):
+        assert client.get(address, headers=headers).status_code == 403
+        own = client.get(address, headers={"sec-fetch-site": "same-origin"})
+        assert own.status_code < 300
+
+
 def test_own_pages_and_scripts_can_post(client):
     for headers in ({}, {"origin": serving.BASE, "sec-fetch-site": "same-origin"}):
         assert client.post("/api/explanations", json=QUESTION, headers=headers).status_code < 300
