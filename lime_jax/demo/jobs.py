@@ -75,14 +75,13 @@ class Jobs:
         """
         with self._lock:
             self._give_up()
-            self._ask(key, is_wanted)
             known = self._jobs.get(key)
             if known is not None and known.state in ("queued", "running"):
+                self._ask(key, is_wanted)
                 return self._placed(known)
             if self._num_waiting() >= self._capacity:
-                if known is None:
-                    del self._asked[key]
                 raise Problem(503, "The server has too much to do just now; try again in a minute.")
+            self._ask(key, is_wanted)
             job = self._jobs[key] = Job(key)
             self._jobs.move_to_end(key)
             self._forget()

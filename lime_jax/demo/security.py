@@ -71,12 +71,12 @@ class Guard:
         host = headers.get("host", "")
         if not self._is_own(host):
             return 400, "This server does not go by that name; use the address it printed."
-        reads, origin = method in _READING, headers.get("origin")
+        if method in _READING and path == "/":
+            return None
+        origin = headers.get("origin")
         site = headers.get("sec-fetch-site", "none")
-        sends = not reads and origin is not None
-        is_foreign = sends and urlsplit(origin).netloc.lower() != host.lower()
-        is_elsewhere = site not in ("none", "same-origin") and not (reads and path == "/")
-        if is_foreign or is_elsewhere:
+        foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+        if foreign or site not in ("none", "same-origin"):
             return 403, "Only pages of this server may ask for that."
         return None
 

@@ -11,8 +11,6 @@ References:
 
 import io
 import os
-import zipfile
-import zlib
 from pathlib import Path
 
 import jax
@@ -25,7 +23,6 @@ from lime_jax.audio import features
 from lime_jax.core.layers import Layered, layer, layered
 from lime_jax.core.precision import products
 from lime_jax.core.pytree import pytree, static
-from lime_jax.errors import ModelError
 from lime_jax.models import recommender_weights, weights
 from lime_jax.models.base import check_waveforms
 
@@ -203,16 +200,7 @@ def load(path: str | os.PathLike[str]) -> Recommender:
     Raises:
       ModelError: if the file is not one.
     """
-    try:
-        with zipfile.ZipFile(path):  # NumPy would read other files than archives, too
-            pass
-        with np.load(path, allow_pickle=False) as arrays:
-            read = dict(arrays)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ModelError(
-            f"`{path}` cannot be read as weights ({error}). Name a file of "
-            "scripts/train_recommender.py."
-        ) from error
+    read = weights.read_archive(Path(path), advice="Name a file of scripts/train_recommender.py.")
     return from_arrays(read, source=os.fspath(path))
 
 

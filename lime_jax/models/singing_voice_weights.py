@@ -7,8 +7,6 @@ References:
 """
 
 import itertools
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +34,7 @@ _PARAMS = {
 }
 _FLATTENED = (64, 11, 7)  # channel, time, mel; ours are mel, time, channel
 
-_UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
+_ADVICE = "Name an .npz archive of plain arrays, as `np.savez` writes it."
 
 
 def from_tensorflow(checkpoint: Path) -> SvdNet:
@@ -68,7 +66,7 @@ def from_lasagne(path: Path) -> SvdNet:
       ModelError: if the file is missing, damaged or pickled, names or shapes are not those of the
         network, or weights are not finite.
     """
-    params = _read(path)
+    params = weights.read_archive(path, advice=_ADVICE)
     shapes = weights.shapes_of(_make)
     expected = {param: _lasagne_shape(shapes[name]) for param, name in _PARAMS.items()}
     weights.check_shapes(expected, {k: a.shape for k, a in params.items()}, source=str(path))
@@ -98,7 +96,7 @@ def read_mean_std(path: Path) -> tuple[Float[np.ndarray, "80"], Float[np.ndarray
       >>> float(((log_mel - mean) / std).max())
       0.5
     """
-    arrays = _read(path)
+    arrays = weights.read_archive(path, advice=_ADVICE)
     shapes = {name: arrays[name].shape for name in ("mean", "std") if name in arrays}
     if shapes != {"mean": (NUM_MELS,), "std": (NUM_MELS,)}:
         found = ", ".join(f"`{name}` {array.shape}" for name, array in arrays.items())
@@ -131,19 +129,6 @@ def _from_lasagne(array: np.ndarray, name: str) -> np.ndarray:
     if name == "dense.0.kernel":
         return array.reshape(*_FLATTENED, -1).transpose(2, 1, 0, 3).reshape(array.shape)
     return array
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        # Unlike `np.load`, this reads nothing but archives.
-        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as arrays:
-            return {name: np.asarray(arrays[name]) for name in arrays.files}
-    except _UNREADABLE as error:
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise ModelError(
-            f"`{path}` cannot be read ({reason}). Name an .npz archive of plain arrays, as "
-            "`np.savez` writes it."
-        ) from error
 
 
 def _check_numbers(arrays: weights.Arrays, *, source: Path) -> None:

@@ -1,6 +1,8 @@
 """Weights of networks as arrays by name, saved with Orbax and checked against the network."""
 
 import hashlib
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +19,7 @@ Shapes = dict[str, tuple[int, ...]]
 Network = TypeVar("Network", bound=nnx.Module)
 
 _NUM_LISTED = 20
+_UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 def save(folder: Path, arrays: Arrays) -> None:
@@ -33,6 +36,25 @@ def restore(folder: Path) -> dict[str, np.ndarray]:
 
     with ocp.StandardCheckpointer() as checkpointer:
         return checkpointer.restore(folder.absolute())
+
+
+def read_archive(path: Path, *, advice: str) -> dict[str, np.ndarray]:
+    """Reads a NumPy archive.
+
+    Args:
+      path: of an .npz file.
+      advice: the sentence that ends the message.
+
+    Raises:
+      ModelError: if the file is none, is damaged, or holds objects.
+    """
+    try:
+        # Unlike `np.load`, this reads nothing but archives.
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as arrays:
+            return {name: np.asarray(arrays[name]) for name in arrays.files}
+    except _UNREADABLE as error:
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise ModelError(f"`{path}` cannot be read ({reason}). {advice}") from error
 
 
 def arrays_of(network: nnx.Module) -> dict[str, np.ndarray]:

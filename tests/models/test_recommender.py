@@ -265,5 +265,5 @@ class TestWeights:
         np.savez(tmp_path / "whole.npz", gain=np.ones(2000))
         (tmp_path / "half.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:8000])
         for name in ("text.npz", "objects.npz", "nowhere.npz", "array.npy", "half.npz"):
-            with pytest.raises(ModelError, match=rf"{name}` cannot be read as weights"):
+            with pytest.raises(ModelError, match=rf"{name}` cannot be read"):
                 recommender.load(tmp_path / name)
