@@ -56,7 +56,7 @@ def main() -> None:
     stand_in.install()
     import jax
 
-    from lime_jax.core.allocator import keep_freed_memory
+    from lime_jax.core.execution.allocator import keep_freed_memory
 
     # For all that is compared: without it a CPU spends most of its time on mapping pages.
     keep_freed_memory()

@@ -35,7 +35,7 @@ def _measure(how: str) -> dict[str, float]:
 def work(how: str) -> dict[str, float]:
     """In a process of its own: the memory policy is set once."""
     from benchmarks import networks, overhead
-    from lime_jax.core.allocator import keep_freed_memory
+    from lime_jax.core.execution.allocator import keep_freed_memory
 
     if how == "kept":
         keep_freed_memory()

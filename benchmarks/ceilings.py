@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import timing
-from lime_jax.core.precision import products
+from lime_jax.core.execution.precision import products
 
 _REPEATS_INSIDE = 8
 

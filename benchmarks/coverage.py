@@ -121,7 +121,7 @@ def _top_sets(coefficients: np.ndarray) -> np.ndarray:
 
 
 def _arrays(number: int) -> lj.Method:
-    from lime_jax.core.designs import OrthogonalArray
+    from lime_jax.core.masks.orthogonal_array import OrthogonalArray
 
     lime = lj.lime(alpha=NUM_SAMPLES * number / 1000)  # as strong as 1000 samples have it
     return lj.Method(OrthogonalArray(NUM_SAMPLES * number), lime.kernel, lime.surrogate)

@@ -19,9 +19,9 @@ import numpy as np
 
 import lime_jax as lj
 from benchmarks import networks
-from lime_jax.core.designs import OrthogonalArray, array_size
+from lime_jax.core.masks.neighbourhood import Bernoulli, KernelShap
+from lime_jax.core.masks.orthogonal_array import OrthogonalArray, array_size
 from lime_jax.core.pytree import pytree
-from lime_jax.core.samplers import Bernoulli, KernelShap
 
 COINS, ARRAYS, KERNEL_SHAP = "fair coins", "orthogonal arrays", "kernel SHAP"
 Sampler = Bernoulli | OrthogonalArray | KernelShap

@@ -15,7 +15,7 @@ from flax import nnx
 
 import lime_jax as lj
 from benchmarks import timing
-from lime_jax.core import layers
+from lime_jax.core.receptive_fields import layers
 from lime_jax.models.recommender import SAMPLE_RATE, Network, Recommender
 
 NUM_SAMPLES, NUM_SEGMENTS, NUM_SOURCES, SECONDS = 2048, 5, 5, 16

@@ -15,7 +15,7 @@ import numpy as np
 
 import lime_jax as lj
 from benchmarks import networks, timing
-from lime_jax.core import locality
+from lime_jax.core.receptive_fields import windows
 
 SNIPPET_SECONDS, NUM_SNIPPETS = 3, 10
 SAMPLED = 70_000
@@ -46,7 +46,7 @@ def trunk_and_head(quick: bool) -> dict[str, Any]:
     times = timing.compare(ways, "whole excerpts", repeats=1 if quick else 5)
     masks = method.sampler(None, num_components).masks
     model = network.locality
-    layout = locality.layout_of(model, components, len(masks))
+    layout = windows.layout_of(model, components, len(masks))
     assert layout is not None
     looked_up = jax.jit(_from_windows)(model, components, layout.arrays, masks)
     outputs = lj.predict_neighbourhood(case.predict, components, masks, batch_size=64)[1]
@@ -59,7 +59,7 @@ def trunk_and_head(quick: bool) -> dict[str, Any]:
 
 
 def _from_windows(model: Any, components: lj.Components, layout: Any, masks: jax.Array) -> Any:
-    lookup = locality.look_up(model, components, *layout, batch_size=len(layout[1]))
+    lookup = windows.look_up(model, components, *layout, batch_size=len(layout[1]))
     return model.head(jax.vmap(lookup.recomposed)(masks))
 
 

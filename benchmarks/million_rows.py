@@ -33,7 +33,8 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 def make_store(folder: Path, num_items: int) -> None:
     """A store as `lime-jax run` would write it, with random numbers in it."""
-    from lime_jax.runs import rows, store
+    from lime_jax.runs import schema as rows
+    from lime_jax.runs import store
     from lime_jax.runs.items import Item
 
     rng = np.random.default_rng(0)
@@ -58,7 +59,7 @@ def make_store(folder: Path, num_items: int) -> None:
 def _random_rows(ids: list[str], names: list[str], rng: np.random.Generator) -> Any:
     import pyarrow as pa
 
-    from lime_jax.runs import rows
+    from lime_jax.runs import schema as rows
 
     number = len(ids) * len(names)
     weights = rng.standard_normal((number, len(STEMS))).astype(np.float32)

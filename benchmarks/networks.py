@@ -9,7 +9,7 @@ from flax import nnx
 
 from lime_jax.models.musicnn import Musicnn, MusicnnConfig
 from lime_jax.models.singing_voice import SvdNet
-from lime_jax.models.vgg16 import Vgg16, Vgg16Config
+from scripts.experiments.confounder.vgg16 import Vgg16, Vgg16Config
 
 
 @dataclasses.dataclass(frozen=True)

@@ -90,7 +90,7 @@ def measure(warm_up: str, song: str) -> dict[str, Any]:
     from flax import nnx
 
     from lime_jax import separation
-    from lime_jax.core.allocator import keep_freed_memory
+    from lime_jax.core.execution.allocator import keep_freed_memory
     from lime_jax.separation.unet import CONFIGS, SpleeterNetwork
 
     keep_freed_memory()

@@ -15,7 +15,7 @@ import numpy as np
 
 import lime_jax as lj
 from benchmarks import networks, numpy_reference, timing
-from lime_jax.core.samplers import Bernoulli
+from lime_jax.core.masks.neighbourhood import Bernoulli
 
 # What sampled ways scatter around.
 LIMITS = ("exhaustive", "auto")

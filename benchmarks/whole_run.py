@@ -4,7 +4,7 @@
 tagger: decoding, recomposition, surrogates and storing included. Beside it the bare jitted network
 on inputs that are in memory already, measured before and after.
 
-Songs are rendered by scripts/render_songs.py where FluidSynth is installed, which takes ten
+Songs are rendered by scripts/music/render_songs.py where FluidSynth is installed, which takes ten
 minutes; LIME_JAX_SONGS names a folder of rendered ones. Otherwise they are noise, which costs the
 same.
 """
@@ -105,7 +105,7 @@ def _bare() -> float:
 def _loading(songs: Path) -> float:
     """Items per second that the loaders give with nothing else to do."""
     from lime_jax.runs import items_of
-    from lime_jax.runs.loading import Want, ahead
+    from lime_jax.runs.reader import Want, ahead
 
     items = items_of(str(songs), "stems")[:200]
     want = Want(RATE, 1, True, None, 0, "soxr", 2)

@@ -5,9 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from lime_jax import errors
 from lime_jax.core import fills, metrics
-from lime_jax.core.allocator import keep_freed_memory
-from lime_jax.core.auto import auto
-from lime_jax.core.checking import check_locality
 from lime_jax.core.components import (
     Components,
     cross,
@@ -17,13 +14,12 @@ from lime_jax.core.components import (
     grid,
     recompose,
 )
+from lime_jax.core.execution.allocator import keep_freed_memory
+from lime_jax.core.execution.host_model import host_model
 from lime_jax.core.explain import explain, explain_batch
 from lime_jax.core.explanation import Explanation, Status
-from lime_jax.core.halves import fit_surrogate, predict_neighbourhood
-from lime_jax.core.host import host_model
-from lime_jax.core.layers import layer, layered
-from lime_jax.core.locality import local
-from lime_jax.core.marginal import Marginal, explain_marginal
+from lime_jax.core.linear_map import through
+from lime_jax.core.masks.sequential import auto
 from lime_jax.core.methods import (
     Method,
     banzhaf,
@@ -33,10 +29,18 @@ from lime_jax.core.methods import (
     shapley,
     slime,
 )
-from lime_jax.core.readout import mask_of, top_k
+from lime_jax.core.over_fills import Marginal, explain_marginal
+from lime_jax.core.ranking import mask_of, top_k
+from lime_jax.core.receptive_fields.check import check_locality
+from lime_jax.core.receptive_fields.layers import layer, layered
+from lime_jax.core.receptive_fields.windows import local
+from lime_jax.core.stages import fit_surrogate, predict_neighbourhood
 from lime_jax.core.stream import explain_stream
-from lime_jax.core.through import through
-from lime_jax.core.uncertainty import confidence_interval, difference, top_k_confidence
+from lime_jax.core.surrogates.uncertainty import (
+    confidence_interval,
+    difference,
+    top_k_confidence,
+)
 
 if TYPE_CHECKING:
     from lime_jax import audio, examples, models, report, runs, separation

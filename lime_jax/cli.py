@@ -13,16 +13,15 @@ from typing import Annotated, Any
 import jax
 import tyro
 
-from lime_jax import dataset, separating, showing, terminal
-from lime_jax.core.allocator import keep_freed_memory
-from lime_jax.dataset import AggregateConfig, ReportConfig, VerifyConfig
-from lime_jax.demo import command as lemons
-from lime_jax.demo.command import LemonsConfig
+from lime_jax.commands import explanation_tables, lemons, run, separate, terminal
+from lime_jax.commands.explain import explain_demo, explain_file
+from lime_jax.commands.lemons import LemonsConfig
+from lime_jax.commands.run import AggregateConfig, ReportConfig, VerifyConfig
+from lime_jax.core.execution.allocator import keep_freed_memory
 from lime_jax.errors import LimeJaxError
 from lime_jax.models.cache import cache_folder
-from lime_jax.options import PATH, DemoConfig, ExplainConfig, SeparateConfig
 from lime_jax.runs.config import RunConfig
-from lime_jax.single import explain_demo, explain_file
+from lime_jax.settings import PATH, DemoConfig, ExplainConfig, SeparateConfig
 
 _DESCRIPTION = (
     "Why did the model say that? LIME for audio in JAX. `lime-jax --version` tells the version; "
@@ -144,21 +143,21 @@ def _run(command: Any) -> int:
     if isinstance(command, DemoConfig):
         with terminal.progress_bar("explaining the song") as progress:
             result = explain_demo(command, progress=progress)
-        return showing.show(result)
+        return explanation_tables.show(result)
     if isinstance(command, ExplainConfig):
         with terminal.progress_bar(f"explaining {command.audio.name}") as progress:
             result = explain_file(command, progress=progress, tell=terminal.say)
-        return showing.show(result)
+        return explanation_tables.show(result)
     if isinstance(command, SeparateConfig):
-        return separating.separate(command)
+        return separate.separate(command)
     if isinstance(command, RunConfig):
-        return dataset.run(command)
+        return run.run(command)
     if isinstance(command, VerifyConfig):
-        return dataset.verify(command)
+        return run.verify(command)
     if isinstance(command, AggregateConfig):
-        return dataset.aggregate(command)
+        return run.aggregate(command)
     if isinstance(command, ReportConfig):
-        return dataset.write_report(command)
+        return run.write_report(command)
     if isinstance(command, LemonsConfig):
         return lemons.run(command)
     if isinstance(command.action, ListConfig):

@@ -32,7 +32,7 @@ class Song:
 def song() -> Song:
     """Ten seconds of pop with piano, guitar, bass, drums and strings, released under CC0-1.0.
 
-    Composed and rendered by `scripts/render_songs.py`; the tagger was not trained on it.
+    Composed and rendered by `scripts/music/render_songs.py`; the tagger was not trained on it.
 
     Example:
       >>> import lime_jax.examples

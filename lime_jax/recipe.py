@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from lime_jax import models, separation
-from lime_jax.core.auto import auto
-from lime_jax.core.host import HostModel
+from lime_jax.core.execution.host_model import HostModel
+from lime_jax.core.masks.sequential import auto
 from lime_jax.core.methods import Method, exhaustive, lime
 from lime_jax.errors import LimeJaxError, ModelError, unknown_name
-from lime_jax.options import Question, Separation
+from lime_jax.settings import Question, Separation
 
 # All masks are few: the ridge then shrinks the weights more than LIME's does at its own default.
 EQUIVALENT_NUM_SAMPLES = 1000

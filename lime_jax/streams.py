@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from lime_jax.audio import filling
+from lime_jax.audio import fills
 
 # Masks fold the numbers of their rows or rounds into the key; none is as large as this one.
 _BESIDE = 2**32 - 1
@@ -19,9 +19,9 @@ def fill_key(key: Any, fill: str) -> Any:
 
     Args:
       key: of the masks.
-      fill: one of `lime_jax.audio.filling.FILLS`.
+      fill: one of `lime_jax.audio.fills.FILLS`.
     """
-    return jax.random.fold_in(_beside(key, _FILL), filling.FILLS.index(fill))
+    return jax.random.fold_in(_beside(key, _FILL), fills.FILLS.index(fill))
 
 
 def repeat_key(key: Any, number: int) -> Any:

@@ -1,6 +1,6 @@
 """Fetches four real recorded songs with two stems each: guitar and backing.
 
-    uv run python scripts/fetch_music.py songs/
+    uv run python -m scripts.fetch_music songs/
     uv run lime-jax explain songs/feelings --duration 30 --components stems-time --model msd-musicnn
     uv run lime-jax run songs/ store/ --components stems --model msd-musicnn
 

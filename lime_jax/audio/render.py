@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Complex, Float
 from lime_jax.audio import features
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.core.components import recompose
-from lime_jax.core.host import HostModel, host_model
+from lime_jax.core.execution.host_model import HostModel, host_model
 from lime_jax.core.pytree import pytree, static
 
 

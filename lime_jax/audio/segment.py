@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from lime_jax.audio import timefrequency
-from lime_jax.audio.filling import spectrogram_fill, waveform_fill
+from lime_jax.audio.fills import spectrogram_fill, waveform_fill
 from lime_jax.audio.io import STEM_TOLERANCE
 from lime_jax.audio.superpixels import superpixels
 from lime_jax.audio.timefrequency import View, band_edges, frame_extent
@@ -99,7 +99,7 @@ def by_time(
       waveform: `(num_samples,)`.
       sample_rate: in Hz.
       num_segments: how many times.
-      fill: one of `WAVEFORM_FILLS`, see `lime_jax.audio.filling`.
+      fill: one of `WAVEFORM_FILLS`, see `lime_jax.audio.fills`.
       key: for uniform, noise and shuffle.
       used: how many samples are cut, where silence was added behind them; it belongs to the last
         time. None means all. The extents of the pieces do not know of it.
@@ -134,7 +134,7 @@ def by_frequency(
       waveform: `(num_samples,)`.
       sample_rate: in Hz.
       num_segments: how many bands.
-      fill: one of `FILLS`, see `lime_jax.audio.filling`.
+      fill: one of `FILLS`, see `lime_jax.audio.fills`.
       key: for uniform, noise and shuffle.
       n_fft: window length in samples, a multiple of 4; None takes about 64 ms.
 

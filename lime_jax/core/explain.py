@@ -8,19 +8,20 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from lime_jax.core import memory, programs, tuning
 from lime_jax.core.components import Components, check_one_item
+from lime_jax.core.execution import batch_size as tuning
+from lime_jax.core.execution import compiled, memory
+from lime_jax.core.execution.batch_size import checked_batch_size
+from lime_jax.core.execution.compiled import MaybeKey, Progress
+from lime_jax.core.execution.host_model import HostModel
+from lime_jax.core.execution.precision import products
 from lime_jax.core.explanation import Explanation
-from lime_jax.core.host import HostModel
-from lime_jax.core.items import as_one_item, item_of
+from lime_jax.core.item_axis import as_one_item, item_of
 from lime_jax.core.keys import keys_per_item, one_key
-from lime_jax.core.layers import declared_layers
 from lime_jax.core.methods import Method, settled
-from lime_jax.core.precision import products
 from lime_jax.core.predictor import Predict, as_predictor
-from lime_jax.core.programs import MaybeKey, Progress
-from lime_jax.core.shortcuts import explain_by_layers, explain_locally
-from lime_jax.core.tuning import checked_batch_size
+from lime_jax.core.receptive_fields.executors import explain_by_layers, explain_locally
+from lime_jax.core.receptive_fields.layers import declared_layers
 
 
 def explain(
@@ -78,7 +79,7 @@ def explain(
         method = settled(method, components.num_components)
         items, keys = as_one_item((components, key))
         return item_of(
-            programs.run_on_host(
+            compiled.run_on_host(
                 predict, items, method, keys, checked_batch_size(batch_size), progress
             ),
             0,
@@ -101,15 +102,15 @@ def explain(
         size = size or tuning.batch_size_for(predictor, components, method, key, may_try=not traced)
         size = _of_all_processes(size, mesh)
         if traced:
-            return programs.run(predictor, components, method, key, size, mesh)
-        is_heavy = lambda: programs.is_heavy(predictor, items, method, keys, size)
+            return compiled.run(predictor, components, method, key, size, mesh)
+        is_heavy = lambda: compiled.is_heavy(predictor, items, method, keys, size)
         if mesh is None and (progress is not None or is_heavy()):
             run = lambda size: item_of(
-                programs.run_in_steps(predictor, items, method, keys, size, progress), 0
+                compiled.run_in_steps(predictor, items, method, keys, size, progress), 0
             )
         else:
             arguments = _on_every_device((predictor, components, method, key), mesh)
-            run = lambda size: programs.run(*arguments, size, mesh)
+            run = lambda size: compiled.run(*arguments, size, mesh)
         explanation, reached = memory.with_smaller_batches(run, size)
     if batch_size is None and reached != size:
         tuning.remember(predictor, components, reached)
@@ -152,7 +153,7 @@ def explain_batch(
     if isinstance(predict, HostModel):
         _refuse_mesh(mesh)
         method = settled(method, components.num_components)
-        return programs.run_on_host(
+        return compiled.run_on_host(
             predict, components, method, keys, checked_batch_size(batch_size), None
         )
     predictor = as_predictor(predict)
@@ -170,12 +171,12 @@ def explain_batch(
         )
         size = _of_all_processes(size, mesh)
         if traced:
-            return programs.run_batch(predictor, components, method, keys, size, mesh)
-        if mesh is None and programs.is_heavy(predictor, components, method, keys, size):
-            run = lambda size: programs.run_in_steps(predictor, components, method, keys, size)
+            return compiled.run_batch(predictor, components, method, keys, size, mesh)
+        if mesh is None and compiled.is_heavy(predictor, components, method, keys, size):
+            run = lambda size: compiled.run_in_steps(predictor, components, method, keys, size)
         else:
             arguments = _on_every_device((predictor, components, method, keys), mesh)
-            run = lambda size: programs.run_batch(*arguments, size, mesh)
+            run = lambda size: compiled.run_batch(*arguments, size, mesh)
         explanations, reached = memory.with_smaller_batches(run, size)
     if batch_size is None and reached != size:
         tuning.remember(predictor, one, reached)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lime_jax.core.pytree import pytree, static
-from lime_jax.core.statistics import Statistics
+from lime_jax.core.surrogates.statistics import Statistics
 from lime_jax.errors import ExplanationError
 
 # Outputs that vary by less than this share of their size vary by rounding alone.

@@ -3,12 +3,13 @@
 import dataclasses
 import math
 
-from lime_jax.core import kernels, samplers, surrogates
-from lime_jax.core.auto import Auto, auto
-from lime_jax.core.kernels import DISTANCES, Exponential, Flat, Kernel
+from lime_jax.core.masks import neighbourhood
+from lime_jax.core.masks.neighbourhood import Bernoulli, Exhaustive, KernelShap, Sampler
+from lime_jax.core.masks.sequential import Auto, auto
 from lime_jax.core.pytree import pytree
-from lime_jax.core.samplers import Bernoulli, Exhaustive, KernelShap, Sampler
-from lime_jax.core.surrogates import Alpha, Surrogate
+from lime_jax.core.surrogates import kernels, ridge
+from lime_jax.core.surrogates.kernels import DISTANCES, Exponential, Flat, Kernel
+from lime_jax.core.surrogates.ridge import Alpha, Surrogate
 from lime_jax.errors import unknown_name
 
 FEATURE_SELECTIONS = ("auto", "none", "forward_selection", "highest_weights", "lasso_path")
@@ -102,9 +103,9 @@ def exhaustive(
         the `2**num_components` masks as they are, which shrinks more where they are few.
     """
     if equivalent_num_samples is not None:
-        samplers.check_num_samples(equivalent_num_samples)
+        neighbourhood.check_num_samples(equivalent_num_samples)
     sampler = Exhaustive(equivalent_num_samples)
-    return Method(sampler, _exponential(kernel_width, distance), surrogates.Ridge(_penalty(alpha)))
+    return Method(sampler, _exponential(kernel_width, distance), ridge.Ridge(_penalty(alpha)))
 
 
 def kernel_shap(num_samples: int = 2048) -> Method:
@@ -116,25 +117,25 @@ def kernel_shap(num_samples: int = 2048) -> Method:
       Lundberg and Lee, A Unified Approach to Interpreting Model Predictions, 2017.
       Covert and Lee, Improving KernelSHAP, 2021.
     """
-    samplers.check_num_samples(num_samples)
-    return Method(KernelShap(num_samples), Flat(), surrogates.Shapley())
+    neighbourhood.check_num_samples(num_samples)
+    return Method(KernelShap(num_samples), Flat(), ridge.Shapley())
 
 
 def shapley() -> Method:
     """Shapley values, exactly, from all masks: fair shares of output(all on) - output(all off)."""
-    return Method(samplers.Exhaustive(), kernels.Shapley(), surrogates.Shapley())
+    return Method(neighbourhood.Exhaustive(), kernels.Shapley(), ridge.Shapley())
 
 
 def banzhaf() -> Method:
     """Banzhaf values, exactly, from all masks: the mean effect of switching a component on."""
-    return Method(samplers.Exhaustive(), Flat(), surrogates.Banzhaf())
+    return Method(neighbourhood.Exhaustive(), Flat(), ridge.Banzhaf())
 
 
 def settled(method: Method, num_components: int, *, is_looked_up: bool = False) -> Method:
     """The method with all masks where `auto` finds them few; a mask may cost a head only."""
     if not isinstance(method.sampler, Auto):
         return method
-    if isinstance(method.surrogate, surrogates.Shapley):
+    if isinstance(method.surrogate, ridge.Shapley):
         raise ValueError(
             "`auto` is for `lime` and `slime`. Use `shapley()`, which is exact where it can be, or "
             "`kernel_shap(num_samples)`."
@@ -148,7 +149,7 @@ def most_evaluations(method: Method, num_components: int) -> int:
     """How many times a model that declares no locality is evaluated, at the most."""
     sampler = settled(method, num_components).sampler
     rounds = sampler.most_rounds(num_components) if isinstance(sampler, Auto) else 1
-    return rounds * samplers.size_of(sampler, num_components).num_masks
+    return rounds * neighbourhood.size_of(sampler, num_components).num_masks
 
 
 def _sampler(num_samples: int | Auto | str) -> Sampler:
@@ -158,7 +159,7 @@ def _sampler(num_samples: int | Auto | str) -> Sampler:
         if num_samples != "auto":
             raise ValueError(f'`num_samples` must be a number or "auto", got {num_samples!r}.')
         return auto()
-    samplers.check_num_samples(num_samples)
+    neighbourhood.check_num_samples(num_samples)
     return Bernoulli(num_samples)
 
 
@@ -189,12 +190,12 @@ def _ridge_on_selected(
     if num_features is not None and num_features < 1:
         raise ValueError(f"`num_features` must be at least 1 or None, got {num_features}.")
     if num_features is None or feature_selection == "none":
-        return surrogates.Ridge(alpha, fit_intercept)
+        return ridge.Ridge(alpha, fit_intercept)
     if feature_selection == "auto":
         feature_selection = "forward_selection" if num_features <= 6 else "highest_weights"
     sparse = {
-        "forward_selection": surrogates.ForwardSelection,
-        "highest_weights": surrogates.HighestWeights,
-        "lasso_path": surrogates.LassoPath,
+        "forward_selection": ridge.ForwardSelection,
+        "highest_weights": ridge.HighestWeights,
+        "lasso_path": ridge.LassoPath,
     }[feature_selection]
     return sparse(num_features, alpha=alpha, fit_intercept=fit_intercept)

@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lime_jax.core import pooling, readout, uncertainty
+from lime_jax.core import pooling, ranking
 from lime_jax.core.components import Components
+from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.explanation import Explanation
-from lime_jax.core.halves import predict_neighbourhood
-from lime_jax.core.host import HostModel
 from lime_jax.core.predictor import Predict
 from lime_jax.core.pytree import pytree
+from lime_jax.core.stages import predict_neighbourhood
+from lime_jax.core.surrogates import uncertainty
 
 Top = Sequence[int] | Int[Array | np.ndarray, " _"]  # of any length each
 
@@ -112,9 +113,9 @@ def stability(
     # In NumPy: many outputs would be many small programs of jax.
     each, mean = np.asarray(repeats.coefficients), np.asarray(pooled.coefficients)
     tops = [
-        [readout.strongest(row, k, sign) for row in each[:, output]] for output in range(len(mean))
+        [ranking.strongest(row, k, sign) for row in each[:, output]] for output in range(len(mean))
     ]
-    best = [readout.strongest(row, k, sign) for row in mean]
+    best = [ranking.strongest(row, k, sign) for row in mean]
     return Stability(
         u_n=jnp.asarray([u_n(lists) for lists in tops], jnp.int32),
         agreement=jnp.asarray(list(map(agreement, tops, best)), jnp.float32),

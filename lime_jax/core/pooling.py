@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from lime_jax.core import uncertainty
 from lime_jax.core.explanation import Explanation
+from lime_jax.core.surrogates import uncertainty
 
 
 def stacked(explanations: Explanation | Sequence[Explanation]) -> Explanation:

@@ -10,14 +10,14 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from lime_jax.core.components import Components
+from lime_jax.core.execution.compiled import MaybeKey
+from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.explain import explain_batch
 from lime_jax.core.explanation import Explanation
-from lime_jax.core.host import HostModel
-from lime_jax.core.items import item_of
+from lime_jax.core.item_axis import item_of
 from lime_jax.core.keys import one_key
 from lime_jax.core.methods import Method
 from lime_jax.core.predictor import Predict
-from lime_jax.core.programs import MaybeKey
 
 
 def explain_stream(

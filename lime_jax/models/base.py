@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import jax
 from jaxtyping import Array, Float
 
-from lime_jax.core.locality import Local, local
-from lime_jax.core.precision import products
+from lime_jax.core.execution.precision import products
 from lime_jax.core.pytree import pytree, static
+from lime_jax.core.receptive_fields.windows import Local, local
 
 Waveforms = Float[Array, "batch num_samples"]
 Outputs = Float[Array, "batch num_outputs"]

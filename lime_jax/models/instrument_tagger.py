@@ -4,7 +4,7 @@ Mono waveforms at 16 kHz in; out come the probabilities of piano, guitar, bass, 
 each independent of the others and close to zero in silence. It was trained from scratch on songs
 rendered from a General MIDI soundfont, on every subset of their stems: it knows how such
 instruments sound alone, together, and cut out of a mix. The weights are released under CC0-1.0;
-`scripts/train_instrument_tagger.py` makes them, `data/instrument_tagger.json` has their scores.
+`scripts/training/instrument_tagger.py` makes them, `data/instrument_tagger.json` has their scores.
 """
 
 import dataclasses

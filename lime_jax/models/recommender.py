@@ -20,9 +20,9 @@ from flax import nnx
 from jaxtyping import Array, Float, Key
 
 from lime_jax.audio import features
-from lime_jax.core.layers import Layered, layer, layered
-from lime_jax.core.precision import products
+from lime_jax.core.execution.precision import products
 from lime_jax.core.pytree import pytree, static
+from lime_jax.core.receptive_fields.layers import Layered, layer, layered
 from lime_jax.models import recommender_weights, weights
 from lime_jax.models.base import check_waveforms
 
@@ -200,7 +200,9 @@ def load(path: str | os.PathLike[str]) -> Recommender:
     Raises:
       ModelError: if the file is not one.
     """
-    read = weights.read_archive(Path(path), advice="Name a file of scripts/train_recommender.py.")
+    read = weights.read_archive(
+        Path(path), advice="Name a file of scripts/training/recommender.py."
+    )
     return from_arrays(read, source=os.fspath(path))
 
 

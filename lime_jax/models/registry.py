@@ -69,7 +69,7 @@ _CARDS = (
         output_names=("piano", "guitar", "bass", "drums", "strings"),
         licence="CC0-1.0",
         citation="this library",
-        source="scripts/train_instrument_tagger.py",
+        source="scripts/training/instrument_tagger.py",
         collection=None,
     ),
     ModelCard(
@@ -83,7 +83,7 @@ _CARDS = (
         "Detection with Neural Networks, ISMIR 2015, and S. Mishra, E. Benetos, B. L. Sturm and "
         "S. Dixon, Reliable Local Explanations for Machine Listening, IJCNN 2020, for the network; "
         "this library for the weights",
-        source="scripts/train_singing_voice.py",
+        source="scripts/training/singing_voice.py",
         collection=None,
     ),
 )

@@ -22,9 +22,9 @@ from flax import nnx
 from jaxtyping import Array, Float, Key
 
 from lime_jax.audio import features as spectrograms
-from lime_jax.core.locality import Local, local
-from lime_jax.core.precision import products
+from lime_jax.core.execution.precision import products
 from lime_jax.core.pytree import pytree
+from lime_jax.core.receptive_fields.windows import Local, local
 from lime_jax.models import weights
 from lime_jax.models.base import PatchWindow, Tagger
 
@@ -269,7 +269,7 @@ def _curve(
 def load_singing_voice() -> Tagger:
     """The shipped detector: the probability that someone sings, averaged over excerpts of 1.7 s.
 
-    It was trained by `scripts/train_singing_voice.py` on rendered songs with synthetic singers and
+    It was trained by `scripts/training/singing_voice.py` on rendered songs with synthetic singers and
     speakers; `data/singing_voice.json` has its scores. The weights are released under CC0-1.0.
 
     Example:

@@ -4,9 +4,9 @@ from typing import Any
 
 from jaxtyping import Array, Float
 
-from lime_jax.core.host import HostModel
-from lime_jax.core.locality import Local, local
+from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.pytree import pytree, static
+from lime_jax.core.receptive_fields.windows import Local, local
 
 
 @pytree

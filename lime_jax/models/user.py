@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from lime_jax.core.host import HostModel
+from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.predictor import checked_outputs
 from lime_jax.core.pytree import pytree, static
 from lime_jax.errors import LimeJaxError, ModelError

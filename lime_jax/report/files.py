@@ -8,13 +8,13 @@ from lime_jax.audio import io
 from lime_jax.audio.render import trimmed
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.core.explanation import Explanation
-from lime_jax.core.marginal import Marginal
+from lime_jax.core.over_fills import Marginal
+from lime_jax.report import players as tracks
 from lime_jax.report import record as records
-from lime_jax.report import tracks
+from lime_jax.report.explanation_plots import picture
 from lime_jax.report.folder import check_folder, write_folder
 from lime_jax.report.naming import slug
 from lime_jax.report.page import page
-from lime_jax.report.plots import picture
 from lime_jax.report.wording import label
 
 _PAGE = "report.html"

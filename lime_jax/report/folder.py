@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lime_jax.errors import LimeJaxError
 from lime_jax.report import record
-from lime_jax.runs.files import sync
+from lime_jax.runs.parquet import sync
 from lime_jax.separation import stem_cache
 
 SUMMARY = "summary.json"

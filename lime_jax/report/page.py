@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lime_jax.report import variation, wording
+from lime_jax.report import stability, wording
+from lime_jax.report.players import Choice, Mask, strongest
 from lime_jax.report.record import dumps
-from lime_jax.report.tracks import Choice, Mask, strongest
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NUM_ROWS = 12  # of a table before the rest is folded away
@@ -117,8 +117,8 @@ def _section(
         "picture": base64.b64encode(picture).decode("ascii"),
         "choices": [{"label": choice.label, "track": ids[choice.mask]} for choice in heard],
         "rows": _rows(output, labels, heard, ids),
-        "stability": variation.stability_section(record, output, labels),
-        "fills": variation.fills_section(record, output, labels),
+        "stability": stability.stability_section(record, output, labels),
+        "fills": stability.fills_section(record, output, labels),
     }
 
 

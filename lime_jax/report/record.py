@@ -10,11 +10,12 @@ import jax
 import numpy as np
 
 from lime_jax.audio.segment import SegmentedAudio
-from lime_jax.core import readout, uncertainty
+from lime_jax.core import ranking
 from lime_jax.core.explanation import Explanation, Status
-from lime_jax.core.marginal import Marginal
+from lime_jax.core.over_fills import Marginal
+from lime_jax.core.surrogates import uncertainty
 from lime_jax.errors import LimeJaxError
-from lime_jax.report import variation
+from lime_jax.report import stability
 from lime_jax.report.plain import number_of, plain
 
 FORMAT = "lime-jax explanation"
@@ -57,7 +58,7 @@ def to_json(
       ValueError: if the arguments do not belong together.
     """
     _check_shapes(explanation, audio, output_names, top_k)
-    variation.check(explanation, repeats, marginal, fills)
+    stability.check(explanation, repeats, marginal, fills)
     prediction = np.asarray(explanation.prediction)
     chosen = _chosen_outputs(prediction, outputs)
     device = jax.devices()[0]
@@ -83,8 +84,8 @@ def to_json(
         "components": [_component(i, piece) for i, piece in enumerate(audio.pieces)],
         "outputs": [
             _output(explanation, index, output_names[index], top_k)
-            | variation.of_repeats(repeats, explanation, index, top_k)
-            | variation.of_fills(marginal, explanation, fills, index, top_k)
+            | stability.of_repeats(repeats, explanation, index, top_k)
+            | stability.of_fills(marginal, explanation, fills, index, top_k)
             for index in chosen
         ],
         "predictions": [
@@ -190,7 +191,7 @@ def _output(explanation: Explanation, index: int, name: str, num_top: int) -> di
 
     interval = uncertainty.confidence_interval(explanation, level=CONFIDENCE_LEVEL)
     status = Status(int(np.asarray(explanation.status)[index]))
-    top = readout.top_k(explanation, index, num_top)[0].tolist() if status is Status.OK else []
+    top = ranking.top_k(explanation, index, num_top)[0].tolist() if status is Status.OK else []
     return {
         "index": index,
         "name": name,

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from lime_jax.errors import LimeJaxError
-from lime_jax.report import page, summary_plots, tracks, wording
+from lime_jax.report import page, players, summary_plots, wording
 from lime_jax.report.folder import SUMMARY, check_folder, write_folder
-from lime_jax.runs import aggregate, listening, pick
+from lime_jax.runs import aggregate, reload, representatives
 from lime_jax.runs.aggregate import Summary
 from lime_jax.runs.store import Store
 
@@ -92,7 +92,7 @@ def write_report(
     with aggregate.connected(found) as connection:
         for index in shown:
             row = shown[index]
-            drawn = pick.sample(connection, index, _NUM_DRAWN)
+            drawn = representatives.sample(connection, index, _NUM_DRAWN)
             picture = output_picture(row, drawn)
             pictures[f"{index}-weights.png"] = picture
             sections.append({"output": row, "picture": _base64(picture), "clips": clips[index]})
@@ -123,7 +123,7 @@ def _shown_outputs(summary: Summary, number: int) -> dict[int, dict[str, Any]]:
     return {row["output_index"]: row for row in highest[:number]}
 
 
-def output_picture(row: Mapping[str, Any], drawn: pick.Sample) -> bytes:
+def output_picture(row: Mapping[str, Any], drawn: representatives.Sample) -> bytes:
     """The picture about an output, see `summary_plots.output_picture`.
 
     Args:
@@ -188,15 +188,15 @@ def _clip(found: Store, item: Any, row: Mapping[str, Any], names: Mapping[str, A
     told = [f"{names[row['layout']][i]} {weights[i]}" for i in top]
     sounds, problem = ["", ""], ""
     try:
-        audio = listening.sound(found, item, row["snippet"])
+        audio = reload.sound(found, item, row["snippet"])
     except LimeJaxError as error:
         problem = str(error)
     else:
         number = len(audio.pieces)
-        masks = [(True,) * number, *([tracks.mask_of(top, number)] if top else [])]
+        masks = [(True,) * number, *([players.mask_of(top, number)] if top else [])]
         most = _MOST_SECONDS * audio.sample_rate
-        heard = [waveform[:most] for waveform in tracks.rendered(audio, masks)]
-        for place, encoded in enumerate(tracks.encoded(heard, audio.sample_rate)):
+        heard = [waveform[:most] for waveform in players.rendered(audio, masks)]
+        for place, encoded in enumerate(players.encoded(heard, audio.sample_rate)):
             sounds[place] = encoded
     end = row["start"] + row["duration"]
     return Clip(
@@ -241,7 +241,7 @@ def _page(
         script=script,
         style=style,
         policy=page.policy(script, style),
-        mime="audio/mpeg" if found.config["sample_rate"] in tracks.MP3_RATES else "audio/flac",
+        mime="audio/mpeg" if found.config["sample_rate"] in players.MP3_RATES else "audio/flac",
     )
 
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from lime_jax.errors import StoreError
-from lime_jax.runs import files, query
-from lime_jax.runs.pick import representatives
+from lime_jax.runs import parquet, sql_views
+from lime_jax.runs.representatives import representatives
 from lime_jax.runs.store import Store
 
 NUM_BINS = 20
@@ -85,7 +85,7 @@ def connected(found: Store) -> Iterator[Any]:
     Raises:
       StoreError: if there are none, or something is damaged.
     """
-    with query.connected(found) as connection:
+    with sql_views.connected(found) as connection:
         [(number,)] = connection.execute("SELECT count(*) FROM results").fetchall()
         if not number:
             raise StoreError(
@@ -233,7 +233,7 @@ def _stability(connection: Any, compare: Sequence[Store]) -> Any:
     names = ["results"]
     for number, other in enumerate(compare, start=1):
         names.append(f"results_{number}")
-        query.view(connection, names[-1], other)
+        sql_views.view(connection, names[-1], other)
     every = " UNION ALL ".join(
         f"SELECT {number} AS store, id, snippet, output, top_components FROM {name} "
         "WHERE status = 'OK'"
@@ -251,7 +251,7 @@ def encoded(summary: Summary) -> dict[str, bytes]:
     """Every table of a summary as a Parquet and a CSV file, by file name."""
     found = {}
     for name, table in summary.tables().items():
-        found[f"{name}.parquet"] = files.encoded_table(table)
+        found[f"{name}.parquet"] = parquet.encoded_table(table)
         found[f"{name}.csv"] = _csv(table)
     return found
 

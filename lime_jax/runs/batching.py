@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from lime_jax.runs.loading import Failure, Snippet
+from lime_jax.runs.reader import Failure, Snippet
 
 _HELD_BYTES = 2**30
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from lime_jax import options
-from lime_jax.options import FLOAT, INT, TEXT, Question
+from lime_jax import settings
 from lime_jax.separation.base import Separator
+from lime_jax.settings import FLOAT, INT, TEXT, Question
 
 # What may differ from one call of a run to the next, because the numbers do not depend on it.
 _FREE = frozenset(
@@ -71,8 +71,8 @@ def check(config: RunConfig) -> None:
     Raises:
       ValueError: naming the option.
     """
-    options.check_question(config)
-    options.check_snippet(config.snippet)
+    settings.check_question(config)
+    settings.check_snippet(config.snippet)
     if config.hop is not None and (config.snippet is None or not 0 < config.hop < float("inf")):
         raise ValueError(
             f"`--hop` must be positive seconds and goes with `--snippet`, got {config.hop}."
@@ -89,7 +89,7 @@ def check(config: RunConfig) -> None:
 
 def layout_of(config: RunConfig) -> str:
     """The layout asked for, or the one that the components need."""
-    needs_stems = options.has_stems(config) and options.separator_given(config) is None
+    needs_stems = settings.has_stems(config) and settings.separator_given(config) is None
     return config.layout or ("stems" if needs_stems else "files")
 
 
@@ -112,7 +112,7 @@ def determining(
     }
     return {
         **chosen,
-        "segments": _plain(options.num_segments(config)),
+        "segments": _plain(settings.num_segments(config)),
         "hop": config.hop or config.snippet,
         "sample_rate": int(model.sample_rate),
         "resampler": getattr(model, "resampler", "soxr"),

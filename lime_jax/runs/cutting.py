@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lime_jax import options
+from lime_jax import settings
 from lime_jax.audio import segment
 from lime_jax.audio.segment import Piece, SegmentedAudio
 from lime_jax.core.components import Components
-from lime_jax.options import Question
+from lime_jax.settings import Question
 
 _DECIMALS = 4  # of a share of the duration: finer than any cut, coarser than rounding
 
@@ -53,7 +53,7 @@ def one(
       names: of the stems; empty for a mixture.
       sample_rate: in Hz.
     """
-    segments = options.num_segments(question)
+    segments = settings.num_segments(question)
     fill = {"fill": question.fill, "key": key}
     match question.components:
         case "stems":

@@ -13,19 +13,19 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lime_jax import models, options, recipe, streams
+from lime_jax import models, recipe, settings, streams
 from lime_jax.audio.render import hearing
 from lime_jax.audio.segment import SegmentedAudio
+from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.explain import explain_batch
 from lime_jax.core.explanation import Explanation
-from lime_jax.core.host import HostModel
 from lime_jax.core.methods import Method, most_evaluations
 from lime_jax.errors import LimeJaxError, ModelError
-from lime_jax.options import Question
-from lime_jax.runs import cutting, rows
+from lime_jax.runs import cutting, schema
 from lime_jax.runs.config import RunConfig
 from lime_jax.runs.items import Item
-from lime_jax.runs.loading import Failure, Snippet, Want, load, one_line
+from lime_jax.runs.reader import Failure, Snippet, Want, load, one_line
+from lime_jax.settings import Question
 
 # Items of a batch: enough masks together to fill a device, and not too much sound in memory.
 _NUM_MASKS, _MAX_ITEMS, _BATCH_BYTES = 1024, 64, 2**28
@@ -117,7 +117,7 @@ class Explainer:
         # In NumPy: slices of any length compile nothing there.
         prediction = np.asarray(explanations.prediction)[: len(batch)]
         outputs = np.array([wanted(each) for each in prediction], np.int64)
-        table = rows.results_table(
+        table = schema.results_table(
             batch,
             explanations,
             outputs,
@@ -178,8 +178,8 @@ class Explainer:
         return _item_keys(jax.random.key(self.config.seed), names, indices)
 
     def _num_components(self, snippet: Snippet) -> int:
-        segments = options.num_segments(self.config)
-        sources = len(snippet.names) if options.has_stems(self.config) else 1
+        segments = settings.num_segments(self.config)
+        sources = len(snippet.names) if settings.has_stems(self.config) else 1
         return sources * int(np.prod(segments or 1))
 
 
@@ -203,7 +203,7 @@ def explainer_of(config: RunConfig, items: Iterable[Item], *, model: Any = None)
     want = Want(
         sample_rate=int(model.sample_rate),
         shortest=recipe.shortest_input(model),
-        with_stems=options.has_stems(config),
+        with_stems=settings.has_stems(config),
         snippet=snippet,
         hop=max(1, size(config.hop)) if config.hop else snippet or 0,
         resampler=getattr(model, "resampler", "soxr"),
@@ -278,7 +278,7 @@ def _with_fixed_weights(model: Any, name: str) -> Any:
 
 
 def _nothing(failures: Sequence[Failure]) -> Rows:
-    return Rows((), rows.results_schema().empty_table(), 0, {}, failures, 0, 0.0)
+    return Rows((), schema.results_schema().empty_table(), 0, {}, failures, 0, 0.0)
 
 
 def _probed_names(

@@ -9,7 +9,7 @@ from typing import Any
 
 from lime_jax.audio.io import AUDIO_SUFFIXES
 from lime_jax.errors import StoreError
-from lime_jax.runs import files
+from lime_jax.runs import parquet
 from lime_jax.runs.items import Item, checked
 
 SUFFIXES = (".csv", ".parquet")
@@ -99,9 +99,9 @@ def write_manifest(path: str | Path, items: Iterable[Item]) -> None:
     if path.suffix.lower() == ".csv":
         from pyarrow import csv
 
-        files.write_whole(path, lambda partial: csv.write_csv(table, partial))
+        parquet.write_whole(path, lambda partial: csv.write_csv(table, partial))
     elif path.suffix.lower() == ".parquet":
-        files.write_table(path, table)
+        parquet.write_table(path, table)
     else:
         raise StoreError(f"`{path}` must end in .csv or .parquet.")
 
@@ -155,7 +155,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
     try:
         if path.suffix.lower() == ".parquet":
-            table = files.read_table(path)
+            table = parquet.read_table(path)
         else:
             # As text, so that ids such as 007 stay what they are.
             parse = csv.ParseOptions(newlines_in_values=True)

@@ -22,7 +22,8 @@ import jax
 import numpy as np
 
 from lime_jax.errors import StoreError
-from lime_jax.runs import files, manifest, rows
+from lime_jax.runs import manifest, parquet
+from lime_jax.runs import schema as rows
 from lime_jax.runs.config import digest
 from lime_jax.runs.items import Item
 
@@ -83,7 +84,7 @@ def create_or_join(folder: Path, config: dict[str, Any]) -> Store:
     for table, schema in _schemas("").items():
         # Readers of a table without any other part then still see its columns.
         if not (empty := folder / table / "none.parquet").exists():
-            files.write_table(empty, schema.empty_table())
+            parquet.write_table(empty, schema.empty_table())
     record = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
@@ -93,7 +94,7 @@ def create_or_join(folder: Path, config: dict[str, Any]) -> Store:
     }
     text = json.dumps(record, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
     try:
-        files.write_whole(
+        parquet.write_whole(
             folder / CONFIG, lambda file: file.write(text.encode("ascii")), exclusive=True
         )
     except FileExistsError:
@@ -178,7 +179,7 @@ def keep_items(store: Store, items: Sequence[Item]) -> list[Item]:
     if any(known.get(id) != row for id, row in asked.items()):
         rest = manifest.from_rows([known[id] for id in known.keys() - asked.keys()])
         everything = sorted([*rest, *items], key=lambda item: item.id)
-        files.write_table(path, manifest.to_table(everything))
+        parquet.write_table(path, manifest.to_table(everything))
         return everything
     return [given.get(item.id, item) for item in store.items()]
 
@@ -203,12 +204,12 @@ def write_part(
     for layout, found in layouts.items():
         target = store.folder / COMPONENTS / f"{layout}.parquet"
         if not target.exists():
-            files.write_table(target, rows.layouts_table({layout: found}))
+            parquet.write_table(target, rows.layouts_table({layout: found}))
     if failures.num_rows:
-        files.write_table(store.folder / ERRORS / name, failures)
+        parquet.write_table(store.folder / ERRORS / name, failures)
     if results.num_rows:
         schema = _schemas(store.digest)[RESULTS]
-        files.write_table(store.folder / RESULTS / name, results.cast(schema))
+        parquet.write_table(store.folder / RESULTS / name, results.cast(schema))
 
 
 def finished(store: Store) -> tuple[set[str], set[str], list[Path]]:
@@ -220,7 +221,7 @@ def finished(store: Store) -> tuple[set[str], set[str], list[Path]]:
     for table, ids in found.items():
         for path in store.parts(table):
             try:
-                column = files.read_table(path, ["id"])["id"]
+                column = parquet.read_table(path, ["id"])["id"]
             except (pa.ArrowException, OSError):
                 damaged.append(path)
             else:
@@ -244,7 +245,7 @@ def set_aside(store: Store, damaged: Iterable[Path]) -> None:
 def sweep(store: Store) -> None:
     """Removes what killed runs left half written, once it is too old to be another run's work."""
     for folder in (store.folder, *(store.folder / table for table in TABLES)):
-        for path in folder.glob(f".*{files.PARTIAL}"):
+        for path in folder.glob(f".*{parquet.PARTIAL}"):
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > _SECONDS_OF_WRITING:
                     path.unlink()
@@ -267,7 +268,7 @@ def read(path: Path) -> Any:
     import pyarrow as pa
 
     try:
-        return files.read_table(path)
+        return parquet.read_table(path)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0][:200]
         raise StoreError(
@@ -290,7 +291,7 @@ def _check_folder(folder: Path) -> None:
         raise StoreError(f"`{folder}` is a file. Name a folder for the store.")
     if folder.is_dir() and not (folder / CONFIG).exists():
         ours = {ITEMS, *TABLES, "log"}
-        names = {path.name for path in folder.iterdir() if not path.name.endswith(files.PARTIAL)}
+        names = {path.name for path in folder.iterdir() if not path.name.endswith(parquet.PARTIAL)}
         if strange := sorted(names - ours):
             raise StoreError(
                 f"`{folder}` holds {strange[0]!r} and no store. Choose a new or an empty folder."

@@ -9,7 +9,8 @@ import numpy as np
 
 from lime_jax import recipe
 from lime_jax.errors import StoreError
-from lime_jax.runs import query, rows, store
+from lime_jax.runs import schema as rows
+from lime_jax.runs import sql_views, store
 from lime_jax.runs.store import Store
 
 
@@ -59,7 +60,7 @@ def verify(folder: Path) -> Verdict:
     damaged = tuple(_damaged(found))
     if damaged:
         return Verdict(len(found.items()), 0, 0, 0, damaged, ())
-    with query.connected(found) as connection:
+    with sql_views.connected(found) as connection:
         count = lambda text: connection.execute(text).fetchone()[0]
         return Verdict(
             num_items=count("SELECT count(*) FROM items"),

@@ -2,7 +2,7 @@
 
 Mono waveforms at 16 kHz in, a stem per instrument out. Every network sees the magnitudes of the
 mixture's spectrogram and says which share of each element is its own; shares are estimated apart,
-so stems need not sum to the mixture. `scripts/train_separator.py` makes the weights.
+so stems need not sum to the mixture. `scripts/training/separator.py` makes the weights.
 
 References:
   Manilow, Wichern, Seetharaman, Le Roux, Cutting Music Source Separation Some Slakh, 2019: the
@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 
 from lime_jax.audio import features
 from lime_jax.audio.resampling import resampled_frames
-from lime_jax.core.precision import products
+from lime_jax.core.execution.precision import products
 from lime_jax.core.pytree import pytree, static
 from lime_jax.errors import ModelError
 from lime_jax.models import cache, weights
@@ -176,7 +176,7 @@ class OneVsAll:
 
 
 def load(folder: Path | None = None) -> OneVsAll:
-    """The separator with the weights that `scripts/train_separator.py` wrote.
+    """The separator with the weights that `scripts/training/separator.py` wrote.
 
     Args:
       folder: with the weights; None means the one in the cache, where the script puts them.
@@ -189,7 +189,7 @@ def load(folder: Path | None = None) -> OneVsAll:
     if arrays is None:
         raise ModelError(
             f"`{folder}` holds no weights of the separator {NAME}. Make them with "
-            "scripts/train_separator.py."
+            "scripts/training/separator.py."
         )
     config = OneVsAllConfig()
     network = weights.network_of(

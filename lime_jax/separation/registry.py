@@ -57,7 +57,7 @@ _CARDS = (
         ONE_VS_ALL,
         ("piano", "guitar", "bass", "drums", "strings"),
         "small networks for experiments, up to 8 kHz",
-        "uv run scripts/train_separator.py",
+        "uv run python -m scripts.training.separator",
         licence="yours",
         citation="this library",
     ),
@@ -88,7 +88,7 @@ def load(name: str, *, checkpoint: Path | None = None, crossfade: float = 0.0) -
       name: one of `available()`.
       checkpoint: weights from elsewhere than the cache: a folder with a TensorFlow checkpoint of
         that Spleeter, such as the original's pretrained_models/5stems; for one-vs-all the output of
-        scripts/train_separator.py.
+        scripts/training/separator.py.
       crossfade: of Spleeter, see `lime_jax.separation.Spleeter`.
 
     Raises:

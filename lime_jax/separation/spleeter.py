@@ -23,7 +23,7 @@ from jaxtyping import Array, Float
 
 from lime_jax.audio import features
 from lime_jax.audio.resampling import resampled_frames
-from lime_jax.core.precision import products
+from lime_jax.core.execution.precision import products
 from lime_jax.core.pytree import pytree, static
 from lime_jax.errors import unknown_name
 from lime_jax.separation.base import Channels, Seen, Stems, StemStream, Stemwise, Waveform, gathered

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import lime_jax as lj
-from lime_jax.audio import filling, render, segment, superpixels, timefrequency
+from lime_jax.audio import fills, render, segment, superpixels, timefrequency
 
 RATE = 8_000
 N = 6_001
@@ -163,8 +163,8 @@ class TestNames:
 class TestFills:
     @pytest.mark.parametrize(
         ("name", "fill"),
-        [("time", fill) for fill in filling.WAVEFORM_FILLS]
-        + [("grid", fill) for fill in filling.FILLS],
+        [("time", fill) for fill in fills.WAVEFORM_FILLS]
+        + [("grid", fill) for fill in fills.FILLS],
     )
     def test_all_off_is_the_fill_and_all_on_the_input(self, getkey, name, fill):
         audio = FILLED[name](fill=fill, key=getkey())
@@ -174,10 +174,10 @@ class TestFills:
         on = lj.recompose(components, jnp.ones(len(audio.pieces), bool))
         np.testing.assert_array_equal(on, components.sources[0])
 
-    @pytest.mark.parametrize("fill", filling.FILLS)
+    @pytest.mark.parametrize("fill", fills.FILLS)
     def test_spectrogram_fills_keep_the_phase(self, getkey, fill):
         spectrogram = segment.by_frequency(MIX, RATE, 2).components.sources[0]
-        filled = filling.spectrogram_fill(fill, spectrogram, getkey())
+        filled = fills.spectrogram_fill(fill, spectrogram, getkey())
         turned = np.asarray(filled) * np.conj(spectrogram) / np.abs(spectrogram)
         np.testing.assert_allclose(turned.imag, 0, atol=1e-4)
         assert (turned.real >= -1e-4).all()
@@ -189,14 +189,14 @@ class TestFills:
         spectrogram = np.asarray(segment.by_frequency(MIX, RATE, 2).components.sources[0])
         magnitude = np.abs(spectrogram)
         for fill, signal, expected in [
-            (filling.waveform_fill("mean", jnp.asarray(MIX), None), MIX, MIX.mean()),
+            (fills.waveform_fill("mean", jnp.asarray(MIX), None), MIX, MIX.mean()),
             (
-                filling.spectrogram_fill("minimum", jnp.asarray(spectrogram), None),
+                fills.spectrogram_fill("minimum", jnp.asarray(spectrogram), None),
                 magnitude,
                 magnitude.min(),
             ),
             (
-                filling.spectrogram_fill("mean", jnp.asarray(spectrogram), None),
+                fills.spectrogram_fill("mean", jnp.asarray(spectrogram), None),
                 magnitude,
                 magnitude.mean(),
             ),
@@ -206,10 +206,10 @@ class TestFills:
             )
 
     def test_shuffling_keeps_all_values(self, getkey):
-        shuffled = filling.waveform_fill("shuffle", jnp.asarray(MIX), getkey())
+        shuffled = fills.waveform_fill("shuffle", jnp.asarray(MIX), getkey())
         np.testing.assert_array_equal(np.sort(shuffled), np.sort(MIX))
         spectrogram = segment.by_frequency(MIX, RATE, 2).components.sources[0]
-        shuffled = filling.spectrogram_fill("shuffle", spectrogram, getkey())
+        shuffled = fills.spectrogram_fill("shuffle", spectrogram, getkey())
         np.testing.assert_allclose(
             np.sort(np.abs(shuffled).ravel()),
             np.sort(np.abs(spectrogram).ravel()),
@@ -218,13 +218,13 @@ class TestFills:
         )
 
     def test_noise_is_as_loud_as_the_input(self, getkey):
-        noise = filling.waveform_fill("noise", jnp.asarray(MIX), getkey())
+        noise = fills.waveform_fill("noise", jnp.asarray(MIX), getkey())
         assert np.sqrt(np.mean(np.square(noise))) == pytest.approx(
             np.sqrt(np.mean(np.square(MIX))), rel=0.05
         )
         spectrogram = segment.by_frequency(MIX, RATE, 2).components.sources[0]
         spectrogram = jnp.tile(spectrogram, (1, 8))
-        noise = filling.spectrogram_fill("noise", spectrogram, getkey())
+        noise = fills.spectrogram_fill("noise", spectrogram, getkey())
         energy = lambda x: np.square(np.abs(np.asarray(x))).mean(axis=1)
         np.testing.assert_allclose(energy(noise), energy(spectrogram), rtol=0.5)
         assert np.log10(energy(noise) / energy(spectrogram)).mean() == pytest.approx(0, abs=0.02)

@@ -11,8 +11,8 @@ import pytest
 from flax import nnx
 
 import lime_jax as lj
-from lime_jax.core import memory
-from lime_jax.core.samplers import Bernoulli
+from lime_jax.core.execution import memory
+from lime_jax.core.masks.neighbourhood import Bernoulli
 
 D, N, L = 6, 32, 3
 

@@ -6,7 +6,8 @@ import jax
 import pytest
 
 import lime_jax as lj
-from lime_jax.core import kernels, samplers, surrogates
+from lime_jax.core.masks import neighbourhood
+from lime_jax.core.surrogates import kernels, ridge
 
 METHODS = {
     "shapley": lj.shapley(),
@@ -19,11 +20,11 @@ METHODS = {
     "exhaustive": lj.exhaustive(),
 }
 WITHOUT_LEAVES = [
-    surrogates.Shapley(),
-    surrogates.Banzhaf(),
+    ridge.Shapley(),
+    ridge.Banzhaf(),
     kernels.Flat(),
     kernels.Shapley(),
-    samplers.Exhaustive(),
+    neighbourhood.Exhaustive(),
 ]
 
 

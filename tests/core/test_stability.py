@@ -11,7 +11,8 @@ from scipy import stats
 
 import lime_jax as lj
 from lime_jax import metrics
-from lime_jax.core import pooling, uncertainty
+from lime_jax.core import pooling
+from lime_jax.core.surrogates import uncertainty
 
 D, NUM_SAMPLES, REPEATS = 13, 300, 4
 WEIGHTS = jax.random.normal(jax.random.key(0), (D, 2)) / 2

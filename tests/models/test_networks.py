@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from lime_jax.models.singing_voice import SvdNet
-from lime_jax.models.vgg16 import Vgg16, Vgg16Config, adaptive_average_pool
+from scripts.experiments.confounder.vgg16 import Vgg16, Vgg16Config, adaptive_average_pool
 
 
 def num_parameters(make):

@@ -14,7 +14,7 @@ import soundfile
 
 from lime_jax import report
 from lime_jax.audio.render import faded, render, trimmed
-from lime_jax.report import tracks
+from lime_jax.report import players as tracks
 
 TAGS = set(
     "html head meta title style body header h1 ul li details summary p b main section h2 h3 span "

@@ -10,7 +10,8 @@ import pytest
 from lime_jax.core.explanation import Status
 from lime_jax.core.metrics import n_ce, u_n
 from lime_jax.errors import StoreError
-from lime_jax.runs import aggregate, pick, rows, store
+from lime_jax.runs import aggregate, representatives, store
+from lime_jax.runs import schema as rows
 from lime_jax.runs.items import Item
 
 OUTPUTS, STEMS = ("rock", "pop", "talk"), ("bass", "drums", "voice", "keys")
@@ -266,7 +267,7 @@ class TestPick:
         share = signed / np.abs(weights).sum(axis=1, keepdims=True)
         value = lambda chosen: importance @ share[list(chosen)].max(axis=0)
         chosen = []
-        for row, covered in pick.pick(weights, 5):
+        for row, covered in representatives.pick(weights, 5):
             best = max(range(30), key=lambda other: value([*chosen, other]))
             assert value([*chosen, row]) == pytest.approx(value([*chosen, best]))
             chosen.append(row)
@@ -275,14 +276,14 @@ class TestPick:
 
     def test_gains_fall_and_end(self):
         weights = np.eye(3, dtype=np.float32)[[0, 0, 1, 2, 2]]
-        shares = [share for _, share in pick.pick(weights, 5)]
+        shares = [share for _, share in representatives.pick(weights, 5)]
         assert len(shares) == 3 and shares[-1] == pytest.approx(1.0)
         gains = np.diff([0.0, *shares])
         assert (np.diff(gains) <= 1e-9).all()
 
     def test_nothing_to_pick_from(self):
-        assert not list(pick.pick(np.zeros((0, 3), np.float32), 3))
-        assert not list(pick.pick(np.zeros((4, 3), np.float32), 3))
+        assert not list(representatives.pick(np.zeros((0, 3), np.float32), 3))
+        assert not list(representatives.pick(np.zeros((4, 3), np.float32), 3))
 
     def test_representatives_are_faithful_and_ranked(self, summary):
         found = summary.representatives.to_pandas()
@@ -293,8 +294,8 @@ class TestPick:
 
     def test_a_sample_does_not_depend_on_files(self, made, tmp_path):
         with aggregate.connected(made[0]) as connection:
-            some = pick.sample(connection, 1, 10)
-            everything = pick.sample(connection, 1, 1000)
+            some = representatives.sample(connection, 1, 10)
+            everything = representatives.sample(connection, 1, 1000)
         assert some.rows["id"].to_pylist() == everything.rows["id"].to_pylist()[:10]
         assert some.names == STEMS
         expected = [np.asarray(row) for row in some.rows["coefficients"].to_pylist()]

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from lime_jax.runs import aggregate, rows
+from lime_jax.runs import aggregate, schema
 from tests.runs.test_aggregate import make_store
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "store-schema.md"
@@ -19,9 +19,9 @@ def documented(title):
 
 
 def test_columns_of_the_store():
-    assert documented("results.parquet") == rows.results_schema().names
-    assert documented("components.parquet") == rows.layouts_schema().names
-    assert documented("errors.parquet") == rows.errors_schema().names
+    assert documented("results.parquet") == schema.results_schema().names
+    assert documented("components.parquet") == schema.layouts_schema().names
+    assert documented("errors.parquet") == schema.errors_schema().names
 
 
 def test_columns_of_summaries(tmp_path):
@@ -32,7 +32,7 @@ def test_columns_of_summaries(tmp_path):
     tables = aggregate.aggregate(others[0], compare=others[1:]).tables()
     assert set(described) == set(tables)
     told_elsewhere = {"output", "output_index", "group", "status", "component", "id", "snippet"}
-    told_elsewhere |= {"label", "predicted", "rank", *rows.results_schema().names}
+    told_elsewhere |= {"label", "predicted", "rank", *schema.results_schema().names}
     for name, table in tables.items():
         line = described["faithfulness"] if name == "items" else described[name]
         for column in set(table.column_names) - told_elsewhere:

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from lime_jax.errors import StoreError
 from lime_jax.runs import manifest
 from lime_jax.runs.items import Item
-from lime_jax.runs.loading import Failure, Want, load
+from lime_jax.runs.reader import Failure, Want, load
 from tests.runs.conftest import RATE
 
 WANT = Want(

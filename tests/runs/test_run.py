@@ -485,12 +485,12 @@ def test_labels_may_be_corrected(run, songs, tmp_path):
 
 def test_parts_of_other_items_have_other_names(tmp_path):
     kept = store.create_or_join(tmp_path / "store", {"a": 1})
-    from lime_jax.runs import rows
-    from lime_jax.runs.loading import Failure
+    from lime_jax.runs import schema
+    from lime_jax.runs.reader import Failure
 
-    empty = rows.results_schema().empty_table()
+    empty = schema.results_schema().empty_table()
     for ids in (["a", "b c"], ["a b", "c"]):
-        failures = rows.errors_table([Failure(Item(id), "load", "no") for id in ids])
+        failures = schema.errors_table([Failure(Item(id), "load", "no") for id in ids])
         store.write_part(kept, empty, failures, {}, ids=ids)
     assert store.finished(kept)[1] == {"a", "b c", "a b", "c"}
 

@@ -1,17 +1,19 @@
-"""Scripts as modules; as when they run, they find each other."""
+"""Scripts as modules of the repository, and the folder that they run in."""
 
 import importlib
-import sys
 from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
 def script():
-    """A function that imports a script by its name."""
-    sys.path.insert(0, str(SCRIPTS))
-    yield importlib.import_module
-    sys.path.remove(str(SCRIPTS))
+    """A function that imports a script by its name below `scripts`."""
+    return load
+
+
+def load(name):
+    """The module of that name below `scripts`."""
+    return importlib.import_module(f"scripts.{name}")

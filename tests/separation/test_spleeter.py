@@ -14,7 +14,7 @@ from lime_jax.separation import spleeter, unet
 from lime_jax.separation.spleeter import HOP_LENGTH, N_FFT, Spleeter
 from lime_jax.separation.unet import CONFIGS, NUM_FRAMES, SpleeterConfig, SpleeterNetwork
 
-_spec = importlib.util.spec_from_file_location("rule", Path(__file__).with_name("rule.py"))
+_spec = importlib.util.spec_from_file_location("rule", Path(__file__).with_name("rule_weights.py"))
 rule = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(rule)
 

@@ -1,0 +1,280 @@
+"""The steps of explanations: draw masks, recompose, predict, fold into statistics, solve.
+
+Everything here works on a group of items at once, a leading axis on components, keys and results:
+few masks of many clips fill a device as well as many masks of one clip.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Inexact, Int, Key
+
+from lime_jax.core.components import Components
+from lime_jax.core.execution.finalize import finish
+from lime_jax.core.explanation import Explanation
+from lime_jax.core.item_axis import each
+from lime_jax.core.masks.neighbourhood import Neighbourhood
+from lime_jax.core.methods import Method
+from lime_jax.core.predictor import Predictor, checked_outputs
+from lime_jax.core.receptive_fields.windows import Lookup
+from lime_jax.core.surrogates import statistics
+from lime_jax.core.surrogates.kernels import Kernel
+from lime_jax.core.surrogates.statistics import Statistics
+
+Inputs = Inexact[Array, "items rows *input"]
+Masks = Bool[Array, "items rows num_components"]
+Outputs = Float[Array, "items rows num_outputs"]
+Counts = Float[Array, "items rows ..."]
+Keys = Key[Array, " items"] | None
+Row = Int[Array, ""]
+
+Recomposable = Components | Lookup
+
+# A last step of its own has to be compiled; padding up to this share of the work is cheaper.
+_BEARABLE_PADDING = 0.02
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the rows of each item's neighbourhood are dealt with.
+
+    Attributes:
+      num_steps: how many times `rows_per_step` rows are folded into the statistics.
+      rows_per_step: a multiple of the rows that are dealt to the blocks in turn.
+      num_last: rows of one further step; 0 if there is none.
+      batch_size: inputs predicted at once, of all items together.
+    """
+
+    num_steps: int
+    rows_per_step: int
+    num_last: int
+    batch_size: int
+
+    @property
+    def steps(self) -> list[tuple[int, int]]:
+        """First row and number of rows of every step."""
+        starts = [step * self.rows_per_step for step in range(self.num_steps)]
+        last = [(self.num_steps * self.rows_per_step, self.num_last)] if self.num_last else []
+        return [(start, self.rows_per_step) for start in starts] + last
+
+
+def plan(num_masks: int, dealt: int, batch_size: int, num_items: int = 1) -> Plan:
+    """Splits neighbourhoods so that no more than `batch_size` inputs exist at a time.
+
+    Args:
+      num_masks: rows of each neighbourhood.
+      dealt: rows that are dealt to the blocks in turn, see `rounds`.
+      batch_size: inputs of all items together.
+      num_items: in the group.
+    """
+    rows = max(batch_size // num_items // dealt, 1) * dealt
+    if rows >= num_masks:
+        return Plan(0, rows, num_masks, batch_size)
+    num_steps, rest = divmod(num_masks, rows)
+    if rest and rows - rest <= _BEARABLE_PADDING * num_masks:
+        return Plan(num_steps + 1, rows, 0, batch_size)
+    return Plan(num_steps, rows, rest, batch_size)
+
+
+def even(num_masks: int, dealt: int, batch_size: int) -> int:
+    """The largest batch, from half of `batch_size` on, that leaves next to nothing over."""
+    for size in range(min(batch_size, num_masks), batch_size // 2, -1):
+        if size % dealt == 0 and -num_masks % size <= _BEARABLE_PADDING * num_masks:
+            return size
+    return batch_size
+
+
+def rounds(neighbourhood: Neighbourhood) -> int:
+    """Rows without a table are dealt to the blocks in turn, so a step holds whole rounds."""
+    return neighbourhood.num_blocks if neighbourhood.table is None else 1
+
+
+def draw(method: Method, keys: Keys, num_items: int, num_components: int) -> Neighbourhood:
+    """The neighbourhoods of all items."""
+    return each(num_items, lambda key: method.sampler(key, num_components), keys)
+
+
+def rows_of(
+    neighbourhoods: Neighbourhood, num_items: int, start: Row, num_rows: int, stop: Row | int
+) -> tuple[Masks, Counts]:
+    """The masks from row `start` on and how often each counts: per block if there is a table.
+
+    Rows from `stop` on repeat the last mask and do not count.
+    """
+    index = start + jnp.arange(num_rows)
+    last = neighbourhoods.num_masks - 1
+    counted = neighbourhoods.num_masks
+    if neighbourhoods.num_counted is not None:
+        counted = neighbourhoods.num_counted
+    real = (index < jnp.minimum(stop, counted)).astype(jnp.float32)
+    index = jnp.minimum(index, last)
+
+    def one(neighbourhood: Neighbourhood) -> tuple[Array, Array]:
+        masks = neighbourhood.rows(index)
+        if neighbourhood.table is None:
+            return masks, real
+        return masks, neighbourhood.table[index] * real[:, None]
+
+    return each(num_items, one, neighbourhoods)
+
+
+def inputs_of(components: Recomposable, masks: Masks) -> Inputs:
+    """The recomposed inputs, `(items, rows, *input)`."""
+    return each(len(masks), lambda one, masks: jax.vmap(one.recomposed)(masks), components, masks)
+
+
+def evaluate(
+    predictor: Predictor, components: Recomposable, masks: Masks, batch_size: int
+) -> Outputs:
+    """The outputs for every mask, with at most `batch_size` inputs at a time."""
+    num_items, num_rows = masks.shape[:2]
+
+    def batch(masks: Masks) -> Outputs:
+        inputs = inputs_of(components, masks)
+        flat = inputs.reshape(-1, *inputs.shape[2:])
+        return checked_outputs(predictor(flat), len(flat)).reshape(*inputs.shape[:2], -1)
+
+    size = max(1, batch_size // num_items)
+    if size >= num_rows:
+        return batch(masks)
+    repeated = jnp.repeat(masks[:, -1:], -num_rows % size, axis=1)
+    padded = jnp.concatenate([masks, repeated], axis=1)
+    chunks = padded.reshape(num_items, -1, size, masks.shape[2]).swapaxes(0, 1)
+    outputs = jax.lax.map(batch, chunks).swapaxes(0, 1)
+    return outputs.reshape(num_items, padded.shape[1], -1)[:, :num_rows]
+
+
+# Compiled on its own and, inside the loop, traced once for its shape and its place together.
+compiled_evaluate = jax.jit(evaluate, static_argnames="batch_size")
+
+
+def no_blocks(neighbourhoods: Neighbourhood, num_items: int, num_outputs: int) -> Statistics:
+    """Empty statistics, one for every block of every item."""
+    shape = (num_items, neighbourhoods.num_blocks)
+    return empty_blocks(neighbourhoods.num_components, num_outputs, shape)
+
+
+def empty_blocks(num_components: int, num_outputs: int, shape: tuple[int, int]) -> Statistics:
+    """Empty statistics, `(items, blocks)` of them."""
+    nothing = statistics.nothing(num_components, num_outputs)
+    return jax.tree.map(lambda x: jnp.broadcast_to(x[None, None], (*shape, *x.shape)), nothing)
+
+
+def fold(
+    kernel: Kernel, blocks: Statistics, masks: Masks, counts: Counts, outputs: Outputs
+) -> Statistics:
+    """Adds some rows to the statistics of the blocks."""
+    num_items, num_blocks = blocks.weight.shape
+    one = lambda *rows: _summarise(kernel, num_blocks, *rows)
+    new = each(num_items, one, masks, counts, outputs)
+    return jax.vmap(jax.vmap(Statistics.__add__))(blocks, new)
+
+
+def _summarise(
+    kernel: Kernel,
+    num_blocks: int,
+    masks: Bool[Array, "rows num_components"],
+    counts: Float[Array, "rows ..."],
+    outputs: Float[Array, "rows num_outputs"],
+) -> Statistics:
+    if counts.ndim == 2:
+        return jax.vmap(statistics.summarise, in_axes=(None, None, 1, None))(
+            masks, outputs, kernel(masks)[:, None] * counts, (counts > 0).any(axis=1)
+        )
+    missing = -len(masks) % num_blocks
+    masks, outputs = (_repeat_last(x, missing) for x in (masks, outputs))
+    counts = jnp.pad(counts, (0, missing))
+    deal = lambda x: x.reshape(-1, num_blocks, *x.shape[1:])
+    return jax.vmap(statistics.summarise, in_axes=1)(
+        deal(masks), deal(outputs), deal(kernel(masks) * counts), deal(counts > 0)
+    )
+
+
+def _repeat_last(rows: Array, times: int) -> Array:
+    return jnp.concatenate([rows, jnp.repeat(rows[-1:], times, axis=0)]) if times else rows
+
+
+def step(
+    predictor: Predictor,
+    components: Recomposable,
+    method: Method,
+    neighbourhoods: Neighbourhood,
+    blocks: Statistics,
+    start: Row,
+    num_rows: int,
+    batch_size: int,
+    stop: Row | int,
+) -> Statistics:
+    """Evaluates some rows of every item and adds them to the statistics of the blocks."""
+    masks, counts = rows_of(neighbourhoods, components.num_items, start, num_rows, stop)
+    outputs = compiled_evaluate(predictor, components, masks, batch_size=batch_size)
+    return fold(method.kernel, blocks, masks, counts, outputs)
+
+
+def num_outputs(predictor: Predictor, components: Recomposable, split: Plan) -> int:
+    """How many outputs the model has, without evaluating it."""
+    num_items, num_components = components.num_items, components.num_components
+    num_rows = split.steps[0][1]
+    masks = jax.ShapeDtypeStruct((num_items, num_rows, num_components), jnp.bool_)
+    return jax.eval_shape(
+        lambda *x: compiled_evaluate(*x, batch_size=split.batch_size), predictor, components, masks
+    ).shape[2]
+
+
+def run(
+    predictor: Predictor,
+    components: Recomposable,
+    method: Method,
+    keys: Keys,
+    batch_size: int,
+    devices: tuple[str, ...] = (),
+) -> Explanation:
+    """The explanations of a group of items as a single traceable program.
+
+    Args:
+      predictor: the model.
+      components: of all items, a leading axis on every array.
+      method: how they are explained.
+      keys: one per item, or None.
+      batch_size: inputs at a time.
+      devices: names of mesh axes, inside `shard_map`: the rows are shared among their devices.
+    """
+    neighbourhoods = draw(method, keys, components.num_items, components.num_components)
+    blocks = accumulate(predictor, components, method, neighbourhoods, batch_size, devices)
+    return finish(method, neighbourhoods, blocks)
+
+
+def accumulate(
+    predictor: Predictor,
+    components: Recomposable,
+    method: Method,
+    neighbourhoods: Neighbourhood,
+    batch_size: int,
+    devices: tuple[str, ...] = (),
+) -> Statistics:
+    """The statistics of the blocks of all items, from all rows of their neighbourhoods."""
+    num_items = components.num_items
+    num_masks, dealt = neighbourhoods.num_masks, rounds(neighbourhoods)
+    first, share = 0, num_masks
+    if devices:
+        share = -(-num_masks // (jax.lax.axis_size(devices) * dealt)) * dealt
+        first = jax.lax.axis_index(devices) * share
+    split = plan(share, dealt, batch_size, num_items)
+    blocks = no_blocks(neighbourhoods, num_items, num_outputs(predictor, components, split))
+
+    def add(blocks: Statistics, start: Row, num_rows: int) -> Statistics:
+        return step(
+            predictor, components, method, neighbourhoods, blocks, first + start, num_rows,
+            split.batch_size, first + share,
+        )  # fmt: skip
+
+    if split.num_steps:
+        starts = jnp.arange(split.num_steps) * split.rows_per_step
+        body = lambda blocks, start: (add(blocks, start, split.rows_per_step), None)
+        blocks, _ = jax.lax.scan(body, blocks, starts)
+    if split.num_last:
+        blocks = add(blocks, jnp.int32(split.num_steps * split.rows_per_step), split.num_last)
+    if devices:
+        blocks = jax.vmap(jax.vmap(lambda block: statistics.add_across(block, devices)))(blocks)
+    return blocks

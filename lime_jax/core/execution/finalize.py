@@ -1,0 +1,146 @@
+"""From the statistics of blocks of masks to explanations."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from lime_jax.core.explanation import Explanation, status_of
+from lime_jax.core.item_axis import each
+from lime_jax.core.masks.neighbourhood import Bernoulli, Neighbourhood
+from lime_jax.core.masks.orthogonal_array import OrthogonalArray
+from lime_jax.core.masks.sequential import Auto
+from lime_jax.core.methods import Method
+from lime_jax.core.surrogates import lime_equivalent, statistics, uncertainty
+from lime_jax.core.surrogates.kernels import Exponential, Flat
+from lime_jax.core.surrogates.linear_fit import LinearFit
+from lime_jax.core.surrogates.ridge import Ridge, Surrogate
+from lime_jax.core.surrogates.statistics import Statistics
+
+
+def finish(method: Method, neighbourhoods: Neighbourhood, blocks: Statistics) -> Explanation:
+    """Solves the surrogates of all items from the statistics of the blocks."""
+    if neighbourhoods.is_exact:
+        return finish_exactly(method, blocks, neighbourhoods.num_samples, neighbourhoods.num_masks)
+    num_items, num_blocks = blocks.weight.shape
+    return explained(
+        method,
+        blocks,
+        num_counted=float(neighbourhoods.num_counted or neighbourhoods.num_samples),
+        num_used=jnp.full(num_items, num_blocks, jnp.int32),
+        num_evaluations=jnp.full(num_items, neighbourhoods.num_masks, jnp.int32),
+        num_samples=neighbourhoods.num_samples,
+    )
+
+
+def finish_exactly(
+    method: Method, blocks: Statistics, num_samples: int, num_evaluations: int = 0
+) -> Explanation:
+    """The same from the statistics of all masks, in one block."""
+    num_items = blocks.weight.shape[0]
+    total = jax.tree.map(lambda x: x[:, 0], blocks)
+    fit = each(num_items, method.surrogate, total)
+    zeros = jnp.zeros_like(fit.coefficients)
+    return _record(
+        total,
+        fit,
+        zeros[:, None],
+        num_used=jnp.ones(num_items, jnp.int32),
+        num_evaluations=jnp.full(num_items, num_evaluations, jnp.int32),
+        num_lime_samples=jnp.full_like(fit.fidelity, jnp.inf),
+        num_samples=num_samples,
+    )
+
+
+def explained(
+    method: Method,
+    blocks: Statistics,
+    *,
+    num_counted: float | Float[Array, ""],
+    num_used: Int[Array, " items"],
+    num_evaluations: Int[Array, " items"],
+    num_samples: int,
+) -> Explanation:
+    """Solves the surrogates of all items from blocks of sampled masks.
+
+    Args:
+      method: its kernel and surrogate are used.
+      blocks: of every item.
+      num_counted: the sum of the counts of one item.
+      num_used: how many blocks of each item hold masks, the first ones.
+      num_evaluations: of the model, of each item.
+      num_samples: the size asked for.
+    """
+
+    def one(blocks: Statistics, num_used: Int[Array, ""]) -> tuple[Any, ...]:
+        used = jnp.arange(len(blocks.weight)) < num_used
+        total, fit, deviations = solved(method.surrogate, blocks, used)
+        if isinstance(method.sampler, Bernoulli):
+            return total, fit, deviations, jnp.full_like(fit.fidelity, num_samples)
+        if not _is_compared(method):
+            return total, fit, deviations, jnp.full_like(fit.fidelity, jnp.nan)
+        error = uncertainty.std_error(deviations)
+        cost = lime_equivalent.num_lime_samples(
+            method.kernel, method.surrogate, total, fit, error, num_counted
+        )
+        return total, fit, deviations, cost
+
+    total, fit, deviations, cost = each(len(num_used), one, blocks, num_used)
+    return _record(
+        total,
+        fit,
+        deviations,
+        num_used=num_used,
+        num_evaluations=num_evaluations,
+        num_lime_samples=cost,
+        num_samples=num_samples,
+    )
+
+
+def _is_compared(method: Method) -> bool:
+    """Whether fair coins with the same kernel and ridge estimate the same coefficients."""
+    return (
+        isinstance(method.sampler, (OrthogonalArray, Auto))
+        and isinstance(method.kernel, (Exponential, Flat))
+        and isinstance(method.surrogate, Ridge)
+    )
+
+
+def _record(
+    total: Statistics,
+    fit: LinearFit,
+    deviations: Float[Array, "items num_blocks num_outputs num_components"],
+    *,
+    num_used: Int[Array, " items"],
+    num_evaluations: Int[Array, " items"],
+    num_lime_samples: Float[Array, "items num_outputs"],
+    num_samples: int,
+) -> Explanation:
+    return Explanation(
+        coefficients=fit.coefficients,
+        intercept=fit.intercept,
+        fidelity=fit.fidelity,
+        local_prediction=fit.local_prediction,
+        prediction=total.full,
+        std_error=uncertainty.std_error(deviations),
+        deviations=deviations,
+        degrees_of_freedom=num_used - 1,
+        status=jax.vmap(status_of)(total),
+        num_evaluations=num_evaluations,
+        num_lime_samples=num_lime_samples,
+        num_samples=num_samples,
+    )
+
+
+def solved(
+    surrogate: Surrogate, blocks: Statistics, used: Bool[Array, " num_blocks"]
+) -> tuple[Statistics, LinearFit, Float[Array, "num_blocks num_outputs num_components"]]:
+    """The fit to all blocks of one item, and what fits that each leave one block out tell of it."""
+    num_blocks = blocks.weight.shape[0]
+    everything = jnp.ones((1, num_blocks), bool)
+    keep = jnp.concatenate([everything, ~jnp.eye(num_blocks, dtype=bool)])
+    sums = jax.vmap(statistics.combine, in_axes=(None, 0))(blocks, keep)
+    fits = jax.vmap(surrogate)(sums)
+    total, fit = jax.tree.map(lambda x: x[0], (sums, fits))
+    return total, fit, uncertainty.jackknife(fits.coefficients[1:], used)

@@ -1,0 +1,118 @@
+"""Models that are not JAX: any function from a NumPy batch to outputs, evaluated outside jit."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lime_jax.core.components import Components
+from lime_jax.core.execution.accumulate import Plan, inputs_of, rows_of
+from lime_jax.core.masks.neighbourhood import Neighbourhood
+from lime_jax.errors import ModelError
+
+
+class HostModel:
+    """A model that runs on the host; make it with `host_model`.
+
+    The device prepares the next chunk of inputs while the function works on the current one. It
+    is never called from inside a compiled program, where host callbacks can deadlock.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[np.ndarray], Any],
+        sample_rate: int | None,
+        output_names: tuple[str, ...],
+    ):
+        self.function = function
+        self.sample_rate = sample_rate
+        self.output_names = output_names
+
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        """Outputs float32 `(batch, num_outputs)` of inputs `(batch, *input)`.
+
+        Raises:
+          ModelError: if the function raises, or returns anything but one row per input.
+        """
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        try:
+            outputs = np.asarray(self.function(inputs))
+        except ModelError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"the host model {name!r} failed on a batch of shape {inputs.shape}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if outputs.ndim != 2 or len(outputs) != len(inputs) or outputs.dtype.kind not in "fiub":
+            raise ModelError(
+                f"the host model {name!r} must map {len(inputs)} inputs to real numbers of shape "
+                f"({len(inputs)}, num_outputs), got {outputs.dtype} {outputs.shape}. Keep the "
+                "batch axis first and one column per output."
+            )
+        return outputs.astype(np.float32)
+
+
+def host_model(
+    function: Callable[[np.ndarray], Any],
+    *,
+    sample_rate: int | None = None,
+    output_names: tuple[str, ...] = (),
+) -> HostModel:
+    """Makes any function of a NumPy batch a model: PyTorch, ONNX, TensorFlow, a remote service.
+
+    `explain` gives the same explanation as for the same function written in JAX.
+
+    Args:
+      function: maps float32 `(batch, *input)` to `(batch, num_outputs)`; always called with the
+        same batch size within one explanation.
+      sample_rate: of the waveforms it takes, in Hz; the command line needs it.
+      output_names: one per output.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, numpy as np, lime_jax as lj
+      >>> loudness = lj.host_model(lambda batch: np.square(batch).mean(axis=1, keepdims=True))
+      >>> stems = lj.from_stems(jnp.array([[0.0, 0.0], [1.0, 1.0]]))
+      >>> explanation = lj.explain(loudness, stems, lj.exhaustive(alpha=0.0))
+      >>> explanation.coefficients.round(3)
+      Array([[0., 1.]], dtype=float32)
+    """
+    return HostModel(function, sample_rate, tuple(output_names))
+
+
+def evaluate_on_host(
+    model: HostModel, components: Components, neighbourhoods: Neighbourhood, split: Plan
+) -> Iterator[tuple[int, jax.Array, jax.Array, np.ndarray]]:
+    """Last row, masks, counts and outputs of every step, the next inputs always under way."""
+    prepare = lambda step: _prepare(components, neighbourhoods, jnp.int32(step[0]), step[1])
+    ahead = prepare(split.steps[0])
+    for step, following in zip(split.steps, [*split.steps[1:], None], strict=True):
+        masks, counts, inputs = ahead
+        if following is not None:
+            ahead = prepare(following)
+        flat = np.array(inputs).reshape(-1, *inputs.shape[2:])
+        size = min(split.batch_size, components.num_items * split.steps[0][1])
+        outputs = predict_in_batches(model, flat, size)
+        yield sum(step), masks, counts, outputs.reshape(*masks.shape[:2], -1)
+
+
+def predict_in_batches(model: HostModel, inputs: np.ndarray, batch_size: int) -> np.ndarray:
+    """Outputs of many inputs; every call has exactly `batch_size`, the last filled up."""
+    missing = -len(inputs) % batch_size
+    filled = np.concatenate([inputs, np.repeat(inputs[-1:], missing, axis=0)])
+    starts = range(0, len(filled), batch_size)
+    outputs = [model(filled[start : start + batch_size]) for start in starts]
+    return np.concatenate(outputs)[: len(inputs)]
+
+
+def _prepare_step(
+    components: Components, neighbourhoods: Neighbourhood, start: jax.Array, num_rows: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    stop = neighbourhoods.num_masks
+    masks, counts = rows_of(neighbourhoods, components.num_items, start, num_rows, stop)
+    return masks, counts, inputs_of(components, masks)
+
+
+_prepare = jax.jit(_prepare_step, static_argnums=3)

@@ -1,0 +1,152 @@
+"""Rounds of masks until an answer is sure enough, decided on the device for every item alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from lime_jax.core.execution import accumulate, finalize
+from lime_jax.core.explanation import Explanation
+from lime_jax.core.masks.neighbourhood import Neighbourhood, size_of
+from lime_jax.core.masks.sequential import Auto
+from lime_jax.core.methods import Method
+from lime_jax.core.predictor import Predictor
+from lime_jax.core.pytree import pytree
+from lime_jax.core.surrogates import uncertainty
+from lime_jax.core.surrogates.statistics import Statistics
+from lime_jax.core.surrogates.uncertainty import t_quantile
+
+_NORMAL = 1.959964  # the quantile of a 95 % interval, with any number of rounds
+
+
+@pytree
+class Rounds:
+    """What was found so far about one item.
+
+    Attributes:
+      blocks: the statistics of independent parts, `(1, num_slots, …)`; unused ones are empty.
+      number: how many rounds they hold.
+    """
+
+    blocks: Statistics
+    number: Int[Array, ""]
+
+
+def run(
+    predictor: Predictor,
+    components: accumulate.Recomposable,
+    method: Method,
+    keys: accumulate.Keys,
+    batch_size: int,
+    devices: tuple[str, ...] = (),
+) -> Explanation:
+    """The explanation of one item, as `engine.run` has it, in as many rounds as it takes."""
+    auto, num_components = sampler_of(method), components.num_components
+
+    def blocks_of(number: Int[Array, ""]) -> Statistics:
+        neighbourhood = draw(method, keys, number, num_components)
+        return accumulate.accumulate(
+            predictor, components, method, neighbourhood, batch_size, devices
+        )
+
+    def one_more(rounds: Rounds) -> Rounds:
+        return add(rounds, blocks_of(rounds.number))
+
+    means = jax.eval_shape(lambda number: blocks_of(number).output_mean, jnp.int32(0))
+    nothing = start(auto, num_components, means.shape[-1])
+    most = auto.most_rounds(num_components)
+    if most == 1:
+        return finish(method, one_more(nothing))
+
+    def goes_on(rounds: Rounds) -> Bool[Array, ""]:
+        return (rounds.number == 0) | ((rounds.number < most) & ~is_sure(method, rounds))
+
+    return finish(method, jax.lax.while_loop(goes_on, one_more, nothing))
+
+
+def sampler_of(method: Method) -> Auto:
+    """The sampler, which is one that chooses."""
+    assert isinstance(method.sampler, Auto)
+    return method.sampler
+
+
+def draw(
+    method: Method, keys: accumulate.Keys, number: Int[Array, ""], num_components: int
+) -> Neighbourhood:
+    """The neighbourhood of one round."""
+    keys = None if keys is None else jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+    return accumulate.draw(method, keys, 1, num_components)
+
+
+def start(auto: Auto, num_components: int, num_outputs: int) -> Rounds:
+    """Nothing yet."""
+    slots = auto.num_slots(num_components)
+    nothing = accumulate.empty_blocks(num_components, num_outputs, (1, slots))
+    return Rounds(nothing, jnp.int32(0))
+
+
+def add(rounds: Rounds, blocks: Statistics) -> Rounds:
+    """Puts the statistics of one more round in the next slots, in turn."""
+    num_slots, num_new = rounds.blocks.weight.shape[1], blocks.weight.shape[1]
+    slots = (rounds.number * num_new + jnp.arange(num_new)) % num_slots
+    kept = jax.tree.map(lambda x: x[:, slots], rounds.blocks)
+    merged = jax.vmap(jax.vmap(Statistics.__add__))(kept, blocks)
+    put = lambda x, new: x.at[:, slots].set(new)
+    return Rounds(jax.tree.map(put, rounds.blocks, merged), rounds.number + 1)
+
+
+def is_sure(method: Method, rounds: Rounds) -> Bool[Array, ""]:
+    """Whether every target is met by every output that counts."""
+    auto = sampler_of(method)
+    found = jax.tree.map(lambda x: x[0], finish(method, rounds))
+    # A constant or broken output gets no better.
+    open_outputs = _counting(auto, found.prediction) & (found.status == 0)
+    met = jnp.ones_like(open_outputs)
+    if auto.std_error is not None:
+        few = t_quantile(found.degrees_of_freedom, 0.95) / _NORMAL
+        met &= found.std_error.max(axis=-1) * few <= auto.std_error
+    if auto.top_k is not None:
+        confidence = uncertainty.top_k_confidence(found, auto.top_k, sign=auto.sign)
+        met &= confidence >= auto.confidence
+    return (met | ~open_outputs).all()
+
+
+def finish(method: Method, rounds: Rounds) -> Explanation:
+    """The explanation that all rounds make together, a leading axis of one item."""
+    auto = sampler_of(method)
+    num_components = rounds.blocks.mask_mean.shape[-1]
+    one_round = size_of(auto, num_components)
+    num_counted = rounds.number * one_round.num_counted
+    # The same strength of the ridge, however many rounds it took.
+    scale = auto.equivalent_num_samples / num_counted.astype(jnp.float32)
+    num_slots = rounds.blocks.weight.shape[1]
+    return finalize.explained(
+        method,
+        rounds.blocks.scaled(scale),
+        num_counted=float(auto.equivalent_num_samples),
+        num_used=jnp.minimum(rounds.number * one_round.num_blocks, num_slots)[None],
+        num_evaluations=(rounds.number * one_round.num_masks)[None],
+        num_samples=auto.equivalent_num_samples,
+    )
+
+
+def _counting(auto: Auto, prediction: Float[Array, " all_outputs"]) -> Bool[Array, " all_outputs"]:
+    """The outputs whose targets count: of the first group, those that are asked for."""
+    num_first = len(prediction) // auto.num_groups
+    asked_for = _asked_for(auto.outputs, prediction[:num_first])
+    return jnp.pad(asked_for, (0, len(prediction) - num_first))
+
+
+def _asked_for(
+    outputs: tuple[int, ...] | int | None, prediction: Float[Array, " num_outputs"]
+) -> Bool[Array, " num_outputs"]:
+    if outputs is None:
+        return jnp.ones(prediction.shape, bool)
+    if isinstance(outputs, tuple):
+        if max(outputs) >= len(prediction):
+            raise ValueError(
+                f"`outputs` must be indices below {len(prediction)}, got {max(outputs)}."
+            )
+        return jnp.zeros(prediction.shape, bool).at[np.array(outputs)].set(True)
+    highest = jnp.argsort(-prediction)[: min(outputs, len(prediction))]
+    return jnp.zeros(prediction.shape, bool).at[highest].set(True)

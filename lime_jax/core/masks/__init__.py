@@ -1,0 +1,1 @@
+"""Which masks are evaluated, and how often each one counts."""

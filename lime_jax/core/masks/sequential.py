@@ -1,0 +1,211 @@
+"""As many masks as an answer needs: how `num_samples="auto"` chooses."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from lime_jax.core.masks import orthogonal_array
+from lime_jax.core.masks.neighbourhood import (
+    Exhaustive,
+    MaybeKey,
+    Neighbourhood,
+    Sampler,
+    bernoulli_rows,
+    check_num_samples,
+    needed_key,
+    size_of,
+)
+from lime_jax.core.pytree import pytree, static
+from lime_jax.core.ranking import check_sign
+
+# Up to here all masks cost no more than the arrays whose errors could be told.
+_FEW_MASKS = 2048
+# A head per mask instead of a network: more of them are still few.
+_FEW_LOOKED_UP = 2**14
+_ARRAYS_PER_ROUND = 4
+_BLOCKS_OF_COINS, _COINS_PER_BLOCK = 16, 128
+_NUM_SLOTS = 32
+# Of the weight of all masks with one component off: coefficients keep five digits.
+_NEGLIGIBLE = 1e-5
+_MOST_NARROW = 100  # components; counts of 2**-num_components must be float32 numbers
+
+
+@pytree
+class Auto:
+    """All masks while they are few, orthogonal arrays beyond, fair coins where arrays are too long.
+
+    Where the kernel is so narrow that masks with more than a few components off weigh nothing, as
+    in SLIME, those near by are all.
+
+    Masks come in rounds until the target is met; without one, the first round is all. Called as a
+    sampler, it draws one round. Make one with `auto`.
+
+    Attributes:
+      std_error: target for the largest standard error, widened for few rounds (see `auto`).
+      confidence: that the `top_k` strongest components are the right ones.
+      top_k: how many; None means no such target.
+      sign: positive, negative or absolute.
+      outputs: indices of the outputs whose targets count, or how many of the highest predictions;
+        None means all.
+      equivalent_num_samples: the ridge is as strong as `lime` has it at this many samples.
+      max_evaluations: where rounds end in any case.
+      num_groups: the outputs come in so many groups of one size, of which only the first counts.
+    """
+
+    std_error: Float[Array, ""] | float | None
+    confidence: Float[Array, ""] | float
+    top_k: int | None = static(default=None)
+    sign: str = static(default="positive")
+    outputs: tuple[int, ...] | int | None = static(default=None)
+    equivalent_num_samples: int = static(default=1000)
+    max_evaluations: int = static(default=70_000)
+    num_groups: int = static(default=1)
+
+    def __call__(self, key: MaybeKey, num_components: int) -> Neighbourhood:
+        size = self._array_size(num_components)
+        if size is None:
+            return _coins(key, num_components, self.max_evaluations)
+        arrays = min(_ARRAYS_PER_ROUND, (self.max_evaluations - 1) // size)
+        return orthogonal_array.OrthogonalArray(arrays * size)(key, num_components)
+
+    @property
+    def has_target(self) -> bool:
+        """Whether there is anything to wait for."""
+        return self.std_error is not None or self.top_k is not None
+
+    def num_slots(self, num_components: int) -> int:
+        """How many independent parts errors are told from; later rounds share them."""
+        return _BLOCKS_OF_COINS if self._array_size(num_components) is None else _NUM_SLOTS
+
+    def most_rounds(self, num_components: int) -> int:
+        """How many rounds fit under the ceiling."""
+        if not self.has_target:
+            return 1
+        return max(1, self.max_evaluations // size_of(self, num_components).num_masks)
+
+    def settled(
+        self, num_components: int, weights: np.ndarray | None, *, is_looked_up: bool = False
+    ) -> "Sampler":
+        """All masks, or all that the kernel sees, where they are few enough; itself otherwise.
+
+        Args:
+          num_components: of the input.
+          weights: of the kernel by the number of zeros; None if it is not known yet.
+          is_looked_up: whether a mask costs a head only.
+        """
+        few = min(_FEW_LOOKED_UP if is_looked_up else _FEW_MASKS, self.max_evaluations)
+        off = num_components if weights is None else _most_off(weights)
+        # Arrays and coins would hardly ever draw what a narrow kernel sees.
+        bearable = max(few, size_of(self, num_components).num_masks)
+        if off < num_components and orthogonal_array.num_nearest(num_components, off) <= bearable:
+            return orthogonal_array.Nearest(off, self.equivalent_num_samples)
+        return Exhaustive(self.equivalent_num_samples) if 2**num_components <= few else self
+
+    def _array_size(self, num_components: int) -> int | None:
+        """None where three arrays, which it takes to tell an error, are too many evaluations."""
+        if num_components > orthogonal_array.MOST_COMPONENTS:
+            return None
+        size = orthogonal_array.array_size(num_components)
+        return size if 3 * size < self.max_evaluations else None
+
+
+def auto(
+    *,
+    std_error: Any = None,
+    top_k: int | None = None,
+    confidence: Any = 0.95,
+    sign: str = "positive",
+    outputs: Sequence[int] | int | None = None,
+    equivalent_num_samples: int = 1000,
+    max_evaluations: int = 70_000,
+) -> Auto:
+    """As many masks as it takes: `lime(lj.auto(std_error=0.01))`; `lime("auto")` has no target.
+
+    Exact where the model declares its locality as a sum, all masks where they are few, otherwise
+    orthogonal arrays, in rounds of four until the targets are met. The answer is an estimate of
+    one centre, whatever way it takes: the limit that LIME with `equivalent_num_samples` scatters
+    around.
+
+    Args:
+      std_error: stop when no coefficient has a larger standard error, in units of the output. It
+        is widened by Student's distribution while rounds are few: an interval of plus and minus
+        twice this number then holds a coefficient in 95 % of all runs.
+      top_k: stop when the set of the strongest components is right with `confidence`, by
+        `top_k_confidence` after that round. Looking after every round costs some of it, its
+        caution gives more than that back: docs/benchmarks.md counts.
+      confidence: between 0 and 1.
+      sign: positive, negative or absolute: what strong means for `top_k`.
+      outputs: the outputs that must meet the targets: indices, or a number N for the N highest
+        predictions; None means all.
+      equivalent_num_samples: the ridge is as strong as `lime` has it at this many samples.
+      max_evaluations: a ceiling; what was reached by then is returned with its errors.
+
+    Raises:
+      ValueError: if a number is impossible.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, lime_jax as lj
+      >>> stems = lj.from_stems(jnp.eye(14))
+      >>> model = lambda x: jax.nn.sigmoid(x.sum(axis=1, keepdims=True) - x[:, :1] * x[:, 1:2])
+      >>> method = lj.lime(lj.auto(std_error=0.01))
+      >>> explanation = lj.explain(model, stems, method, key=jax.random.key(0))
+      >>> bool(explanation.std_error.max() < 0.01), int(explanation.num_evaluations)
+      (True, 2049)
+    """
+    if isinstance(std_error, (int, float)) and not std_error > 0:
+        raise ValueError(f"`std_error` must be positive, got {std_error}.")
+    for name, value, least in (("top_k", top_k, 1), ("max_evaluations", max_evaluations, 128)):
+        if value is not None and not (isinstance(value, int) and value >= least):
+            raise ValueError(f"`{name}` must be a whole number of at least {least}, got {value!r}.")
+    if isinstance(confidence, (int, float)) and not 0 < confidence < 1:
+        raise ValueError(f"`confidence` must lie between 0 and 1, got {confidence}. Usual is 0.95.")
+    check_sign(sign)
+    check_num_samples(equivalent_num_samples)
+    number = lambda value: float(value) if isinstance(value, int) else value
+    return Auto(
+        number(std_error), number(confidence), top_k, sign, _checked_outputs(outputs),
+        equivalent_num_samples, max_evaluations,
+    )  # fmt: skip
+
+
+def _checked_outputs(outputs: Any) -> tuple[int, ...] | int | None:
+    if outputs is None:
+        return None
+    if isinstance(outputs, int):
+        if outputs < 1:
+            raise ValueError(f"`outputs` must be at least 1, or indices, got {outputs}.")
+        return outputs
+    indices = tuple(outputs)
+    if not indices or not all(isinstance(index, int) and index >= 0 for index in indices):
+        raise ValueError(f"`outputs` must be a number or indices of outputs, got {outputs!r}.")
+    return indices
+
+
+def _most_off(weights: np.ndarray) -> int:
+    """Beyond how many zeros the masks together weigh nothing beside those with one."""
+    num_components = len(weights) - 1
+    if num_components > _MOST_NARROW:
+        return num_components
+    share = weights * np.array([math.comb(num_components, k) for k in range(num_components + 1)])
+    beyond = np.cumsum(share[::-1])[::-1]
+    negligible = np.flatnonzero(beyond[1:] <= _NEGLIGIBLE * share[1])
+    return max(1, int(negligible[0])) if len(negligible) else num_components
+
+
+def _coins(key: MaybeKey, num_components: int, most: int) -> Neighbourhood:
+    """Fair coins in blocks; the unperturbed input, behind them, does not count."""
+    num_counted = min(_COINS_PER_BLOCK, (most - 1) // _BLOCKS_OF_COINS) * _BLOCKS_OF_COINS
+    return Neighbourhood(
+        needed_key(key), None, _coin_rows, num_counted, num_components, num_counted + 1,
+        _BLOCKS_OF_COINS, num_counted,
+    )  # fmt: skip
+
+
+def _coin_rows(
+    key: MaybeKey, rows: Int[Array, " rows"], num_components: int
+) -> Bool[Array, "rows num_components"]:
+    # Row 0 of the drawn ones is the unperturbed input, which must count no more than others.
+    return bernoulli_rows(key, rows + 1, num_components)

@@ -1,0 +1,1 @@
+"""Models that see little of their input at a time, explained from what they see."""

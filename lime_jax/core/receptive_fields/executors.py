@@ -1,0 +1,212 @@
+"""Models that declare their locality, explained from their windows wherever that is cheaper."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lime_jax.core.components import Components
+from lime_jax.core.execution import batch_size as tuning
+from lime_jax.core.execution import compiled, finalize, memory
+from lime_jax.core.execution.compiled import MaybeKey, Progress
+from lime_jax.core.explanation import Explanation
+from lime_jax.core.item_axis import item_of
+from lime_jax.core.masks.neighbourhood import Exhaustive
+from lime_jax.core.masks.sequential import Auto
+from lime_jax.core.methods import Method, settled
+from lime_jax.core.predictor import Predict
+from lime_jax.core.receptive_fields import exact_sums, layers, windows
+from lime_jax.core.receptive_fields.layers import Columns, Layered
+from lime_jax.core.receptive_fields.windows import Layout, Local, Lookup
+from lime_jax.core.surrogates import kernels
+from lime_jax.core.surrogates.statistics import Statistics
+
+
+def explain_locally(
+    predict: Predict,
+    components: Components,
+    method: Method,
+    keys: MaybeKey,
+    batch_size: int | None,
+) -> Explanation | None:
+    """The explanations of items from few windows; None where whole inputs are cheaper.
+
+    Raises:
+      ValueError: if the declaration of the model is wrong.
+    """
+    if layers.declared_layers(predict) is not None:
+        # What is silent differs from song to song.
+        every = [item_of((components, keys), number) for number in range(components.num_items)]
+        if any(_planned(predict, one, method, key) is None for one, key in every):
+            return None
+        found = [explain_by_layers(predict, one, method, key, batch_size) for one, key in every]
+        if any(one is None for one in found):
+            return None
+        return jax.tree.map(lambda *x: jnp.stack(x), *found)
+    model = windows.declared(predict)
+    if model is None or not windows.cut_alike(components):
+        return None
+    one, key = item_of((components, keys), 0)
+    d = one.num_components
+    if model.is_sum and isinstance(method.sampler, (Exhaustive, Auto)):
+        weight_of = kernels.by_zeros(method.kernel, d)
+        layout = windows.layout_of(model, one, _most_evaluations(method, one))
+        if layout is not None and weight_of is not None:
+            tuning.check_once(model, one)
+            return _explain_sums(model, components, layout, method, weight_of, batch_size)
+    num_masks = min(
+        tuning.size_of(settled(method, d, is_looked_up=looked_up), key, d)[0]
+        for looked_up in (False, True)
+    )
+    method = settled(method, d, is_looked_up=True)
+    layout = windows.layout_of(model, one, num_masks)
+    if layout is None:
+        return None
+    tuning.check_once(model, one)
+    sizes = tuning.local_batch_sizes(model, one, layout, batch_size)
+    explanations, _ = memory.with_smaller_batches(
+        lambda size: compiled.run_local(
+            model,
+            components,
+            layout.arrays,
+            method,
+            keys,
+            (min(sizes[0], size), min(sizes[1], size)),
+        ),
+        max(sizes),
+    )
+    return _with_evaluations(explanations, components, layout)
+
+
+def explain_by_layers(
+    predict: Predict,
+    components: Components,
+    method: Method,
+    key: MaybeKey,
+    batch_size: int | None,
+    progress: Progress | None = None,
+) -> Explanation | None:
+    """The explanation of one item of a model that declares its layers.
+
+    Args:
+      predict: possibly with such a declaration.
+      components: of one item.
+      method: as for `explain`.
+      key: of the masks.
+      batch_size: of masks; None chooses.
+      progress: called as `progress(done, total)`, in columns of the layers.
+
+    Returns:
+      None where there is no such declaration, or whole inputs are cheaper.
+
+    Raises:
+      ValueError: if the declaration is wrong.
+    """
+    if (model := layers.declared_layers(predict)) is None:
+        return None
+    if (lookup := looked_up(model, components, method, key, progress)) is None:
+        return None
+    settling = settled(method, components.num_components, is_looked_up=True)
+    run = functools.partial(_run_looked_up, model, lookup, settling, key)
+    return memory.with_smaller_batches(run, batch_size or tuning.batch_size_of_head(model, lookup))[
+        0
+    ]
+
+
+def _run_looked_up(
+    model: Layered, lookup: Lookup, method: Method, key: MaybeKey, batch_size: int
+) -> Explanation:
+    return compiled.run(model.head, lookup, method, key, batch_size, None)
+
+
+def looked_up(
+    model: Layered,
+    components: Components,
+    method: Method,
+    key: MaybeKey,
+    progress: Progress | None,
+) -> Lookup | None:
+    """The columns of one item; None where whole inputs are cheaper, or the columns do not fit."""
+    if (columns := _planned(model, components, method, key)) is None:
+        return None
+    try:
+        lookup = layers.look_up_columns(model, components, columns, progress)
+    except jax.errors.JaxRuntimeError as error:
+        if not memory.is_out_of_memory(error):
+            raise
+        return None
+    tuning.check_columns_once(model, components, lookup)
+    return lookup
+
+
+def _planned(
+    predict: Predict, components: Components, method: Method, key: MaybeKey
+) -> list[Columns] | None:
+    model = layers.declared_layers(predict)
+    assert model is not None
+    plain = settled(method, components.num_components, is_looked_up=False)
+    num_masks, _ = tuning.size_of(plain, key, components.num_components)
+    return layers.plan(model, components, num_masks)
+
+
+def _most_evaluations(method: Method, components: Components) -> int:
+    all_masks = 2**components.num_components
+    if isinstance(method.sampler, Auto):
+        return min(all_masks, method.sampler.max_evaluations)
+    return all_masks
+
+
+def _with_evaluations(
+    explanations: Explanation, components: Components, layout: Layout
+) -> Explanation:
+    number = jnp.full(components.num_items, layout.num_entries, jnp.int32)
+    return dataclasses.replace(explanations, num_evaluations=number)
+
+
+def _explain_sums(
+    model: Local,
+    components: Components,
+    layout: Layout,
+    method: Method,
+    weight_of: np.ndarray,
+    batch_size: int | None,
+) -> Explanation:
+    """Exact answers: expectations over all masks from the outputs of the windows, in float64."""
+    one, num_components = item_of(components, 0), components.num_components
+    size, _ = tuning.local_batch_sizes(model, one, layout, batch_size)
+    tables, _ = memory.with_smaller_batches(
+        lambda size: _tables(model, components, layout.arrays, size), size
+    )
+    equivalent = getattr(method.sampler, "equivalent_num_samples", None)
+    num_samples = equivalent or 2**num_components
+    share = 1 / len(layout.sets) if model.head_name == "mean" else 1.0
+    every = [
+        exact_sums.statistics_of_sum(
+            np.split(share * table.astype(np.float64), layout.first[1:]),
+            layout.sets,
+            weight_of,
+            float(min(num_samples, 2**1000)),
+        )
+        for table in np.asarray(tables)
+    ]
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *every)
+    return _with_evaluations(_solve_exactly(method, stacked, num_samples), components, layout)
+
+
+@functools.partial(jax.jit, static_argnames="batch_size")
+def _tables(
+    model: Local,
+    components: Components,
+    layout: tuple[jax.Array, ...],
+    batch_size: int,
+) -> jax.Array:
+    look_up = lambda item: windows.look_up(model, item, *layout, batch_size=batch_size).table
+    return jax.lax.map(look_up, components)
+
+
+@functools.partial(jax.jit, static_argnames="num_samples")
+def _solve_exactly(method: Method, totals: Statistics, num_samples: int) -> Explanation:
+    blocks = jax.tree.map(lambda x: x[:, None], totals)
+    return finalize.finish_exactly(method, blocks, num_samples)

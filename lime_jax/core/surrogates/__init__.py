@@ -1,0 +1,1 @@
+"""From masks and outputs to coefficients and their errors."""

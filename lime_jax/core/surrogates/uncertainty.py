@@ -1,0 +1,200 @@
+"""How far sampling may have moved coefficients, and whether their ranking is right."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from lime_jax.core.explanation import Explanation
+from lime_jax.core.pytree import pytree
+from lime_jax.core.ranking import strength_of
+
+_MOST_DEGREES = 64
+
+
+@pytree
+class Difference:
+    """How much more one component weighs than another, per output.
+
+    Attributes:
+      estimate: the difference of their coefficients, `(num_outputs,)`.
+      std_error: of the difference; smaller or larger than independent errors would make it.
+      low, high: the ends of its confidence interval.
+    """
+
+    estimate: Float[Array, "..."]
+    std_error: Float[Array, "..."]
+    low: Float[Array, "..."]
+    high: Float[Array, "..."]
+
+
+def jackknife(
+    estimates: Float[Array, "num_blocks num_outputs num_components"],
+    used: Bool[Array, " num_blocks"],
+) -> Float[Array, "num_blocks num_outputs num_components"]:
+    """What every block did to the coefficients, scaled: squares summed over blocks are variances.
+
+    Args:
+      estimates: each without one block.
+      used: blocks that hold masks; the others count for nothing.
+
+    References:
+      Shao and Wu, A General Theory for Jackknife Variance Estimation, 1989.
+    """
+    number = used.sum().astype(jnp.float32)
+    kept = jnp.where(used[:, None, None], estimates, 0)
+    centred = jnp.where(used[:, None, None], estimates - kept.sum(axis=0)[None] / number, 0)
+    # Two blocks can differ by nothing at all, for example if each holds a single row.
+    return jnp.where(number > 2, centred * jnp.sqrt((number - 1) / number), jnp.nan)
+
+
+def std_error(deviations: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Standard errors from jackknife deviations, blocks on the third axis from the last."""
+    return jnp.sqrt(jnp.square(deviations).sum(axis=-3))
+
+
+def is_exact(explanation: Explanation) -> bool:
+    """Whether other masks would change nothing. Call it outside jit."""
+    # A single array has no degrees of freedom either, but errors that nobody knows.
+    is_sampled = np.asarray(explanation.degrees_of_freedom).any()
+    return not is_sampled and not np.isnan(np.asarray(explanation.std_error)).any()
+
+
+def confidence_interval(
+    explanation: Explanation, *, level: float = 0.95
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """The interval that holds each coefficient, sampling alone considered, in `level` of all runs.
+
+    Args:
+      explanation: of one or many items.
+      level: between 0 and 1.
+
+    Returns:
+      Its ends, both `(num_outputs, num_components)`; the coefficients themselves if they are exact.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, lime_jax as lj
+      >>> stems = lj.from_stems(jnp.eye(12))
+      >>> squares = lambda x: jnp.square(x.sum(axis=1, keepdims=True))
+      >>> explanation = lj.explain(squares, stems, lj.lime(300), key=jax.random.key(0))
+      >>> low, high = lj.confidence_interval(explanation)
+      >>> bool((low < explanation.coefficients).all() and (explanation.coefficients < high).all())
+      True
+    """
+    margin = _quantile(explanation, level) * explanation.std_error
+    return explanation.coefficients - margin, explanation.coefficients + margin
+
+
+def difference(
+    explanation: Explanation, first: int, second: int, *, level: float = 0.95
+) -> Difference:
+    """Compares two components: is the first really stronger?
+
+    Args:
+      explanation: of one or many items.
+      first: index of a component.
+      second: index of the one it is compared with.
+      level: of the interval.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, lime_jax as lj
+      >>> stems = lj.from_stems(jnp.diag(jnp.arange(12.0)))
+      >>> squares = lambda x: jnp.square(x.sum(axis=1, keepdims=True))
+      >>> explanation = lj.explain(squares, stems, lj.lime(300), key=jax.random.key(0))
+      >>> bool(lj.difference(explanation, 11, 2).low[0] > 0)
+      True
+    """
+    num_components = explanation.coefficients.shape[-1]
+    for name, index in (("first", first), ("second", second)):
+        if not 0 <= index < num_components:
+            raise ValueError(f"`{name}` must be an index below {num_components}, got {index}.")
+    take = lambda x: x[..., first] - x[..., second]
+    estimate = take(explanation.coefficients)
+    error = jnp.sqrt(jnp.square(take(explanation.deviations)).sum(axis=-2))
+    margin = _quantile(explanation, level)[..., 0] * error
+    return Difference(estimate, error, estimate - margin, estimate + margin)
+
+
+def top_k_confidence(
+    explanation: Explanation, k: int = 3, *, sign: str = "positive"
+) -> Float[Array, "..."]:
+    """At least how probable it is that the k strongest components are the right ones.
+
+    One minus the sum of the probabilities that any component outside has its place inside
+    (Bonferroni): never too confident for want of independence, and close where few are close. All
+    components are ranked, also those that `top_k` leaves out because of their sign.
+
+    Args:
+      explanation: of one or many items.
+      k: how many components; all of them are right for sure.
+      sign: positive, negative or absolute, as in `top_k`.
+
+    Returns:
+      `(num_outputs,)`; one for exact answers without ties.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, lime_jax as lj
+      >>> stems = lj.from_stems(jnp.diag(jnp.arange(12.0)))
+      >>> squares = lambda x: jnp.square(x.sum(axis=1, keepdims=True))
+      >>> explanation = lj.explain(squares, stems, lj.lime(3000), key=jax.random.key(0))
+      >>> bool(lj.top_k_confidence(explanation, 3)[0] > 0.99)
+      True
+    """
+    if k < 1:
+        raise ValueError(f"`k` must be at least 1, got {k}.")
+    k = min(k, explanation.coefficients.shape[-1])
+    strength = strength_of(explanation.coefficients, sign)
+    # How strength moves with the coefficient; sign(0) would say that it cannot.
+    slope = jnp.where(explanation.coefficients < 0, -1.0, 1.0)
+    slope = {"positive": jnp.ones_like(slope), "negative": -jnp.ones_like(slope)}.get(sign, slope)
+    deviations = explanation.deviations * jnp.expand_dims(slope, -3)
+    order = jnp.argsort(-strength, axis=-1, stable=True)
+    take = lambda x, index: jnp.take_along_axis(x, index, axis=-1)
+    sorted_deviations = take(deviations, jnp.expand_dims(order, -3))
+    inside, outside = jnp.split(take(strength, order), [k], axis=-1)
+    gap = inside[..., :, None] - outside[..., None, :]
+    within, beyond = jnp.split(sorted_deviations, [k], axis=-1)
+    freedom = explanation.degrees_of_freedom[..., None, None, None]
+    wrong = _below_zero(gap, std_error_of_pairs(within, beyond), freedom)
+    if sign == "absolute":
+        # What looks weak may also be strong with its other sign.
+        total = inside[..., :, None] + outside[..., None, :]
+        wrong += _below_zero(total, std_error_of_pairs(within, -beyond), freedom)
+    return jnp.clip(1 - wrong.sum(axis=(-2, -1)), 0, 1)
+
+
+def std_error_of_pairs(
+    within: Float[Array, "... inside"], beyond: Float[Array, "... outside"]
+) -> Float[Array, "... inside outside"]:
+    """Standard errors of all differences, without a tensor of them for every block."""
+    square = lambda x: jnp.square(x).sum(axis=-3)
+    both = jnp.einsum("...boi,...boj->...oij", within, beyond, precision="highest")
+    variance = square(within)[..., :, None] + square(beyond)[..., None, :] - 2 * both
+    return jnp.sqrt(jnp.maximum(variance, 0))
+
+
+def t_quantile(
+    degrees_of_freedom: Int[Array, "..."], level: float | Float[Array, ""]
+) -> Float[Array, "..."]:
+    """How many standard errors either side hold `level` of Student's distribution."""
+    from scipy import stats
+
+    if not 0 < level < 1:
+        raise ValueError(f"`level` must lie between 0 and 1, got {level}. Usual is 0.95.")
+    table = stats.t.ppf((1 + level) / 2, np.arange(1, _MOST_DEGREES + 1)).astype(np.float32)
+    return jnp.asarray(table)[jnp.clip(degrees_of_freedom, 1, _MOST_DEGREES) - 1]
+
+
+def _quantile(explanation: Explanation, level: float) -> Float[Array, "..."]:
+    return t_quantile(explanation.degrees_of_freedom, level)[..., None, None]
+
+
+def _below_zero(gap: Array, error: Array, degrees_of_freedom: Any) -> Array:
+    """The probability that a positive gap with this standard error is none."""
+    freedom = jnp.maximum(degrees_of_freedom, 1).astype(jnp.float32)
+    square = jnp.square(gap / jnp.where(error > 0, error, 1))
+    tail = jax.scipy.special.betainc(freedom / 2, 0.5, freedom / (freedom + square)) / 2
+    certain = jnp.where(gap > 0, 0.0, 0.5)
+    return jnp.where(error > 0, tail, jnp.where(jnp.isnan(error), jnp.nan, certain))

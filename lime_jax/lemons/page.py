@@ -1,0 +1,36 @@
+"""The page: everything that is the same for all listeners; its script asks for the rest."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from lime_jax.lemons.application import DEFAULT_KIND, DEFAULT_PERSONA, Application
+from lime_jax.lemons.uploads import MAX_BYTES, SUFFIXES
+
+
+def render(application: Application) -> str:
+    """The HTML; what others wrote is escaped."""
+    personas = list(application.personas.values())
+    return _template().render(
+        personas=personas,
+        kind=DEFAULT_KIND,
+        default=personas[min(DEFAULT_PERSONA, len(personas) - 1)].id,
+        libraries=application.libraries,
+        suffixes=",".join(f".{suffix}" for suffix in SUFFIXES),
+        max_megabytes=MAX_BYTES // 2**20,
+        can_separate=application.separator is not None,
+    )
+
+
+@functools.cache
+def _template() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.jinja")

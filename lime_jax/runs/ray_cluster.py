@@ -1,0 +1,240 @@
+"""A run over a Ray cluster: engines that take work as they get through it."""
+
+import collections
+import contextlib
+import dataclasses
+import logging
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from lime_jax.core.execution.allocator import keep_freed_memory
+from lime_jax.errors import LimeJaxError, StoreError
+from lime_jax.runs import store
+from lime_jax.runs.config import RunConfig
+from lime_jax.runs.items import Item
+from lime_jax.runs.progress import Log, Meter
+from lime_jax.runs.reader import Failure
+from lime_jax.runs.store import Store
+
+# An item that was in the hands of so many engines when they died is taken for the cause.
+_DEATHS = 2
+_HOPELESS = 8
+_CHUNKS = 4
+_SECONDS_TO_LISTEN = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """Items that one engine explains and stores together.
+
+    Attributes:
+      items: some of the work.
+      deaths: how many engines died over them.
+    """
+
+    items: tuple[Item, ...]
+    deaths: int = 0
+
+    def halves(self) -> list["Chunk"]:
+        """Two chunks, so that in the end an item that kills engines stands alone."""
+        middle = (len(self.items) + 1) // 2
+        parts = (self.items[:middle], self.items[middle:])
+        return [Chunk(part, self.deaths + 1) for part in parts if part]
+
+
+def explain_all(
+    ray: Any,
+    config: RunConfig,
+    kept: Store,
+    items: Sequence[Item],
+    keep: Any,
+    stopped: Sequence[Any],
+    *,
+    model: Any = None,
+) -> None:
+    """Hands items out to engines until all are done or `stopped` is not empty.
+
+    Engines write their parts into the store themselves, on a file system that they share, so a
+    driver that dies loses nothing that is stored. A dead engine is replaced, and its items are
+    handed out again unless they are in the store.
+
+    Raises:
+      StoreError: if engines die without having explained anything.
+      LimeJaxError: what an engine raises.
+    """
+    number = num_engines(ray, config)
+    # Several for every engine, so that none waits long for the last one.
+    size = max(1, min(config.part_items, -(-len(items) // (_CHUNKS * number))))
+    chunks = collections.deque(_chunks(items, size))
+    # A batch is then no larger than what an engine is given.
+    fitting = dataclasses.replace(config, part_items=size)
+    make = lambda: _engine_class(ray).remote(fitting, kept.folder, model)
+    idle = collections.deque(make() for _ in range(number if chunks else 0))
+    busy: dict[Any, tuple[Any, Chunk]] = {}
+    num_deaths, num_done = 0, 0
+    while busy or (chunks and not stopped):
+        while idle and chunks and not stopped:
+            engine, chunk = idle.popleft(), chunks.popleft()
+            busy[engine.explain.remote(chunk.items)] = (engine, chunk)
+        ready, _ = ray.wait(list(busy), timeout=_SECONDS_TO_LISTEN)
+        for reference in ready:
+            engine, chunk = busy.pop(reference)
+            try:
+                told = ray.get(reference)
+            except ray.exceptions.RayTaskError as error:
+                raise _as_ours(error) from error
+            except ray.exceptions.RayError as error:  # it died, was killed for memory or is lost
+                with contextlib.suppress(ray.exceptions.RayError):
+                    ray.kill(engine)
+                num_deaths += 1
+                if not num_done and num_deaths >= _HOPELESS:
+                    raise StoreError(
+                        f"{num_deaths} engines died and none has explained anything: {error}"
+                    ) from error
+                _hand_out_again(kept, chunk, chunks, keep)
+                idle.append(make())
+            else:
+                num_done += told.num_done
+                keep.note(told)
+                idle.append(engine)
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """What an engine did with a chunk.
+
+    Attributes:
+      num_done: items explained and stored.
+      failures: ids and reasons of the others, stored too.
+      num_evaluations: of the model.
+      seconds: that its device worked.
+    """
+
+    num_done: int
+    failures: tuple[tuple[str, str], ...]
+    num_evaluations: int
+    seconds: float
+
+
+class Engine:
+    """Explains items on the devices of one worker and stores them."""
+
+    def __init__(self, config: RunConfig, folder: Path, model: Any) -> None:
+        keep_freed_memory()
+        self._config, self._folder, self._model = config, folder, model
+        self._explainer: Any = None
+
+    def explain(self, items: Sequence[Item]) -> Told:
+        """Explains and stores items; done means stored."""
+        from lime_jax.runs import worker
+        from lime_jax.runs.explainer import explainer_of
+
+        if self._explainer is None:
+            self._explainer = explainer_of(self._config, items, model=self._model)
+        meter = Meter(len(items), 0, 0)
+        log = Log(self._folder / "log" / "engines.jsonl")
+        keep = worker.Keep(store.open_store(self._folder), self._config, meter, log, None)
+        # One chunk of bad items says nothing about the model.
+        worker.explain_all(self._explainer, items, keep, hopeless=len(items) + 1)
+        return Told(meter.done, tuple(keep.reasons), meter.num_evaluations, meter.seconds)
+
+
+def _chunks(items: Sequence[Item], size: int) -> Iterator[Chunk]:
+    """The work, with paths that mean the same wherever an engine runs."""
+    everything = [_absolute(item) for item in items]
+    for first in range(0, len(items), size):
+        yield Chunk(tuple(everything[first : first + size]))
+
+
+def _absolute(item: Item) -> Item:
+    stems = item.stems
+    if isinstance(stems, Path):
+        stems = stems.absolute()
+    elif stems is not None:
+        stems = {name: tuple(path.absolute() for path in paths) for name, paths in stems.items()}
+    path = None if item.path is None else item.path.absolute()
+    return dataclasses.replace(item, path=path, stems=stems)
+
+
+def _hand_out_again(kept: Store, chunk: Chunk, chunks: Any, keep: Any) -> None:
+    """What is left of the work of a dead engine goes to the others, in halves."""
+    done, failed, _ = store.finished(kept)
+    left = tuple(item for item in chunk.items if item.id not in done | failed)
+    keep.note(Told(sum(item.id in done for item in chunk.items), (), 0, 0.0))
+    if len(left) == 1 and chunk.deaths + 1 >= _DEATHS:
+        reason = f"{chunk.deaths + 1} engines died while they explained it"
+        keep.fail(Failure(left[0], "explain", reason))
+        keep.flush()
+    elif left:
+        chunks.extend(Chunk(left, chunk.deaths).halves())
+
+
+@contextlib.contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """The package ray, connected to a cluster.
+
+    Call it before the first computation: a local cluster forks, which JAX's threads do not survive.
+
+    Raises:
+      StoreError: if Ray is missing or the cluster cannot be reached.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise StoreError(
+            "`--ray` needs the package ray. Install lime-jax[ray], or use `--shard`."
+        ) from error
+    try:
+        _knock(address)
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            include_dashboard=False if address == "local" else None,
+            logging_level=logging.ERROR,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise StoreError(
+            f"`--ray {address}`: no cluster can be reached ({' '.join(str(error).split())}). "
+            "Start one with `ray start --head`, or use `--ray local`."
+        ) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raises at once where nothing listens; Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=5).close()
+
+
+def num_engines(ray: Any, config: RunConfig) -> int:
+    """One per GPU; without GPUs one per node, whose processors it uses all."""
+    if config.num_engines is not None:
+        # More than fit would wait for ever.
+        return min(config.num_engines, max(1, int(ray.cluster_resources().get("CPU", 1))))
+    gpus = int(ray.cluster_resources().get("GPU", 0))
+    return gpus or sum(node["Alive"] for node in ray.nodes())
+
+
+def _engine_class(ray: Any) -> Any:
+    """An actor with a GPU, if there are any, that finds modules where the driver does."""
+    gpus = 1 if ray.cluster_resources().get("GPU") else 0
+    path = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    environment = {"PYTHONPATH": path}
+    if compiled := jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
+        environment["JAX_COMPILATION_CACHE_DIR"] = str(compiled)
+    actor = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(Engine)
+    return actor.options(runtime_env={"env_vars": environment}, scheduling_strategy="SPREAD")
+
+
+def _as_ours(error: Any) -> BaseException:
+    cause = error.cause
+    return cause if isinstance(cause, (LimeJaxError, ValueError)) else StoreError(str(cause))

@@ -1,0 +1,185 @@
+"""Explanations and failures as rows of a table (docs/store-schema.md)."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lime_jax.core.explanation import Explanation, Status
+from lime_jax.runs.reader import Failure, Snippet
+
+
+@functools.cache
+def results_schema() -> Any:
+    """Of `results.parquet`: one row per item, snippet and output."""
+    import pyarrow as pa
+
+    name = pa.dictionary(pa.int32(), pa.string())
+    number, whole = pa.float32(), pa.int32()
+    return pa.schema(
+        {
+            "id": pa.string(),
+            "snippet": whole,
+            "num_snippets": whole,
+            "start": pa.float64(),
+            "duration": pa.float64(),
+            "output": name,
+            "output_index": whole,
+            "status": name,
+            "prediction": number,
+            "local_prediction": number,
+            "fidelity": number,
+            "intercept": number,
+            "coefficients": pa.list_(number),
+            "std_error": pa.list_(number),
+            "top_components": pa.list_(whole),
+            "layout": name,
+            "num_evaluations": whole,
+            "explain_seconds": number,
+            "load_seconds": number,
+        }
+    )
+
+
+@functools.cache
+def errors_schema() -> Any:
+    """Of `errors.parquet`: one row per item that failed."""
+    import pyarrow as pa
+
+    text = pa.string()
+    return pa.schema({"id": text, "path": text, "stage": text, "reason": text})
+
+
+@functools.cache
+def layouts_schema() -> Any:
+    """Of `components.parquet`: one row per component of a layout."""
+    import pyarrow as pa
+
+    text, number = pa.string(), pa.float64()
+    return pa.schema(
+        {
+            "layout": text,
+            "index": pa.int32(),
+            "name": text,
+            "source": text,
+            "start": number,
+            "end": number,
+            "low": number,
+            "high": number,
+        }
+    )
+
+
+def results_table(
+    snippets: Sequence[Snippet],
+    explanations: Explanation,
+    outputs: np.ndarray,
+    output_names: Sequence[str],
+    *,
+    layouts: Sequence[str],
+    top_k: int,
+    sample_rate: int,
+    explain_seconds: float,
+) -> Any:
+    """A `pyarrow.Table` with the rows of a batch, those of a snippet together.
+
+    Args:
+      snippets: what was explained.
+      explanations: of at least these snippets, with a leading axis over items.
+      outputs: indices of the outputs to store, `(num_items, num_stored)`.
+      output_names: of the model.
+      layouts: what `components.parquet` calls the components of every snippet.
+      top_k: how many components of positive weight are listed.
+      sample_rate: in Hz.
+      explain_seconds: what a snippet took.
+    """
+    import pyarrow as pa
+
+    num_items, num_stored = outputs.shape
+    first = lambda values: np.asarray(values)[:num_items]
+    chosen = lambda values: np.take_along_axis(first(values), outputs, axis=1)
+    wide = lambda values: np.take_along_axis(first(values), outputs[..., None], axis=1).reshape(
+        num_items * num_stored, -1
+    )
+    repeat = lambda values: np.repeat(np.asarray(values), num_stored)
+    status = chosen(explanations.status).ravel()
+    coefficients = wide(explanations.coefficients)
+    named = lambda indices, names: pa.DictionaryArray.from_arrays(
+        np.asarray(indices, np.int32), list(names)
+    )
+    ids = sorted(set(layouts))
+    columns = {
+        "id": pa.array([s.item.id for s in snippets for _ in range(num_stored)], pa.string()),
+        "snippet": repeat([s.index for s in snippets]),
+        "num_snippets": repeat([s.num_snippets for s in snippets]),
+        "start": repeat([s.start for s in snippets]),
+        "duration": repeat([s.num_samples / sample_rate for s in snippets]),
+        "output": named(outputs.ravel(), output_names),
+        "output_index": outputs.ravel(),
+        "status": named(status, [s.name for s in Status]),
+        "prediction": chosen(explanations.prediction).ravel(),
+        "local_prediction": chosen(explanations.local_prediction).ravel(),
+        "fidelity": chosen(explanations.fidelity).ravel(),
+        "intercept": chosen(explanations.intercept).ravel(),
+        "coefficients": _lists(coefficients),
+        "std_error": _lists(wide(explanations.std_error)),
+        "top_components": _top_components(coefficients, status, top_k),
+        "layout": named(repeat([ids.index(layout) for layout in layouts]), ids),
+        "num_evaluations": repeat(first(explanations.num_evaluations)),
+        "explain_seconds": np.full(num_items * num_stored, explain_seconds),
+        "load_seconds": repeat([s.load_seconds for s in snippets]),
+    }
+    schema = results_schema()
+    typed = [
+        value if isinstance(value, (pa.Array, pa.ChunkedArray)) else pa.array(value)
+        for value in columns.values()
+    ]
+    return pa.Table.from_arrays(
+        [array.cast(field.type) for array, field in zip(typed, schema, strict=True)], schema=schema
+    )
+
+
+def errors_table(failures: Sequence[Failure]) -> Any:
+    """A `pyarrow.Table` of failures."""
+    import pyarrow as pa
+
+    from lime_jax.runs.manifest import as_text
+
+    rows = [
+        {
+            "id": failure.item.id,
+            "path": None if failure.item.path is None else as_text(failure.item.path),
+            "stage": failure.stage,
+            "reason": failure.reason.encode("utf-8", "backslashreplace").decode("utf-8"),
+        }
+        for failure in failures
+    ]
+    return pa.Table.from_pylist(rows, errors_schema())
+
+
+def layouts_table(layouts: dict[str, list[dict[str, Any]]]) -> Any:
+    """A `pyarrow.Table` of the components of every layout."""
+    import pyarrow as pa
+
+    rows = [{"layout": layout, **row} for layout, found in layouts.items() for row in found]
+    return pa.Table.from_pylist(rows, layouts_schema())
+
+
+def _lists(rows: np.ndarray) -> Any:
+    import pyarrow as pa
+
+    offsets = np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1]
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(rows.ravel().astype(np.float32)))
+
+
+def _top_components(coefficients: np.ndarray, status: np.ndarray, top_k: int) -> Any:
+    """Of every row the components of largest positive weight, none where it means nothing."""
+    import pyarrow as pa
+
+    strength = np.nan_to_num(coefficients, nan=-np.inf)
+    order = np.argsort(-strength, axis=1, kind="stable")[:, :top_k].astype(np.int32)
+    is_top = np.take_along_axis(strength, order, axis=1) > 0
+    is_top &= (status == Status.OK)[:, None]
+    offsets = np.concatenate([[0], np.cumsum(is_top.sum(axis=1))]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(order[is_top]))

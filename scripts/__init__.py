@@ -1,0 +1,1 @@
+"""What makes the repository's networks, music and results; run as modules."""

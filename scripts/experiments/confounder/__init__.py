@@ -1,0 +1,1 @@
+"""Finds the drums: the confounder experiment of the audioLIME paper."""

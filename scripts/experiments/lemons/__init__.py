@@ -1,0 +1,1 @@
+"""Do explanations of recommendations name what a listener loves?"""

@@ -1,0 +1,1 @@
+"""Do the best components of an explanation carry the decision?"""

@@ -1,0 +1,1 @@
+"""How many samples SLIME needs, and which content."""

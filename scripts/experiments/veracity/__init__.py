@@ -1,0 +1,1 @@
+"""Do explanations find what an adversary changed?"""

@@ -1,0 +1,1 @@
+"""Songs, styles, voices and libraries, composed and rendered."""

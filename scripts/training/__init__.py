@@ -1,0 +1,1 @@
+"""One trainer per network that the package ships."""

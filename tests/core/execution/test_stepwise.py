@@ -1,0 +1,71 @@
+"""Heavy models are evaluated step by step outside of a loop: the same explanations."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lime_jax as lj
+from lime_jax.core.execution import batch_size as tuning
+from lime_jax.core.execution import compiled
+from lime_jax.core.predictor import as_predictor
+
+NETWORK = lambda inputs: jnp.tanh(inputs)
+
+
+@pytest.fixture
+def heavy(monkeypatch):
+    def make(*, heavy):
+        monkeypatch.setattr(tuning, "_HEAVY_FLOPS", 0.0 if heavy else np.inf)
+
+    return make
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "batch_size", "num_items"),
+    [
+        (lj.lime(200), 32, 1),
+        (lj.shapley(), 7, 1),
+        (lj.lime(200), 500, 5),
+        pytest.param(lj.lime(200), 7, 5, marks=pytest.mark.slow),
+        pytest.param(lj.shapley(), 500, 5, marks=pytest.mark.slow),
+    ],
+)
+def test_steps_explain_like_a_single_program(heavy, method, batch_size, num_items):
+    stems = jax.random.normal(jax.random.key(0), (num_items, 8, 3))
+    components = jax.vmap(lj.from_stems)(stems)
+    explain = lambda: lj.explain_batch(
+        NETWORK, components, method, key=jax.random.key(1), batch_size=batch_size
+    )
+    heavy(heavy=False)
+    whole = explain()
+    heavy(heavy=True)
+    calls = compiled.run_batch._cache_size()
+    steps = explain()
+    assert compiled.run_batch._cache_size() == calls
+    for a, b in zip(jax.tree.leaves(steps), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_hundred_heavy_clips_compile_one_program(heavy):
+    heavy(heavy=True)
+    network = lambda inputs: jnp.tanh(inputs)
+    in_steps, at_once = compiled._step._cache_size(), compiled._run_group_at_once._cache_size()
+    for seed in range(100):
+        key = jax.random.key(seed)
+        stems = lj.from_stems(jax.random.normal(key, (6, 4)))
+        lj.explain(network, stems, lj.lime(200), key=key)
+        if seed < 3:
+            lj.explain(network, stems, lj.lime(200), key=key, batch_size=40)
+    assert compiled._run_group_at_once._cache_size() - at_once == 1
+    assert compiled._step._cache_size() - in_steps == 2, "steps and a shorter last one"
+
+
+def test_the_work_of_a_step_is_counted():
+    items = jax.vmap(lj.from_stems)(jnp.ones((1, 2, 1000)))
+    product = as_predictor(jax.tree_util.Partial(lambda w, x: x @ w, jnp.ones((1000, 1000))))
+    # 2 million operations per input
+    assert tuning.is_heavy(product, items, 1100, 1100)
+    assert not tuning.is_heavy(product, items, 900, 900)

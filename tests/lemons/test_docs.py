@@ -1,0 +1,38 @@
+"""docs/lemons.md: its code runs, its addresses exist, and its pictures are there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lime_jax.commands.lemons import HOME
+from lime_jax.lemons import server
+from lime_jax.lemons.application import Application
+
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "lemons.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_lines_in_python_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code = re.search(r"<!-- lemons in Python -->\n```python\n(.*?)```", TEXT, re.DOTALL).group(1)
+    exec(compile(code, "lemons.md", "exec"), {})
+    assert re.fullmatch(r"\d\.\d\d, \w+ \+\d\.\d\d, fidelity \d\.\d\d\n", capsys.readouterr().out)
+    assert (tmp_path / "highlight.wav").exists()
+
+
+def test_every_address_of_the_interface_is_told(tmp_path):
+    told = {re.sub(r"\?.*", "", path) for path in re.findall(r"`(?:GET|POST) (/[^`]*)`", TEXT)}
+    told |= set(re.findall(r", `(/api/[^`]*)`", TEXT))
+    pattern = lambda path: re.sub(r"\{[^}]*\}|[A-Z]+(?![a-z])", "*", path).replace(".wav", ".*")
+    application = Application(HOME, cache=tmp_path)
+    served = {pattern(route.path) for route in server._Routes(application).all()}
+    application.close()
+    inner = {path for path in served if path.startswith(("/api", "/audio"))}
+    assert inner == {pattern(path) for path in told}
+
+
+@pytest.mark.parametrize("name", re.findall(r"\((pictures/[^)]*)\)", TEXT))
+def test_pictures_are_there(name):
+    assert (DOCS / name).read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,206 @@
+"""Explanations of songs: what is asked, what is kept, and what is heard."""
+
+import itertools
+import json
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lime_jax.lemons import audio_responses, explain_track, explanation_body, selections
+from lime_jax.separation.base import Stems
+
+RATE, NUM_SAMPLES = 1000, 1003
+NAMES = ("vocals", "piano", "drums", "bass", "other")
+
+
+def make_stems(seed=0):
+    rng = np.random.default_rng(seed)
+    waveforms = 0.1 * rng.standard_normal((5, NUM_SAMPLES)).astype(np.float32)
+    waveforms[2, :300] = 0.0
+    return Stems(waveforms, NAMES, RATE)
+
+
+def likes(stems, source, start=0, end=NUM_SAMPLES):
+    """Likes a source between two samples, by how much of its own waveform it hears."""
+    loved = np.zeros(NUM_SAMPLES, np.float32)
+    loved[start:end] = stems.waveforms[NAMES.index(source), start:end]
+    loved /= np.square(loved).sum()
+    return lambda waveforms: jnp.clip(waveforms @ loved, 0, 1)[:, None]
+
+
+@pytest.mark.parametrize(
+    "kind, num_components, num_evaluations", [("time", 5, 32), ("source", 5, 32)]
+)
+def test_few_components_are_explained_from_all_masks(kind, num_components, num_evaluations):
+    record = explain_track.explain_track(likes(make_stems(), "piano"), make_stems(), kind)
+    assert len(record.components) == num_components
+    assert record.num_evaluations == num_evaluations
+    assert record.num_samples == 2048
+    assert all(one.std_error == 0 for one in record.components)
+
+
+def test_times_and_sources_draw_as_many_masks_as_lemons():
+    stems = make_stems()
+    record = explain_track.explain_track(likes(stems, "piano", 250, 350), stems, "time-source")
+    assert len(record.components) == 25 and record.num_evaluations == record.num_samples == 2048
+    assert [one.index for one in record.components] == list(range(25))
+    for index, (segment, source) in enumerate(itertools.product(range(5), NAMES)):
+        one = record.components[index]
+        assert (one.segment, one.source) == (segment, source)
+        assert one.name == f"{source} T{segment + 1}"
+        assert one.std_error > 0
+    best = record.components[selections.top(record, 1)[0]]
+    assert best.name == "piano T2" and (best.start, best.end) == (0.2, 0.4)
+    assert record.fidelity > 0.9 and record.status == "ok"
+    song = stems.waveforms.sum(axis=0)[None]
+    assert record.prediction == pytest.approx(float(likes(stems, "piano", 250, 350)(song)[0, 0]))
+
+
+@pytest.mark.parametrize("kind", explain_track.TYPES)
+def test_records_come_back_from_json(kind):
+    record = explain_track.explain_track(
+        likes(make_stems(), "bass"), make_stems(), kind, num_samples=64
+    )
+    stored = json.dumps({**record.to_json(), "persona": "x"}, allow_nan=False)
+    assert explain_track.Record.from_json(json.loads(stored)) == record
+
+
+def test_a_model_that_says_one_thing_only_has_no_fidelity():
+    record = explain_track.explain_track(
+        lambda waveforms: jnp.full((len(waveforms), 1), 0.5), make_stems(), "source"
+    )
+    assert math.isnan(record.fidelity) and "same value for every perturbation" in record.status
+    assert selections.top(record, 3) == ()
+    again = explain_track.Record.from_json(
+        json.loads(json.dumps(record.to_json(), allow_nan=False))
+    )
+    assert again.components == record.components
+
+
+@pytest.mark.slow
+def test_the_same_seed_draws_the_same_masks():
+    stems = make_stems()
+    ask = lambda seed: (
+        explain_track.explain_track(
+            likes(stems, "piano", 250, 350), stems, "time-source", num_samples=200, seed=seed
+        ).components
+    )
+    assert ask(1) == ask(1) != ask(2)
+
+
+@pytest.mark.parametrize("kind", ["", "both", "Time"])
+def test_other_types_are_errors(kind):
+    with pytest.raises(ValueError, match="`kind`"):
+        explain_track.explain_track(likes(make_stems(), "bass"), make_stems(), kind)
+
+
+def test_old_records_are_refused():
+    with pytest.raises(ValueError, match="lacks kind, prediction"):
+        explain_track.Record.from_json({"num_samples": 1})
+
+
+@pytest.fixture(scope="module")
+def record():
+    stems = make_stems()
+    return explain_track.explain_track(likes(stems, "piano"), stems, "time-source", num_samples=512)
+
+
+def test_the_strongest_come_first_and_all_speak_for_the_song(record):
+    found = selections.top(record, 25)
+    weights = [record.components[index].coefficient for index in found]
+    assert weights == sorted(weights, reverse=True) and min(weights) > 0
+    assert selections.top(record, 3) == found[:3]
+
+
+def test_one_instrument_can_be_asked_about(record):
+    found = selections.top(record, 25, source="drums")
+    assert {record.components[index].source for index in found} <= {"drums"}
+    with pytest.raises(ValueError, match="ask about one of bass, drums"):
+        selections.top(record, 1, source="guitar")
+    with pytest.raises(ValueError, match="`k` must be at least 1"):
+        selections.top(record, 0)
+
+
+def test_parts_and_their_absence_add_up_to_the_song(record):
+    stems = make_stems()
+    indices = (6, 7, 23)
+    part = selections.part(stems, record, indices)
+    rest = selections.without(stems, record, indices)
+    # Both fade within what is on: beside the edges they are the song.
+    edges = np.array([200, 400, 800])
+    distance = np.abs(np.arange(NUM_SAMPLES)[:, None] - edges).min(axis=1)
+    inside = distance > explaining_fade()
+    song = stems.waveforms.sum(axis=0)
+    np.testing.assert_allclose((part.mix + rest)[inside], song[inside], atol=1e-6)
+    assert set(part.sources) == {"piano", "drums", "bass"}
+    np.testing.assert_allclose(sum(part.sources.values()), part.mix, atol=1e-6)
+
+
+def explaining_fade():
+    from lime_jax.audio.render import FADE_SECONDS
+
+    return round(FADE_SECONDS * RATE) + 1
+
+
+def test_silence_at_the_ends_is_trimmed(record):
+    stems = make_stems()
+    part = selections.part(stems, record, [7])  # drums from .2 to .4 s, silent before .3
+    assert part.start == pytest.approx(0.3, abs=0.002) and part.end == pytest.approx(0.4, abs=0.002)
+    first, last = round(part.start * RATE), round(part.end * RATE)
+    np.testing.assert_array_equal(part.trimmed, part.mix[first:last])
+    assert not part.mix[:first].any() and not part.mix[last:].any()
+
+
+@pytest.mark.parametrize("kind", ["source", "time-source"])
+def test_what_is_silent_is_never_on_top(kind):
+    """Sampling and the penalty give silent sources small coefficients."""
+    stems = make_stems()
+    stems.waveforms[3:] = 0.0
+    record = explain_track.explain_track(likes(stems, "piano"), stems, kind, num_samples=200)
+    silent = [one.index for one in record.components if one.is_silent]
+    assert {record.components[index].source for index in silent} == {"bass", "other"} | (
+        {"drums"} if kind == "time-source" else set()
+    )
+    assert not set(silent) & set(selections.top(record, 25))
+    assert selections.top(record, 3, source="bass") == ()
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3"])
+def test_a_silent_part_is_a_moment_of_silence(suffix):
+    """It was an error of the server."""
+    stems = make_stems()
+    stems.waveforms[3:] = 0.0
+    record = explain_track.explain_track(likes(stems, "piano"), stems, "source")
+    waveform = explanation_body.sound(stems, record, "component-3-trimmed")
+    assert len(waveform) == RATE // 10 and not waveform.any()
+    assert audio_responses.encode(waveform, 16_000, suffix)
+
+
+def test_nothing_is_silence(record):
+    part = selections.part(make_stems(), record, [])
+    assert not part.mix.any() and len(part.trimmed) == 0 and part.sources == {}
+    song = make_stems().waveforms.sum(axis=0)
+    np.testing.assert_allclose(selections.without(make_stems(), record, []), song, atol=1e-6)
+
+
+def test_times_are_parts_of_the_song():
+    stems = make_stems()
+    record = explain_track.explain_track(likes(stems, "bass", 400, 600), stems, "time")
+    part = selections.part(stems, record, selections.top(record, 1))
+    assert set(part.sources) == {selections.SONG}
+    middle = slice(420, 580)
+    np.testing.assert_allclose(part.mix[middle], stems.waveforms.sum(axis=0)[middle], atol=1e-6)
+    with pytest.raises(ValueError, match="it is about times"):
+        selections.top(record, 1, source="bass")
+
+
+def test_stems_with_channels_are_explained_by_their_mean():
+    stems = make_stems()
+    stereo = Stems(np.stack([stems.waveforms, stems.waveforms], axis=1), NAMES, RATE)
+    model = likes(stems, "vocals")
+    ours = explain_track.explain_track(model, stems, "source")
+    theirs = explain_track.explain_track(model, stereo, "source")
+    for one, other in zip(ours.components, theirs.components, strict=True):
+        assert one.coefficient == pytest.approx(other.coefficient, abs=1e-5)

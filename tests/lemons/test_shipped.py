@@ -1,0 +1,52 @@
+"""The library that comes with the package is what the application needs, and says what is true."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lime_jax.commands import lemons
+from lime_jax.lemons import relevance
+from lime_jax.lemons.application import DEFAULT_PERSONA, Application
+
+HOME = lemons.HOME
+pytestmark = pytest.mark.skipif(
+    not (HOME / relevance.PRECOMPUTED).exists(), reason="needs the shipped library"
+)
+
+
+@pytest.fixture(scope="module")
+def application(tmp_path_factory):
+    made = Application(HOME, cache=tmp_path_factory.mktemp("cache"))
+    yield made
+    made.close()
+
+
+def test_all_relevance_is_known_beforehand(application):
+    """A changed track or recommender fails here: run lime_jax.lemons.precompute_relevance again."""
+    (library,) = application.libraries
+    for persona in application.personas:
+        found = application.relevance(persona, library)
+        assert isinstance(found, dict), persona
+        assert len(found) == len(application.libraries[library].tracks)
+    content = json.loads((HOME / relevance.PRECOMPUTED).read_text())
+    assert len(content["relevance"]) == len(application.personas), "leftovers of other weights"
+
+
+@pytest.mark.slow
+def test_relevance_is_what_the_recommenders_say(application):
+    (library,) = application.libraries
+    tracks = list(application.libraries[library].tracks)[::9]
+    for persona in list(application.personas)[::3]:
+        recommender, _ = application._recommender(persona)
+        for track in tracks:
+            known = application.relevance_of(persona, library, track)
+            mix = application.sound(library, track).mix
+            np.testing.assert_allclose(known, relevance.judged(recommender, mix), atol=1e-4)
+
+
+def test_there_are_seven_listeners_as_in_lemons(application):
+    assert len(application.personas) == 7
+    assert 0 <= DEFAULT_PERSONA < 7
+    for persona in application.personas:
+        assert len(application.plays(persona)) > 100

@@ -1,0 +1,322 @@
+"""Songs that users bring, some of them with bad intent."""
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import wave
+
+import numpy as np
+import pytest
+import soundfile
+
+import lime_jax
+from lime_jax.audio import io as audio_io
+from lime_jax.lemons import decode_worker, server, uploads
+from lime_jax.lemons.http_error import Problem
+from lime_jax.lemons.uploads import Uploads, title_of
+from lime_jax.separation.base import Stems
+from tests.lemons import serving, tiny_library
+
+RATE = 16_000
+
+
+def song(seconds=5.5, rate=RATE):
+    rng = np.random.default_rng(1)
+    return (0.1 * rng.standard_normal(round(seconds * rate))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def application(tmp_path_factory):
+    with serving.tiny_application(tmp_path_factory.mktemp("tiny")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def client(application):
+    return serving.client_of(application)
+
+
+def sent(client, body, name="song.wav", **options):
+    return client.post("/api/uploads", params={"name": name}, content=body, **options)
+
+
+@pytest.fixture(scope="module")
+def own(client):
+    answer = sent(client, audio_io.encode(song(), RATE, "wav"), "My <b>song.WAV")
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def test_an_own_song_is_heard_whole_and_explained_by_time(client, own):
+    assert own["library"] == "own" and own["title"] == "My <b>song"
+    track = client.get(f"/api/tracks/own/{own['track']}").json()
+    assert track["duration"] == 5 and track["types"] == ["time"] and track["sources"] == []
+    samples, rate = soundfile.read(io.BytesIO(client.get(track["sound"]).content), dtype="float32")
+    assert rate == RATE
+    np.testing.assert_allclose(samples, song()[: 5 * RATE], atol=2 / 32_767)
+
+    found = serving.explained(client, library="own", track=own["track"])
+    assert found["title"] == "My <b>song" and len(found["components"]) == 5
+    assert found["components"][tiny_library.SEGMENT]["coefficient"] == max(
+        one["coefficient"] for one in found["components"]
+    )
+    assert client.get(found["selections"][0]["sounds"]["part"]).status_code == 200
+
+
+def test_an_own_song_is_judged(client, own):
+    address = f"/api/relevance?persona=p1&library=own&track={own['track']}"
+    answer = client.get(address)
+    if answer.status_code == 202:
+        assert serving.finished(client, answer)["state"] == "done"
+        answer = client.get(address)
+    expected = float(tiny_library.Recommender()(song()[None, : 5 * RATE])[0, 0])
+    assert answer.json()["relevance"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_without_a_separator_there_are_no_sources(client, own):
+    question = {"persona": "p0", "library": "own", "track": own["track"], "type": "source"}
+    answer = client.post("/api/explanations", json=question)
+    assert answer.status_code == 422 and "Time only" in answer.json()["error"]
+
+
+def test_results_about_own_songs_stay_off_the_disk(client, application, own, tmp_path_factory):
+    key = serving.explained(client, library="own", track=own["track"], persona="p2")["key"]
+    assert application.results.get(key) is not None
+    assert not list(application.results._folder.rglob(f"{key}*"))
+
+
+class Splitter:
+    """Takes every sound apart into five equal stems."""
+
+    name, version = "splitter", "1"
+
+    def __call__(self, waveform, sample_rate):
+        return Stems(np.stack([waveform / 5] * 5), tiny_library.SOURCES, sample_rate)
+
+
+@pytest.mark.slow
+def test_with_a_separator_own_songs_have_sources(tmp_path):
+    with serving.tiny_application(tmp_path, separator=Splitter()) as made:
+        client = serving.client_of(made)
+        own = sent(client, audio_io.encode(song(), RATE, "wav")).json()
+        address = f"/api/tracks/own/{own['track']}"
+        assert client.get(address).json()["types"] == ["time", "source", "time-source"]
+        found = serving.explained(client, library="own", track=own["track"], type="source")
+        assert found["sources"] == list(tiny_library.SOURCES)
+        assert len(client.get(address).json()["sources"]) == 5
+
+
+class Lossy:
+    """Takes a sound apart and loses a tenth of it."""
+
+    name, version = "lossy", "1"
+
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self, waveform, sample_rate):
+        self.count += 1
+        shares = np.array([0.1, 0.1, 0.5, 0.1, 0.1], np.float32)
+        return Stems(shares[:, None] * waveform, tiny_library.SOURCES, sample_rate)
+
+
+@pytest.mark.slow
+def test_taking_a_song_apart_changes_nothing_else(tmp_path):
+    with serving.tiny_application(tmp_path, separator=Lossy()) as made:
+        client = serving.client_of(made)
+        own = {"library": "own", "track": sent(client, GOOD).json()["track"]}
+        mix = f"/audio/own/{own['track']}/mix.wav"
+        before = client.get(mix).content
+        for kind in ("source", "time-source"):  # both are queued before the song is apart
+            client.post("/api/explanations", json={"persona": "p0", **own, "type": kind})
+        for kind in ("source", "time-source"):
+            found = serving.explained(client, **own, persona="p0", type=kind)
+            assert found["sources"] == [*tiny_library.SOURCES, "residual"]
+        assert made.separator.count == 1
+        sound = made.sound("own", own["track"])
+        np.testing.assert_allclose(sound.stems.waveforms.sum(axis=0), sound.mix, atol=1e-6)
+
+        made.files.clear()
+        assert client.get(mix).content == before
+        found = serving.explained(client, **own, type="time")
+        assert found["sources"] == ["mix"]
+        heard = sound.explained("time").waveforms[0]
+        np.testing.assert_allclose(heard, song()[: 5 * RATE], atol=2 / 32_767)
+        assert client.get(found["selections"][0]["sounds"]["part"]).status_code == 200
+
+
+@pytest.mark.slow
+def test_the_same_song_of_another_user_keeps_its_own_name(client):
+    names = ("Mine", "Yours")
+    tracks = [sent(client, GOOD, f"{name}.wav").json()["track"] for name in names]
+    for name, track in zip(names, tracks, strict=True):
+        found = serving.explained(client, library="own", track=track, persona="p1")
+        assert found["title"] == name
+        answer = client.get(found["selections"][0]["sounds"]["part"])
+        assert name.lower() in answer.headers["content-disposition"]
+
+
+@pytest.mark.slow
+def test_nothing_outlives_its_song(tmp_path):
+    with serving.tiny_application(tmp_path) as made:
+        client = serving.client_of(made)
+        track = sent(client, GOOD).json()["track"]
+        found = serving.explained(client, library="own", track=track)
+        part = found["selections"][0]["sounds"]["part"]
+        assert client.get(part).status_code == 200
+        kept = [made.results._memory, made.files._values]
+        made.tidy()
+        assert all(kept)
+        made.uploads._songs.clear()
+        assert client.get(part).status_code == 404
+        made.tidy()
+        assert not any(kept)
+
+
+def test_where_nothing_limits_a_decoder_songs_are_refused(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(decode_worker, "resource", None)
+    assert (
+        decode_worker.main([str(tmp_path / "a.wav"), str(tmp_path / "a.npy")])
+        == decode_worker.REFUSED
+    )
+    assert "cannot be read on this system" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("format", ["wav", "flac", "ogg", "mp3"])
+def test_usual_types_are_read(format):
+    body = audio_io.encode(song(rate=44_100), 44_100, format)
+    waveform = uploads.decode_apart(body, format)
+    assert waveform.shape == (5 * RATE,) and waveform.dtype == np.float32
+    assert uploads.checked_type(body, f"x.{format}") == format
+
+
+def wav(frames, rate=RATE, channels=1):
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(bytes(2 * channels * frames) if isinstance(frames, int) else frames)
+    return buffer.getvalue()
+
+
+def flac_of_silence(seconds):
+    """Minutes of a constant in a few kilobytes: what a decompression bomb is made of."""
+    buffer = io.BytesIO()
+    with soundfile.SoundFile(buffer, "w", 8000, 1, "PCM_16", format="FLAC") as sound:
+        for _ in range(seconds):
+            sound.write(np.full(8000, 0.1, np.float32))
+    return buffer.getvalue()
+
+
+def adpcm():
+    buffer = io.BytesIO()
+    soundfile.write(buffer, song(), RATE, format="WAV", subtype="IMA_ADPCM")
+    return buffer.getvalue()
+
+
+GOOD = audio_io.encode(song(), RATE, "wav")
+HOSTILE = {
+    "empty": (b"", "song.wav", 415, "does not begin like"),
+    "text": (b"hello" * 100, "song.mp3", 415, "does not begin like"),
+    "page": (b"<script>alert(1)</script>", "song.html", 415, "Only WAV"),
+    "no suffix": (GOOD, "song", 415, "Only WAV"),
+    "another type": (GOOD, "song.flac", 415, "does not begin like"),
+    "a null byte": (GOOD, "song.wav\0.exe", 415, "Only WAV"),
+    "head alone": (GOOD[:20], "song.wav", 422, ""),
+    "truncated": (GOOD[:40_000], "song.wav", 422, ""),
+    "noise behind a head": (b"fLaC" + os.urandom(5000), "song.flac", 422, ""),
+    "Ogg of noise": (b"OggS" + os.urandom(5000), "song.ogg", 422, ""),
+    "MP3 of noise": (b"\xff\xfb" + bytes(5000), "song.mp3", 422, ""),
+    "short": (wav(3 * RATE), "song.wav", 422, "shorter than 5"),
+    "silent": (wav(6 * RATE), "song.wav", 422, "silent"),
+    "many channels": (wav(6 * RATE, channels=20), "song.wav", 422, "20 channels"),
+    "a rate of nothing": (
+        GOOD[:24] + struct.pack("<I", 3) + GOOD[28:], "song.wav", 422, "sample rate"),
+    "a bomb": (flac_of_silence(1200), "song.flac", 422, "longer than 10 minutes"),
+    "a rare codec": (adpcm(), "song.wav", 422, "rare codec"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "name", "status", "sentence"), HOSTILE.values(), ids=HOSTILE)
+def test_hostile_files_are_refused_in_a_sentence(client, body, name, status, sentence):
+    answer = sent(client, body, name)
+    assert answer.status_code == status, answer.text
+    error = answer.json()["error"]
+    assert sentence in error
+    assert "/tmp" not in error and "Traceback" not in error and "`" not in error
+
+
+def test_long_bodies_are_refused_by_what_they_say_and_by_what_they_hold(client):
+    huge = bytes(uploads.MAX_BYTES + 1)
+    assert sent(client, huge).status_code == 413
+
+    chunks = (bytes(2**20) for _ in range(21))  # so that no header tells the length
+    answer = sent(client, chunks)
+    assert answer.status_code == 413 and "20 MB" in answer.json()["error"]
+    lying = {"content-length": "-5"}
+    assert sent(client, b"", headers=lying).status_code == 413
+
+
+def test_too_many_at_a_time_have_to_wait(client, monkeypatch):
+    monkeypatch.setattr(server, "_MOST_UPLOADS", 0)
+    answer = sent(client, GOOD)
+    assert answer.status_code == 503 and answer.headers["retry-after"]
+    monkeypatch.undo()
+    assert sent(client, GOOD).status_code == 201
+
+
+def test_names_are_needed_and_become_text(client):
+    assert client.post("/api/uploads", content=GOOD).status_code == 422
+    assert title_of("C:\\songs\\..\\a.mp3") == "a"
+    assert title_of("\x1b[31mred\x07\u202egpj.mp3") == "[31mredgpj"
+    assert len(title_of("x" * 500 + ".wav")) == 80
+    assert title_of("\n.wav") == "your song"
+
+
+def test_songs_are_forgotten_by_number_and_by_age(monkeypatch):
+    monkeypatch.setattr(uploads, "decode_apart", lambda body, suffix: song())
+    kept = Uploads(num_kept=3)
+    ids = [kept.add(GOOD, "a.wav").id for _ in range(5)]
+    assert [kept.get(song_id) is not None for song_id in ids] == [False, False, True, True, True]
+    assert len(set(ids)) == 5
+    aged = Uploads(seconds=-1.0)
+    song_id = aged.add(GOOD, "a.wav").id
+    assert aged.get(song_id) is None and not aged.ids()
+
+
+def test_a_decoder_that_never_ends_is_stopped(monkeypatch):
+    monkeypatch.setattr(uploads, "_SECONDS", 0.05)
+    with pytest.raises(Problem, match="too long to decode"):
+        uploads.decode_apart(GOOD, "wav")
+
+
+GREEDY = """
+import sys, types
+sys.modules["lime_jax"] = types.ModuleType("lime_jax")
+sys.modules["lime_jax"].__path__ = [sys.argv[1]]
+from lime_jax.lemons import decoding
+decoding._limit()
+if sys.argv[2] == "memory":
+    bytearray(2**31)
+else:
+    open(sys.argv[2], "wb").write(bytes(2**24))
+"""
+
+
+@pytest.mark.parametrize("what", ["memory", "file"])
+def test_a_decoder_cannot_take_much(tmp_path, what):
+    argument = what if what == "memory" else str(tmp_path / "large")
+    command = [sys.executable, "-c", GREEDY, *lime_jax.__path__, argument]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "MemoryError" in done.stderr or "File too large" in done.stderr, done.stderr
+
+
+def test_a_minute_is_used_and_lengths_are_few(tmp_path):
+    for seconds, used in ((5.0, 5), (14.9, 14), (70.0, 60)):
+        path = tmp_path / "song.wav"
+        audio_io.save(path, song(seconds), RATE)
+        assert len(decode_worker.decoded(path)) == used * RATE

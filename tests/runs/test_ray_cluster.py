@@ -1,0 +1,109 @@
+"""A run over Ray equals a run without, also when an engine is killed."""
+
+import gc
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from lime_jax.errors import StoreError
+from lime_jax.runs import ray_cluster, store
+from lime_jax.runs.items import Item
+from lime_jax.runs.ray_cluster import Chunk
+from lime_jax.runs.verify import verify
+from tests.runs.conftest import assert_same, log, write_song
+
+ITEMS = tuple(Item(id, Path(f"/music/{id}.wav")) for id in "abcde")
+
+
+def test_chunks_of_dead_engines_are_halved():
+    first, second = Chunk(ITEMS, deaths=1).halves()
+    assert first == Chunk(ITEMS[:3], 2) and second == Chunk(ITEMS[3:], 2)
+    assert Chunk(ITEMS[:1]).halves() == [Chunk(ITEMS[:1], 1)]
+
+
+class Keep:
+    """Notes what it is told."""
+
+    def __init__(self):
+        self.failures, self.told = [], []
+
+    def fail(self, failure):
+        self.failures.append(failure)
+
+    def note(self, told):
+        self.told.append(told)
+
+    def flush(self):
+        pass
+
+
+def test_an_item_that_kills_engines_is_a_failure(tmp_path):
+    kept, keep, chunks = store.create_or_join(tmp_path, {"a": 1}), Keep(), []
+    ray_cluster._hand_out_again(kept, Chunk(ITEMS[:2]), chunks, keep)
+    assert [chunk.items for chunk in chunks] == [ITEMS[:1], ITEMS[1:2]] and not keep.failures
+    again = chunks.pop()
+    ray_cluster._hand_out_again(kept, again, chunks, keep)
+    [failure] = keep.failures
+    assert failure.item == ITEMS[1] and "engines died" in failure.reason
+
+
+def test_a_cluster_that_is_not_there():
+    pytest.importorskip("ray")
+    with pytest.raises(StoreError, match="no cluster can be reached"):
+        with ray_cluster.connected("127.0.0.1:1"):
+            pass
+
+
+def engines():
+    """Process ids of all engines of this machine."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes().startswith(b"ray::Engine"):
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+# What Ray leaves open itself.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.slow
+def test_one_engine_is_killed_half_way(tmp_path, model_folder, monkeypatch):
+    pytest.importorskip("ray")
+    from lime_jax import runs
+
+    songs = tmp_path / "songs"
+    for seed in range(24):
+        write_song(songs / f"s{seed:02}", seed)
+    monkeypatch.chdir(model_folder)
+    monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    question = {"source": str(songs), "components": "stems-time", "segments": "3"}
+    config = lambda name, **options: runs.RunConfig(
+        output_dir=tmp_path / name, model="loudness:make", num_samples=600, **question, **options
+    )
+    killed = []
+
+    def kill_one():
+        while not killed:
+            parts = list((tmp_path / "ray" / "results.parquet").glob("*.parquet"))
+            if len(parts) > 2 and (running := engines()):
+                os.kill(running[0], signal.SIGKILL)
+                killed.append(running[0])
+            time.sleep(0.005)
+
+    watcher = threading.Thread(target=kill_one, daemon=True)
+    watcher.start()
+    outcome = runs.run(config("ray", ray="local", num_engines=2, part_items=2, num_workers=1))
+    gc.collect()
+    watcher.join(timeout=10)
+    assert killed
+    assert outcome.progress.done == 24 and verify(tmp_path / "ray").is_whole
+    runs.run(config("one"))
+    assert_same(tmp_path / "ray", tmp_path / "one")
+    assert log(tmp_path / "ray")[-1]["event"] == "end"
