@@ -164,7 +164,8 @@ def _sparse() -> tuple[str, Any]:
 
 def _network() -> tuple[str, Any]:
     """A tagger over the times of the shipped song, from a table of all masks."""
-    from lime_jax import examples, models
+    from lime_jax import examples
+    from lime_jax import models
 
     name = "msd-musicnn" if models.is_fetched("msd-musicnn") else "instrument-tagger"
     model = models.load(name)

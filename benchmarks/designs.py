@@ -19,8 +19,10 @@ import numpy as np
 
 import lime_jax as lj
 from benchmarks import networks
-from lime_jax.core.masks.neighbourhood import Bernoulli, KernelShap
-from lime_jax.core.masks.orthogonal_array import OrthogonalArray, array_size
+from lime_jax.core.masks.bernoulli import Bernoulli
+from lime_jax.core.masks.shapley_pairs import KernelShap
+from lime_jax.core.masks.orthogonal_array import OrthogonalArray
+from lime_jax.core.masks.orthogonal_array import array_size
 from lime_jax.core.pytree import pytree
 
 COINS, ARRAYS, KERNEL_SHAP = "fair coins", "orthogonal arrays", "kernel SHAP"
@@ -187,7 +189,7 @@ def on_time(network: Network, num_components: int) -> Case:
 
 
 def on_snippets(network: Network, num_snippets: int) -> Case:
-    """Stems of every snippet of a song; exact through the locality that `Snippets` declares."""
+    """Stems of every snippet of a song; exact through the receptive field that `Snippets` declares."""
     size = network.snippet
     stems = network.stems[:, : num_snippets * size]
     snippets = lj.models.Snippets(network.predict, size)

@@ -1,4 +1,4 @@
-"""The tables of `locality` and `coverage`."""
+"""The tables of `receptive_field` and `coverage`."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 Row = tuple[str, ...]
 
 
-def locality(numbers: dict[str, Any]) -> Iterator[Row]:
+def receptive_field(numbers: dict[str, Any]) -> Iterator[Row]:
     """What windows save, and that nothing is lost."""
     yield "what", "evaluations", "seconds", "times faster", "largest difference"
     local = numbers["trunk_and_head"]

@@ -1,6 +1,6 @@
 """A linear front end costs one pass over the components instead of one per mask.
 
-An STFT in front of a light network, computed for every mask and hoisted with `lj.through`.
+An STFT in front of a light network, computed for every mask and hoisted with `lj.map_linear`.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ def run(*, quick: bool) -> dict[str, Any]:
     method = lj.kernel_shap(32)
     count = 2 if quick else 8
     per_mask = lambda: [lj.explain(whole, components, method, batch_size=32) for _ in range(count)]
-    hoist = jax.jit(lambda components: lj.through(stft, components))
+    hoist = jax.jit(lambda components: lj.map_linear(stft, components))
     hoisted = lambda: [
         lj.explain(network, hoist(components), method, batch_size=32) for _ in range(count)
     ]

@@ -38,7 +38,7 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 def _case(recommender: Recommender, num_playing: int, repeats: int) -> dict[str, Any]:
     components = _song(num_playing)
-    columns = layers.plan(recommender.locality, components, NUM_SAMPLES)
+    columns = layers.plan_columns(recommender.receptive_field, components, NUM_SAMPLES)
     explain = functools.partial(
         lj.explain, recommender, components, lj.lime(NUM_SAMPLES), key=jax.random.key(0)
     )
@@ -51,8 +51,8 @@ def _case(recommender: Recommender, num_playing: int, repeats: int) -> dict[str,
     by_layers = [one for one, _ in times]
     by_masks = [NUM_SAMPLES / batch * other for _, other in times]
     assert columns is not None
-    lookup = layers.look_up_columns(recommender.locality, components, columns)
-    found = recommender.locality.head(jax.vmap(lookup.recomposed)(masks))
+    lookup = layers.look_up_columns(recommender.receptive_field, components, columns)
+    found = recommender.receptive_field.head(jax.vmap(lookup.recomposed)(masks))
     return {
         "num_playing": num_playing,
         "first_s": first,

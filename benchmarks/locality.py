@@ -22,7 +22,7 @@ SAMPLED = 70_000
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Both kinds of locality."""
+    """Both kinds of receptive field."""
     found: dict[str, Any] = {"trunk_and_head": trunk_and_head(quick)}
     try:
         found["sums"] = sums(quick)
@@ -45,7 +45,7 @@ def trunk_and_head(quick: bool) -> dict[str, Any]:
     }
     times = timing.compare(ways, "whole excerpts", repeats=1 if quick else 5)
     masks = method.sampler(None, num_components).masks
-    model = network.locality
+    model = network.receptive_field
     layout = windows.layout_of(model, components, len(masks))
     assert layout is not None
     looked_up = jax.jit(_from_windows)(model, components, layout.arrays, masks)

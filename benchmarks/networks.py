@@ -38,7 +38,7 @@ class Case:
 
 
 def singing_voice() -> Case:
-    """SVDNet on 115 frames × 80 mel bands, one output; its locality is not declared here."""
+    """SVDNet on 115 frames × 80 mel bands, one output; its receptive field is not declared here."""
     network = SvdNet(rngs=nnx.Rngs(0))
     predict = jax.tree_util.Partial(lambda network, x: network(x), network)
     return Case("SVDNet, 1 output", predict, noise(115, 80), 64, 2048, 8)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import lime_jax as lj
 from benchmarks import networks, timing
 from lime_jax.core.execution.precision import products
-from lime_jax.core.masks.neighbourhood import Bernoulli
+from lime_jax.core.masks.bernoulli import Bernoulli
 
 NUM_COMPONENTS = (10, 25, 64, 256)
 

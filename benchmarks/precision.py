@@ -1,4 +1,4 @@
-"""`precision="fastest"` runs faster on accelerators and finds the same strongest components."""
+"""`precision="default"` runs faster on accelerators and finds the same strongest components."""
 
 from typing import Any
 
@@ -23,9 +23,9 @@ def measure(case: networks.Case, repeats: int) -> dict[str, Any]:
     explain = lambda precision: lj.explain(
         case.predict, components, method, key=key, batch_size=case.batch_size, precision=precision
     )
-    ways = {name: lambda name=name: explain(name) for name in ("float32", "fastest")}
+    ways = {name: lambda name=name: explain(name) for name in ("float32", "default")}
     times = timing.compare(ways, "float32", repeats)
-    exact, fast = (np.asarray(explain(name).coefficients) for name in ("float32", "fastest"))
+    exact, fast = (np.asarray(explain(name).coefficients) for name in ("float32", "default"))
     tops = [np.argsort(-x, axis=1)[:, :3] for x in (exact, fast)]
     same = [set(a) == set(b) for a, b in zip(*tops, strict=True)]
     return {

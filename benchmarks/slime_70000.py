@@ -15,7 +15,7 @@ import numpy as np
 
 import lime_jax as lj
 from benchmarks import networks, numpy_reference, timing
-from lime_jax.core.masks.neighbourhood import Bernoulli
+from lime_jax.core.masks.bernoulli import Bernoulli
 
 # What sampled ways scatter around.
 LIMITS = ("exhaustive", "auto")

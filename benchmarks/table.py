@@ -194,7 +194,7 @@ def _precision(numbers: dict[str, Any]) -> Iterator[Row]:
     for case in numbers["cases"]:
         yield (
             case["model"],
-            _ratio(case["ways"]["fastest"]["ratio"]),
+            _ratio(case["ways"]["default"]["ratio"]),
             f"{case['difference_of_coefficients']:.1e}",
             f"{case['largest_coefficient']:.1e}",
             f"{case['same_top_3']:.0%}",
@@ -283,7 +283,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "million_rows": _million_rows,
     "kills": _kills,
     "separation": _separation,
-    "locality": exactness_table.locality,
+    "locality": exactness_table.receptive_field,
     "layers": exactness_table.layers,
     "lemons": exactness_table.lemons,
     "coverage": exactness_table.coverage,

@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lime_jax import errors
-from lime_jax.core import fills, metrics
+from lime_jax.core import fills, metrics, receptive_fields
 from lime_jax.core.components import (
     Components,
     cross,
@@ -16,9 +16,9 @@ from lime_jax.core.components import (
 )
 from lime_jax.core.execution.allocator import keep_freed_memory
 from lime_jax.core.execution.host_model import host_model
-from lime_jax.core.explain import explain, explain_batch
+from lime_jax.core.explain import explain, explain_batch, explain_stream
 from lime_jax.core.explanation import Explanation, Status
-from lime_jax.core.linear_map import through
+from lime_jax.core.linear_map import map_linear
 from lime_jax.core.masks.sequential import auto
 from lime_jax.core.methods import (
     Method,
@@ -29,42 +29,40 @@ from lime_jax.core.methods import (
     shapley,
     slime,
 )
-from lime_jax.core.over_fills import Marginal, explain_marginal
+from lime_jax.core.over_fills import FillAverage, explain_over_fills
 from lime_jax.core.ranking import mask_of, top_k
-from lime_jax.core.receptive_fields.check import check_locality
-from lime_jax.core.receptive_fields.layers import layer, layered
-from lime_jax.core.receptive_fields.windows import local
 from lime_jax.core.stages import fit_surrogate, predict_neighbourhood
-from lime_jax.core.stream import explain_stream
 from lime_jax.core.surrogates.uncertainty import (
+    coefficient_difference,
     confidence_interval,
-    difference,
     top_k_confidence,
 )
 
 if TYPE_CHECKING:
     from lime_jax import audio, examples, models, report, runs, separation
 
+    __version__: str
+
 __all__ = [
     "Components",
     "Explanation",
-    "Marginal",
+    "FillAverage",
     "Method",
     "Status",
+    "__version__",
     "audio",
     "auto",
     "banzhaf",
-    "check_locality",
+    "coefficient_difference",
     "confidence_interval",
     "cross",
-    "difference",
     "equal_segments",
     "errors",
     "examples",
     "exhaustive",
     "explain",
     "explain_batch",
-    "explain_marginal",
+    "explain_over_fills",
     "explain_stream",
     "fills",
     "fit_surrogate",
@@ -74,21 +72,19 @@ __all__ = [
     "host_model",
     "keep_freed_memory",
     "kernel_shap",
-    "layer",
-    "layered",
     "lime",
-    "local",
+    "map_linear",
     "mask_of",
     "metrics",
     "models",
     "predict_neighbourhood",
+    "receptive_fields",
     "recompose",
     "report",
     "runs",
     "separation",
     "shapley",
     "slime",
-    "through",
     "top_k",
     "top_k_confidence",
 ]
@@ -100,4 +96,6 @@ _LAZY = ("audio", "examples", "models", "report", "runs", "separation")
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"lime_jax.{name}")
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("lime-jax")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

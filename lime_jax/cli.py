@@ -173,7 +173,8 @@ def _list_models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from lime_jax import models, separation
+    from lime_jax import models
+    from lime_jax import separation
 
     table = Table("name", "outputs", "rate", "weights", "description", box=None)
     for card in models.available():
@@ -198,7 +199,8 @@ def _list_models() -> None:
 def _describe_model(name: str) -> None:
     from rich.console import Console
 
-    from lime_jax import models, separation
+    from lime_jax import models
+    from lime_jax import separation
 
     is_separator = _is_separator(name)
     card = dataclasses.asdict(separation.card(name) if is_separator else models.card(name))
@@ -221,7 +223,8 @@ def _is_separator(name: str) -> bool:
 def _fetch(config: FetchConfig) -> None:
     from rich.console import Console
 
-    from lime_jax import models, separation
+    from lime_jax import models
+    from lime_jax import separation
 
     console = Console()
     is_separator = _is_separator(config.name)

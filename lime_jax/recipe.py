@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from lime_jax import models, separation
+from lime_jax import models
+from lime_jax import separation
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.masks.sequential import auto
-from lime_jax.core.methods import Method, exhaustive, lime
+from lime_jax.core.methods import Method
+from lime_jax.core.methods import exhaustive
+from lime_jax.core.methods import lime
 from lime_jax.errors import LimeJaxError, ModelError, unknown_name
 from lime_jax.settings import Question, Separation
 

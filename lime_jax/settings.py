@@ -41,7 +41,7 @@ PATH, TEXT, INT, FLOAT = (
     for metavar in ("PATH", "STR", "INT", "FLOAT")
 )
 
-Precision = Literal["float32", "fastest"]
+Precision = Literal["float32", "default"]
 
 _SEGMENTS = {"time": "10", "frequency": "8", "grid": "6x4", "superpixels": "40", "stems-time": "5"}
 
@@ -97,7 +97,7 @@ class Question(Separation):
       seed: of the masks, and of the fill where it is random.
       batch_size: inputs in memory at a time; if not given, what fits and, before long work, what
         runs fastest.
-      precision: of the model's products: float32, or fastest, which is tf32 or bf16 where the
+      precision: of the model's products: float32, or default, which is tf32 or bf16 where the
         device has it.
     """
 

@@ -89,7 +89,7 @@ def trimmed(
     return (waveform[first:last] * gain).astype(np.float32)
 
 
-def hearing(model: Any, audio: SegmentedAudio) -> Callable[[Any], Any]:
+def waveform_predictor(model: Any, audio: SegmentedAudio) -> Callable[[Any], Any]:
     """What `lime_jax.explain` needs to explain a model of waveforms over `audio.components`.
 
     Args:
@@ -107,7 +107,7 @@ def hearing(model: Any, audio: SegmentedAudio) -> Callable[[Any], Any]:
       >>> tone = jnp.sin(jnp.arange(4000.0))
       >>> audio = segment.by_frequency(tone, 16_000, 4)
       >>> power = lambda waveforms: jnp.square(waveforms).mean(axis=1, keepdims=True)
-      >>> explanation = lj.explain(render.hearing(power, audio), audio.components, lj.exhaustive())
+      >>> explanation = lj.explain(render.waveform_predictor(power, audio), audio.components, lj.exhaustive())
       >>> audio.pieces[int(explanation.coefficients[0].argmax())].name
       'F3'
     """

@@ -13,10 +13,10 @@ from lime_jax.core import over_fills as marginal
 from lime_jax.core import pooling
 from lime_jax.core.explain import explain
 from lime_jax.core.explanation import Explanation
-from lime_jax.core.masks.neighbourhood import Exhaustive
-from lime_jax.core.methods import Method, most_evaluations, settled
-from lime_jax.core.over_fills import Marginal, explain_marginal
-from lime_jax.core.receptive_fields.check import declaration
+from lime_jax.core.masks.exhaustive import Exhaustive
+from lime_jax.core.methods import Method, most_evaluations, resolve
+from lime_jax.core.over_fills import FillAverage, explain_over_fills
+from lime_jax.core.receptive_fields.declaration import declaration
 from lime_jax.core.surrogates import uncertainty
 
 Progress = Callable[[int, int], None]
@@ -34,7 +34,7 @@ class Answer:
 
     explanation: Explanation
     repeats: Explanation | None = None
-    marginal: Marginal | None = None
+    marginal: FillAverage | None = None
 
 
 def ask(
@@ -63,7 +63,7 @@ def ask(
       progress: called as `progress(done, total)`, in model evaluations; at first with 0 done.
     """
     key, signal = jax.random.key(seed), audio.components.sources[0]
-    is_exact = isinstance(settled(method, len(audio.pieces)).sampler, Exhaustive)
+    is_exact = isinstance(resolve(method, len(audio.pieces)).sampler, Exhaustive)
     expected = 1 if is_exact else repeats
     if progress is not None and declaration(predict) is None:
         each = most_evaluations(method, len(audio.pieces)) * max(1, len(fills))
@@ -79,7 +79,7 @@ def ask(
         }
         if not filled:
             return explain(predict, audio.components, method, **options)
-        return explain_marginal(predict, audio.components, filled, method, **options)
+        return explain_over_fills(predict, audio.components, filled, method, **options)
 
     found = [once(0)]
     if not _is_exact(found[0]):
@@ -87,8 +87,8 @@ def ask(
     return _together(found, is_repeated=repeats > 1)
 
 
-def _is_exact(found: Explanation | Marginal) -> bool:
-    return uncertainty.is_exact(found.explanation if isinstance(found, Marginal) else found)
+def _is_exact(found: Explanation | FillAverage) -> bool:
+    return uncertainty.is_exact(found.explanation if isinstance(found, FillAverage) else found)
 
 
 def _part(progress: Progress, number: int, repeats: int) -> Progress:
@@ -98,10 +98,10 @@ def _part(progress: Progress, number: int, repeats: int) -> Progress:
 
 def _together(found: list[Any], *, is_repeated: bool) -> Answer:
     over_fills = None
-    if isinstance(found[0], Marginal):
-        over_fills = found[0] if len(found) == 1 else marginal.pooled(found)
+    if isinstance(found[0], FillAverage):
+        over_fills = found[0] if len(found) == 1 else marginal.pool(found)
         found = [one.explanation for one in found]
     if not is_repeated:
         return Answer(found[0], None, over_fills)
-    repeats = pooling.stacked(found)
-    return Answer(pooling.pooled(repeats), repeats, over_fills)
+    repeats = pooling.stack(found)
+    return Answer(pooling.pool(repeats), repeats, over_fills)

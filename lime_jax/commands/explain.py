@@ -9,10 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lime_jax import examples, models, recipe, report, separation, settings, streams
+from lime_jax import examples
+from lime_jax import models
+from lime_jax import recipe
+from lime_jax import report
+from lime_jax import separation
+from lime_jax import settings
+from lime_jax import streams
 from lime_jax.audio import io, segment
-from lime_jax.audio.render import hearing
-from lime_jax.audio.repeats import Progress, ask
+from lime_jax.audio.render import waveform_predictor
+from lime_jax.audio.repeats import Progress
+from lime_jax.audio.repeats import ask
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.core.components import recompose
 from lime_jax.core.explanation import Explanation
@@ -66,7 +73,7 @@ def explain_file(
     if known := tuple(getattr(model, "output_names", None) or ()):
         recipe.wanted_outputs(config.outputs, known, np.zeros(len(known)))
     audio = _segmented(config, model, separator, tell)
-    predict = hearing(models.named(model, config.model), audio)
+    predict = waveform_predictor(models.named(model, config.model), audio)
     names = _output_names(config, model, predict, audio)
     recipe.wanted_outputs(config.outputs, names, np.zeros(len(names)))
     method = recipe.method_of(config, config.outputs, names)
@@ -108,7 +115,9 @@ def explain_demo(config: DemoConfig, *, progress: Progress | None = None) -> Res
     song, tagger = examples.song(), examples.tagger()
     audio = segment.by_stems(song.stems, song.names, song.sample_rate)
     method = exhaustive(equivalent_num_samples=recipe.EQUIVALENT_NUM_SAMPLES)
-    explanation = ask(hearing(tagger, audio), audio, method, progress=progress).explanation
+    explanation = ask(
+        waveform_predictor(tagger, audio), audio, method, progress=progress
+    ).explanation
     outputs = tuple(range(len(tagger.output_names)))
     page = report.write(
         config.output_dir,

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from lime_jax import report, settings
+from lime_jax import report
+from lime_jax import settings
 from lime_jax.commands import terminal
 from lime_jax.runs import store, worker
 from lime_jax.runs.config import RunConfig

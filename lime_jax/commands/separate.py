@@ -3,7 +3,10 @@
 import tempfile
 from pathlib import Path
 
-from lime_jax import recipe, report, separation, settings
+from lime_jax import recipe
+from lime_jax import report
+from lime_jax import separation
+from lime_jax import settings
 from lime_jax.commands import terminal
 from lime_jax.report.folder import write_folder
 from lime_jax.separation import stem_cache

@@ -1,6 +1,6 @@
 """The interpretable components of an input, and the input recomposed from a subset of them."""
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.core
@@ -11,6 +11,25 @@ from jaxtyping import Array, Bool, Inexact, Int
 from lime_jax.core.pytree import pytree, static
 
 Input = Inexact[Array, "*input"]
+
+
+@runtime_checkable
+class Recomposable(Protocol):
+    """What masks switch on and off: `Components`, or a table of what a model made of them."""
+
+    @property
+    def num_components(self) -> int:
+        """How many components can be switched on and off."""
+        ...
+
+    @property
+    def num_items(self) -> int:
+        """How many items there are along the leading axis."""
+        ...
+
+    def recomposed(self, mask: Bool[Array, " num_components"]) -> Inexact[Array, "*input"]:
+        """Returns what is evaluated with only the components in `mask` on."""
+        ...
 
 
 @pytree

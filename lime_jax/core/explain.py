@@ -1,5 +1,9 @@
 """Explaining predictions: the public functions."""
 
+import functools
+import itertools
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -9,19 +13,20 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lime_jax.core.components import Components, check_one_item
-from lime_jax.core.execution import batch_size as tuning
-from lime_jax.core.execution import compiled, memory
-from lime_jax.core.execution.batch_size import checked_batch_size
-from lime_jax.core.execution.compiled import MaybeKey, Progress
+from lime_jax.core.execution import compiled, host, memory, stepwise
+from lime_jax.core.execution.batch_size import check_batch_size, choose_batch_size, remember
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.execution.precision import products
+from lime_jax.core.execution.progress import Progress
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.item_axis import as_one_item, item_of
-from lime_jax.core.keys import keys_per_item, one_key
-from lime_jax.core.methods import Method, settled
+from lime_jax.core.keys import MaybeKey, keys_per_item, single_key
+from lime_jax.core.methods import Method, resolve
 from lime_jax.core.predictor import Predict, as_predictor
-from lime_jax.core.receptive_fields.executors import explain_by_layers, explain_locally
-from lime_jax.core.receptive_fields.layers import declared_layers
+from lime_jax.core.pytree import is_traced
+from lime_jax.core.receptive_fields.declaration import declaration
+from lime_jax.core.receptive_fields.executors import explain_by_layers, explain_by_windows
+from lime_jax.core.receptive_fields.layers import Layerwise
 
 
 def explain(
@@ -53,9 +58,9 @@ def explain(
         device that runs out of memory gets half as many and goes on, with a warning (not inside
         jit).
       precision: of the model's products. None is float32, or what `jax.default_matmul_precision`
-        says; "fastest" is what the device does by itself (tf32 on NVIDIA GPUs, bf16 on TPUs).
+        says; "default" is what the device does by itself (tf32 on NVIDIA GPUs, bf16 on TPUs).
       mesh: devices that share the masks, for example `jax.make_mesh((8,), ("devices",))`. Over
-        several processes all must call with the same arguments. A model that declares its locality
+        several processes all must call with the same arguments. A model that declares its receptive field
         needs one device, and neither jit nor several processes.
       progress: called as `progress(done, total)`, in model evaluations, after every chunk (with a
         mesh, at the end); in columns, of a model that declares its layers. Ignored inside jit.
@@ -72,48 +77,46 @@ def explain(
       >>> int(explanation.coefficients[0].argmax()), int(explanation.num_evaluations)
       (1, 8)
     """
-    key = one_key(key)
+    key = single_key(key)
     check_one_item(components)
     if isinstance(predict, HostModel):
         _refuse_mesh(mesh)
-        method = settled(method, components.num_components)
+        method = resolve(method, components.num_components)
         items, keys = as_one_item((components, key))
         return item_of(
-            compiled.run_on_host(
-                predict, items, method, keys, checked_batch_size(batch_size), progress
-            ),
+            host.run_on_host(predict, items, method, keys, check_batch_size(batch_size), progress),
             0,
         )
     predictor = as_predictor(predict)
     with products(precision):
-        traced = tuning.is_traced((predictor, components, method, key))
+        traced = is_traced((predictor, components, method, key))
         is_here = not traced and (mesh is None or jax.process_count() == 1)
-        size = checked_batch_size(batch_size)
-        by_layers = is_here and declared_layers(predict) is not None
+        size = check_batch_size(batch_size)
+        by_layers = is_here and declaration(predict, Layerwise) is not None
         if by_layers:
             deep = explain_by_layers(predict, components, method, key, size, progress)
             if deep is not None:
                 return deep
         items, keys = as_one_item((components, key))
         if is_here and not by_layers:
-            if (found := explain_locally(predict, items, method, keys, size)) is not None:
+            if (found := explain_by_windows(predict, items, method, keys, size)) is not None:
                 return _told(item_of(found, 0), progress)
-        method = settled(method, components.num_components)
-        size = size or tuning.batch_size_for(predictor, components, method, key, may_try=not traced)
+        method = resolve(method, components.num_components)
+        size = size or choose_batch_size(predictor, components, method, key, may_try=not traced)
         size = _of_all_processes(size, mesh)
         if traced:
             return compiled.run(predictor, components, method, key, size, mesh)
-        is_heavy = lambda: compiled.is_heavy(predictor, items, method, keys, size)
+        is_heavy = lambda: stepwise.is_heavy(predictor, items, method, keys, size)
         if mesh is None and (progress is not None or is_heavy()):
             run = lambda size: item_of(
-                compiled.run_in_steps(predictor, items, method, keys, size, progress), 0
+                stepwise.run_in_steps(predictor, items, method, keys, size, progress), 0
             )
         else:
             arguments = _on_every_device((predictor, components, method, key), mesh)
             run = lambda size: compiled.run(*arguments, size, mesh)
-        explanation, reached = memory.with_smaller_batches(run, size)
+        explanation, reached = memory.retry_with_smaller_batches(run, size)
     if batch_size is None and reached != size:
-        tuning.remember(predictor, components, reached)
+        remember(predictor, components, reached)
     return explanation if mesh is None else _told(explanation, progress)
 
 
@@ -152,35 +155,100 @@ def explain_batch(
     keys = keys_per_item(key, num_items)
     if isinstance(predict, HostModel):
         _refuse_mesh(mesh)
-        method = settled(method, components.num_components)
-        return compiled.run_on_host(
-            predict, components, method, keys, checked_batch_size(batch_size), None
+        method = resolve(method, components.num_components)
+        return host.run_on_host(
+            predict, components, method, keys, check_batch_size(batch_size), None
         )
     predictor = as_predictor(predict)
-    one, one_key = item_of((components, keys), 0)
+    first, first_key = item_of((components, keys), 0)
     with products(precision):
-        traced = tuning.is_traced((predictor, components, method, keys))
+        traced = is_traced((predictor, components, method, keys))
         if not traced and (mesh is None or jax.process_count() == 1):
-            size = checked_batch_size(batch_size)
-            found = explain_locally(predict, components, method, keys, size)
+            size = check_batch_size(batch_size)
+            found = explain_by_windows(predict, components, method, keys, size)
             if found is not None:
                 return found
-        method = settled(method, components.num_components)
-        size = checked_batch_size(batch_size) or tuning.batch_size_for(
-            predictor, one, method, one_key, num_items=num_items, may_try=not traced
+        method = resolve(method, components.num_components)
+        size = check_batch_size(batch_size) or choose_batch_size(
+            predictor, first, method, first_key, num_items=num_items, may_try=not traced
         )
         size = _of_all_processes(size, mesh)
         if traced:
             return compiled.run_batch(predictor, components, method, keys, size, mesh)
-        if mesh is None and compiled.is_heavy(predictor, components, method, keys, size):
-            run = lambda size: compiled.run_in_steps(predictor, components, method, keys, size)
+        if mesh is None and stepwise.is_heavy(predictor, components, method, keys, size):
+            run = lambda size: stepwise.run_in_steps(predictor, components, method, keys, size)
         else:
             arguments = _on_every_device((predictor, components, method, keys), mesh)
             run = lambda size: compiled.run_batch(*arguments, size, mesh)
-        explanations, reached = memory.with_smaller_batches(run, size)
+        explanations, reached = memory.retry_with_smaller_batches(run, size)
     if batch_size is None and reached != size:
-        tuning.remember(predictor, one, reached)
+        remember(predictor, first, reached)
     return explanations
+
+
+def explain_stream(
+    predict: Predict | HostModel,
+    components: Iterable[Components],
+    method: Method,
+    *,
+    key: MaybeKey = None,
+    num_items: int = 64,
+    batch_size: int | None = None,
+    precision: str | None = None,
+    mesh: Mesh | None = None,
+) -> Iterator[Explanation]:
+    """Explains inputs of the same shape as they come, one program for all of them.
+
+    While the device explains some items, the next ones are taken from `components`: reading and
+    decoding cost no time beside the model.
+
+    Args:
+      predict: as for `explain`.
+      components: of one input after the other; any iterable, of any length.
+      method: as for `explain`.
+      key: item `i` is explained with `jax.random.fold_in(key, i)`, wherever it stands.
+      num_items: how many are explained at a time.
+      batch_size: as for `explain_batch`.
+      precision: as for `explain`.
+      mesh: as for `explain_batch`.
+
+    Yields:
+      One explanation per input, in their order.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, lime_jax as lj
+      >>> clips = (lj.from_stems(jnp.full((2, 4), float(i))) for i in range(3))
+      >>> total = lambda batch: batch.sum(axis=1, keepdims=True)
+      >>> [float(e.prediction[0]) for e in lj.explain_stream(total, clips, lj.shapley())]
+      [0.0, 8.0, 16.0]
+    """
+    key = single_key(key)
+    if num_items < 1:
+        raise ValueError(f"`num_items` must be at least 1, got {num_items}.")
+    explain_some = functools.partial(
+        explain_batch, predict, method=method, batch_size=batch_size, precision=precision, mesh=mesh
+    )
+
+    def stream() -> Iterator[Explanation]:
+        source = iter(components)
+        take = lambda: list(itertools.islice(source, num_items))
+        start = 0
+        with ThreadPoolExecutor(1) as reader:
+            group = reader.submit(take).result()
+            while group:
+                following = reader.submit(take)
+                # The last few are filled up, so that they fit the program of those before them.
+                missing = num_items - len(group) if start and not is_host else 0
+                filled = group + [group[-1]] * missing
+                index = jnp.arange(start, start + len(filled))
+                keys = None if key is None else jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+                some = explain_some(jax.tree.map(lambda *x: jnp.stack(x), *filled), key=keys)
+                yield from (item_of(some, i) for i in range(len(group)))
+                start += len(group)
+                group = following.result()
+
+    is_host = isinstance(predict, HostModel)
+    return stream()
 
 
 def _told(explanation: Explanation, progress: Progress | None) -> Explanation:

@@ -5,15 +5,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Key
+
+MaybeKey = Key[Array, "..."] | None
 
 
-def one_key(key: Any) -> Any:
+def single_key(key: Any) -> Any:
     """The key, or None.
 
     Raises:
       ValueError: if it is anything but a single typed key.
     """
-    key = checked_key(key)
+    key = check_key(key)
     if key is not None and key.ndim:
         raise ValueError(f"`key` must be a single key, got {key.shape} keys. Pass one of them.")
     return key
@@ -25,7 +28,7 @@ def keys_per_item(key: Any, num_items: int) -> Any:
     Raises:
       ValueError: if there are more or fewer keys than items.
     """
-    key = checked_key(key)
+    key = check_key(key)
     if key is None or key.ndim == 0:
         return None if key is None else jax.random.split(key, num_items)
     if key.shape != (num_items,):
@@ -33,7 +36,7 @@ def keys_per_item(key: Any, num_items: int) -> Any:
     return key
 
 
-def checked_key(key: Any) -> Any:
+def check_key(key: Any) -> Any:
     """The keys, or None.
 
     Raises:

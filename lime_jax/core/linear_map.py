@@ -15,7 +15,7 @@ from lime_jax.core.components import Components, recompose
 _TOLERANCE = 1e-3
 
 
-def through(
+def map_linear(
     linear: Callable[[Inexact[Array, "batch *input"]], Inexact[Array, "batch *output"]],
     components: Components,
 ) -> Components:
@@ -37,7 +37,7 @@ def through(
     Example:
       >>> import jax.numpy as jnp, lime_jax as lj
       >>> components = lj.from_labels(jnp.arange(8.0), lj.equal_segments(8, 2), 2)
-      >>> halved = lj.through(lambda x: x[:, ::2] + x[:, 1::2], components)
+      >>> halved = lj.map_linear(lambda x: x[:, ::2] + x[:, 1::2], components)
       >>> lj.recompose(halved, jnp.array([False, True])).tolist()
       [0.0, 0.0, 9.0, 13.0]
     """

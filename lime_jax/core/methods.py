@@ -4,12 +4,19 @@ import dataclasses
 import math
 
 from lime_jax.core.masks import neighbourhood
-from lime_jax.core.masks.neighbourhood import Bernoulli, Exhaustive, KernelShap, Sampler
+from lime_jax.core.masks.bernoulli import Bernoulli
+from lime_jax.core.masks.exhaustive import Exhaustive
+from lime_jax.core.masks.neighbourhood import Sampler, check_num_samples
 from lime_jax.core.masks.sequential import Auto, auto
+from lime_jax.core.masks.shapley_pairs import KernelShap
 from lime_jax.core.pytree import pytree
-from lime_jax.core.surrogates import kernels, ridge
+from lime_jax.core.surrogates import kernels
+from lime_jax.core.surrogates.banzhaf import Banzhaf
 from lime_jax.core.surrogates.kernels import DISTANCES, Exponential, Flat, Kernel
-from lime_jax.core.surrogates.ridge import Alpha, Surrogate
+from lime_jax.core.surrogates.ridge import Ridge
+from lime_jax.core.surrogates.shapley import Shapley
+from lime_jax.core.surrogates.sparse import ForwardSelection, HighestWeights, LassoPath
+from lime_jax.core.surrogates.surrogate import Alpha, Surrogate
 from lime_jax.errors import unknown_name
 
 FEATURE_SELECTIONS = ("auto", "none", "forward_selection", "highest_weights", "lasso_path")
@@ -103,9 +110,9 @@ def exhaustive(
         the `2**num_components` masks as they are, which shrinks more where they are few.
     """
     if equivalent_num_samples is not None:
-        neighbourhood.check_num_samples(equivalent_num_samples)
+        check_num_samples(equivalent_num_samples)
     sampler = Exhaustive(equivalent_num_samples)
-    return Method(sampler, _exponential(kernel_width, distance), ridge.Ridge(_penalty(alpha)))
+    return Method(sampler, _exponential(kernel_width, distance), Ridge(_penalty(alpha)))
 
 
 def kernel_shap(num_samples: int = 2048) -> Method:
@@ -117,37 +124,37 @@ def kernel_shap(num_samples: int = 2048) -> Method:
       Lundberg and Lee, A Unified Approach to Interpreting Model Predictions, 2017.
       Covert and Lee, Improving KernelSHAP, 2021.
     """
-    neighbourhood.check_num_samples(num_samples)
-    return Method(KernelShap(num_samples), Flat(), ridge.Shapley())
+    check_num_samples(num_samples)
+    return Method(KernelShap(num_samples), Flat(), Shapley())
 
 
 def shapley() -> Method:
     """Shapley values, exactly, from all masks: fair shares of output(all on) - output(all off)."""
-    return Method(neighbourhood.Exhaustive(), kernels.Shapley(), ridge.Shapley())
+    return Method(Exhaustive(), kernels.Shapley(), Shapley())
 
 
 def banzhaf() -> Method:
     """Banzhaf values, exactly, from all masks: the mean effect of switching a component on."""
-    return Method(neighbourhood.Exhaustive(), Flat(), ridge.Banzhaf())
+    return Method(Exhaustive(), Flat(), Banzhaf())
 
 
-def settled(method: Method, num_components: int, *, is_looked_up: bool = False) -> Method:
+def resolve(method: Method, num_components: int, *, is_looked_up: bool = False) -> Method:
     """The method with all masks where `auto` finds them few; a mask may cost a head only."""
     if not isinstance(method.sampler, Auto):
         return method
-    if isinstance(method.surrogate, ridge.Shapley):
+    if isinstance(method.surrogate, Shapley):
         raise ValueError(
             "`auto` is for `lime` and `slime`. Use `shapley()`, which is exact where it can be, or "
             "`kernel_shap(num_samples)`."
         )
-    weights = kernels.by_zeros(method.kernel, num_components)
-    sampler = method.sampler.settled(num_components, weights, is_looked_up=is_looked_up)
+    weights = kernels.weights_by_zeros(method.kernel, num_components)
+    sampler = method.sampler.resolve(num_components, weights, is_looked_up=is_looked_up)
     return dataclasses.replace(method, sampler=sampler)
 
 
 def most_evaluations(method: Method, num_components: int) -> int:
-    """How many times a model that declares no locality is evaluated, at the most."""
-    sampler = settled(method, num_components).sampler
+    """How many times a model that declares no receptive field is evaluated, at the most."""
+    sampler = resolve(method, num_components).sampler
     rounds = sampler.most_rounds(num_components) if isinstance(sampler, Auto) else 1
     return rounds * neighbourhood.size_of(sampler, num_components).num_masks
 
@@ -159,7 +166,7 @@ def _sampler(num_samples: int | Auto | str) -> Sampler:
         if num_samples != "auto":
             raise ValueError(f'`num_samples` must be a number or "auto", got {num_samples!r}.')
         return auto()
-    neighbourhood.check_num_samples(num_samples)
+    check_num_samples(num_samples)
     return Bernoulli(num_samples)
 
 
@@ -190,12 +197,12 @@ def _ridge_on_selected(
     if num_features is not None and num_features < 1:
         raise ValueError(f"`num_features` must be at least 1 or None, got {num_features}.")
     if num_features is None or feature_selection == "none":
-        return ridge.Ridge(alpha, fit_intercept)
+        return Ridge(alpha, fit_intercept)
     if feature_selection == "auto":
         feature_selection = "forward_selection" if num_features <= 6 else "highest_weights"
     sparse = {
-        "forward_selection": ridge.ForwardSelection,
-        "highest_weights": ridge.HighestWeights,
-        "lasso_path": ridge.LassoPath,
+        "forward_selection": ForwardSelection,
+        "highest_weights": HighestWeights,
+        "lasso_path": LassoPath,
     }[feature_selection]
     return sparse(num_features, alpha=alpha, fit_intercept=fit_intercept)

@@ -107,8 +107,8 @@ def stability(
       >>> found.u_n.tolist(), found.agreement.tolist(), bool(found.confidence[0] > 0.99)
       ([3], [1.0], True)
     """
-    repeats = pooling.stacked(explanations)
-    pooled = pooling.pooled(repeats)
+    repeats = pooling.stack(explanations)
+    pooled = pooling.pool(repeats)
     confidence = uncertainty.top_k_confidence(pooled, k, sign=sign)
     # In NumPy: many outputs would be many small programs of jax.
     each, mean = np.asarray(repeats.coefficients), np.asarray(pooled.coefficients)

@@ -12,22 +12,24 @@ from jaxtyping import Array, Float
 
 from lime_jax.core import pooling
 from lime_jax.core.components import Components, check_one_item, fill_for
-from lime_jax.core.execution.batch_size import checked_batch_size
-from lime_jax.core.execution.compiled import MaybeKey, Progress
+from lime_jax.core.execution.batch_size import check_batch_size
 from lime_jax.core.execution.host_model import HostModel, host_model
+from lime_jax.core.execution.progress import Progress
 from lime_jax.core.explain import explain
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.item_axis import item_of
+from lime_jax.core.keys import MaybeKey
 from lime_jax.core.masks.sequential import Auto
 from lime_jax.core.methods import Method
-from lime_jax.core.predictor import Predict, Predictor, as_predictor, checked_outputs
+from lime_jax.core.predictor import Predict, Predictor, as_predictor, check_outputs
 from lime_jax.core.pytree import pytree
-from lime_jax.core.receptive_fields import windows as locality
-from lime_jax.core.receptive_fields.layers import Layered, declared_layers
+from lime_jax.core.receptive_fields.declaration import Declaration, declaration
+from lime_jax.core.receptive_fields.layers import Layerwise
+from lime_jax.core.receptive_fields.windows import Windowed
 
 
 @pytree
-class Marginal:
+class FillAverage:
     """An explanation that does not depend on one choice of fill, and those that do.
 
     Attributes:
@@ -46,7 +48,7 @@ class Marginal:
     spread: Float[Array, "..."]
 
 
-def explain_marginal(
+def explain_over_fills(
     predict: Predict | HostModel,
     components: Components,
     fills: Sequence[Any],
@@ -57,14 +59,14 @@ def explain_marginal(
     precision: str | None = None,
     mesh: Mesh | None = None,
     progress: Progress | None = None,
-) -> Marginal:
+) -> FillAverage:
     """Explains a model with several fills in place of removed components, in one pass.
 
     What stands in for a removed component changes the answer, and no fill is the right one.
     The mean over several is one answer, the spread between them says how much hangs on the choice.
 
     Args:
-      predict: as for `explain`; a declared locality is made use of.
+      predict: as for `explain`; a declared receptive field is made use of.
       components: from `from_labels` or `from_stems`; their own fill counts only if it is among
         `fills`.
       fills: each as `from_labels` takes its `fill`.
@@ -77,7 +79,7 @@ def explain_marginal(
       progress: as for `explain`; all fills count.
 
     Returns:
-      A `Marginal`, whose `explanation.num_evaluations` counts all fills.
+      A `FillAverage`, whose `explanation.num_evaluations` counts all fills.
 
     Raises:
       ValueError: if there is no fill, or one does not fit; and as `explain` does.
@@ -92,44 +94,44 @@ def explain_marginal(
       >>> components = lj.from_labels(signal, lj.equal_segments(4, 2), 2)
       >>> power = lambda batch: jnp.square(batch).sum(axis=1, keepdims=True)
       >>> fills = [lj.fills.zero(signal), lj.fills.mean(signal)]
-      >>> marginal = lj.explain_marginal(power, components, fills, lj.shapley())
-      >>> marginal.fills.coefficients[:, 0].round().tolist()
+      >>> average = lj.explain_over_fills(power, components, fills, lj.shapley())
+      >>> average.fills.coefficients[:, 0].round().tolist()
       [[2.0, 18.0], [-6.0, 10.0]]
-      >>> marginal.explanation.coefficients.round().tolist(), marginal.spread.round().tolist()
+      >>> average.explanation.coefficients.round().tolist(), marginal.spread.round().tolist()
       ([[-2.0, 14.0]], [[6.0, 6.0]])
     """
     check_one_item(components)
     num_fills = len(fills)
-    size = checked_batch_size(batch_size)
-    found = explain(
+    size = check_batch_size(batch_size)
+    explanation = explain(
         _over_fills(predict),
         _with_fills(components, fills),
-        _looking_at_the_mean(method, num_fills),
+        _stop_at_mean(method, num_fills),
         key=key,
         batch_size=None if size is None else max(1, size // num_fills),
         precision=precision,
         mesh=mesh,
-        progress=None if progress is None else _counting_fills(progress, num_fills),
+        progress=None if progress is None else _count_fills(progress, num_fills),
     )
-    groups = _by_group(found, num_fills)
-    return _marginal(item_of(groups, 0), item_of(groups, slice(1, None)))
+    groups = _by_group(explanation, num_fills)
+    return _average(item_of(groups, 0), item_of(groups, slice(1, None)))
 
 
-def pooled(marginals: Sequence[Marginal]) -> Marginal:
-    """The mean of what `explain_marginal` found with different keys; see `pooling.pooled`.
+def pool(averages: Sequence[FillAverage]) -> FillAverage:
+    """The mean of what `explain_over_fills` found with different keys; see `pooling.pooled`.
 
     Raises:
       ValueError: if there are none, or they are not of the same input, fills and method.
     """
-    explanation = pooling.stacked([marginal.explanation for marginal in marginals])
-    fills = jax.tree.map(lambda *x: jnp.stack(x), *(marginal.fills for marginal in marginals))
-    return _marginal(pooling.pooled(explanation), pooling.pooled(fills))
+    explanation = pooling.stack([average.explanation for average in averages])
+    fills = jax.tree.map(lambda *x: jnp.stack(x), *(average.fills for average in averages))
+    return _average(pooling.pool(explanation), pooling.pool(fills))
 
 
-def _marginal(explanation: Explanation, fills: Explanation) -> Marginal:
+def _average(explanation: Explanation, fills: Explanation) -> FillAverage:
     each = fills.coefficients
     spread = jnp.std(each, axis=0, ddof=1) if len(each) > 1 else jnp.zeros_like(each[0])
-    return Marginal(explanation, fills, spread)
+    return FillAverage(explanation, fills, spread)
 
 
 def _with_fills(components: Components, fills: Sequence[Any]) -> Components:
@@ -148,7 +150,7 @@ def _with_fills(components: Components, fills: Sequence[Any]) -> Components:
     )
 
 
-def _looking_at_the_mean(method: Method, num_fills: int) -> Method:
+def _stop_at_mean(method: Method, num_fills: int) -> Method:
     """The method that stops when the first group of outputs, the mean, is sure."""
     if not isinstance(method.sampler, Auto):
         return method
@@ -156,34 +158,35 @@ def _looking_at_the_mean(method: Method, num_fills: int) -> Method:
     return dataclasses.replace(method, sampler=sampler)
 
 
-def _counting_fills(progress: Progress, num_fills: int) -> Progress:
+def _count_fills(progress: Progress, num_fills: int) -> Progress:
     return lambda done, total: progress(num_fills * done, num_fills * total)
 
 
 def _over_fills(predict: Predict | HostModel) -> Predict | HostModel:
     """The model of inputs with a last axis over fills."""
     if isinstance(predict, HostModel):
-        return host_model(lambda inputs: _gathered(predict(_as_batch(inputs)), inputs.shape[-1]))
+        return host_model(lambda inputs: _gather(predict(_as_batch(inputs)), inputs.shape[-1]))
     whole = as_predictor(_Whole(as_predictor(predict)))
-    if (deep := declared_layers(predict)) is not None:
-        return _layers_over_fills(deep, whole)
-    if (model := locality.declared(predict)) is None:
+    model = declaration(predict, Declaration)
+    if isinstance(model, Layerwise):
+        return _layers_over_fills(model, whole)
+    if not isinstance(model, Windowed):
         return whole
-    trunk, head = _Trunk(model.trunk), _Head(model.head)
+    backbone, head = _Backbone(model.backbone), _Head(model.head)
     if model.is_sum:
         # A mean over fills goes into a sum over windows, which stays what it was.
-        trunk, head = _Whole(model.trunk), model.head
+        backbone, head = _Whole(model.backbone), model.head
     return dataclasses.replace(
-        model, whole=whole, trunk=as_predictor(trunk), head=as_predictor(head)
+        model, whole=whole, backbone=as_predictor(backbone), head=as_predictor(head)
     )
 
 
-def _layers_over_fills(model: Layered, whole: Predictor) -> Layered:
+def _layers_over_fills(model: Layerwise, whole: Predictor) -> Layerwise:
     """Every fill has columns of its own; those above the first layer have the fills in front."""
     first, *above = model.layers
     layers = (
-        dataclasses.replace(first, apply=as_predictor(_Trunk(first.apply))),
-        *(dataclasses.replace(one, apply=as_predictor(_Layer(one.apply))) for one in above),
+        dataclasses.replace(first, apply=as_predictor(_Backbone(first.apply))),
+        *(dataclasses.replace(layer, apply=as_predictor(_Layer(layer.apply))) for layer in above),
     )
     head = as_predictor(_Head(model.head))
     return dataclasses.replace(model, whole=whole, layers=layers, head=head)
@@ -197,11 +200,11 @@ class _Whole:
 
     def __call__(self, inputs: Array) -> Array:
         batch = _as_batch(inputs)
-        return _gathered(checked_outputs(self.model(batch), len(batch)), inputs.shape[-1])
+        return _gather(check_outputs(self.model(batch), len(batch)), inputs.shape[-1])
 
 
 @pytree
-class _Trunk:
+class _Backbone:
     """`(batch, *window, num_fills)` to `(batch, num_fills, *features)`."""
 
     model: Predictor
@@ -219,7 +222,7 @@ class _Head:
 
     def __call__(self, features: Array) -> Array:
         flat = _each_fill(features)
-        return _gathered(checked_outputs(self.model(flat), len(flat)), features.shape[2])
+        return _gather(check_outputs(self.model(flat), len(flat)), features.shape[2])
 
 
 @pytree
@@ -245,29 +248,32 @@ def _as_batch(inputs: Any) -> Any:
     return inputs.transpose(0, last, *range(1, last)).reshape(-1, *inputs.shape[1:-1])
 
 
-def _gathered(outputs: Any, num_fills: int) -> Array:
+def _gather(outputs: Any, num_fills: int) -> Array:
     """Outputs `(batch * num_fills, num_outputs)` side by side, their mean in front."""
     each = jnp.reshape(outputs, (-1, num_fills, outputs.shape[1]))
     groups = jnp.concatenate([each.mean(axis=1, keepdims=True), each], axis=1)
     return groups.reshape(len(each), -1)
 
 
-def _by_group(found: Explanation, num_fills: int) -> Explanation:
+def _by_group(explanation: Explanation, num_fills: int) -> Explanation:
     """A leading axis over the mean and the fills in place of their outputs side by side."""
     num_groups = 1 + num_fills
-    split = lambda x: x.reshape(num_groups, -1, *x.shape[1:])
+
+    def split(x: Array) -> Array:
+        return x.reshape(num_groups, -1, *x.shape[1:])
+
     evaluations = np.array([num_fills, *[1] * num_fills], np.int32)
     return Explanation(
-        coefficients=split(found.coefficients),
-        intercept=split(found.intercept),
-        fidelity=split(found.fidelity),
-        local_prediction=split(found.local_prediction),
-        prediction=split(found.prediction),
-        std_error=split(found.std_error),
-        deviations=jax.vmap(split, out_axes=1)(found.deviations),
-        degrees_of_freedom=jnp.broadcast_to(found.degrees_of_freedom, (num_groups,)),
-        status=split(found.status),
-        num_evaluations=found.num_evaluations * evaluations,
-        num_lime_samples=split(found.num_lime_samples),
-        num_samples=found.num_samples,
+        coefficients=split(explanation.coefficients),
+        intercept=split(explanation.intercept),
+        fidelity=split(explanation.fidelity),
+        local_prediction=split(explanation.local_prediction),
+        prediction=split(explanation.prediction),
+        std_error=split(explanation.std_error),
+        deviations=jax.vmap(split, out_axes=1)(explanation.deviations),
+        degrees_of_freedom=jnp.broadcast_to(explanation.degrees_of_freedom, (num_groups,)),
+        status=split(explanation.status),
+        num_evaluations=explanation.num_evaluations * evaluations,
+        num_lime_samples=split(explanation.num_lime_samples),
+        num_samples=explanation.num_samples,
     )

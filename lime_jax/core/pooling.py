@@ -9,7 +9,7 @@ from lime_jax.core.explanation import Explanation
 from lime_jax.core.surrogates import uncertainty
 
 
-def stacked(explanations: Explanation | Sequence[Explanation]) -> Explanation:
+def stack(explanations: Explanation | Sequence[Explanation]) -> Explanation:
     """The explanations with a leading axis over repeats.
 
     Raises:
@@ -34,7 +34,7 @@ def stacked(explanations: Explanation | Sequence[Explanation]) -> Explanation:
     return jax.tree.map(lambda *x: jnp.stack(x), *explanations)
 
 
-def pooled(explanations: Explanation) -> Explanation:
+def pool(explanations: Explanation) -> Explanation:
     """The mean of explanations of one input that had different keys.
 
     Deviations of all repeats are kept side by side, so that the standard error is that of the

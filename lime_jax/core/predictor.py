@@ -51,7 +51,7 @@ def as_predictor(predict: Predict) -> Predictor:
     return Predictor(arrays, rest, treedef)
 
 
-def checked_outputs(outputs: Any, batch: int) -> Float[Array, "batch num_outputs"]:
+def check_outputs(outputs: Any, batch: int) -> Float[Array, "batch num_outputs"]:
     """The outputs as float32 `(batch, num_outputs)`.
 
     Raises:

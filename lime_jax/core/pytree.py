@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
+import jax.core
+import jax.numpy as jnp
 
 T = TypeVar("T")
 
@@ -42,3 +44,9 @@ def pytree(cls: type[T]) -> type[T]:
     # with the same static values for equal, and jit then now and then runs the other's program.
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
     return cls
+
+
+def is_traced(tree: Any) -> bool:
+    """Whether any leaf is being traced, or everything is, inside jit or vmap."""
+    tree = (tree, jnp.zeros(()))  # inside jit even this is traced
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))

@@ -7,21 +7,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from lime_jax.core.components import Components
+from lime_jax.core.components import Components, Recomposable
 from lime_jax.core.execution import accumulate, memory
-from lime_jax.core.execution import batch_size as tuning
-from lime_jax.core.execution.batch_size import checked_batch_size
+from lime_jax.core.execution.batch_size import check_batch_size
 from lime_jax.core.execution.host_model import HostModel, predict_in_batches
 from lime_jax.core.execution.precision import products
 from lime_jax.core.item_axis import as_one_item
 from lime_jax.core.methods import Method
-from lime_jax.core.predictor import Predict, as_predictor
-from lime_jax.core.receptive_fields import layers, windows
-from lime_jax.core.receptive_fields.layers import Layered
-from lime_jax.core.receptive_fields.windows import Local, look_up
+from lime_jax.core.predictor import Predict, Predictor, as_predictor
+from lime_jax.core.pytree import is_traced
+from lime_jax.core.receptive_fields import check, layers, windows
+from lime_jax.core.receptive_fields.declaration import Declaration, declaration
+from lime_jax.core.receptive_fields.layers import Layerwise
+from lime_jax.core.receptive_fields.windows import Windowed, look_up
 from lime_jax.core.surrogates import statistics
 from lime_jax.core.surrogates.linear_fit import LinearFit
-from lime_jax.core.surrogates.ridge import Shapley
+from lime_jax.core.surrogates.shapley import Shapley
 
 
 def predict_neighbourhood(
@@ -34,7 +35,7 @@ def predict_neighbourhood(
 ) -> tuple[Bool[Array, "num_masks num_components"], Float[Array, "num_masks num_outputs"]]:
     """The first half of `explain`: the model's outputs for given masks.
 
-    A model that declares its locality is evaluated on windows, wherever that is cheaper.
+    A model that declares its receptive field is evaluated on windows, wherever that is cheaper.
 
     Args:
       predict: as for `explain`.
@@ -50,7 +51,7 @@ def predict_neighbourhood(
     num_masks = masks.shape[0]
     if num_masks == 0:
         raise ValueError("`masks` is empty. Pass at least one mask.")
-    size = min(checked_batch_size(batch_size) or num_masks, num_masks)
+    size = min(check_batch_size(batch_size) or num_masks, num_masks)
     items, rows = as_one_item((components, masks))
     if isinstance(predict, HostModel):
         starts = range(0, num_masks, size)
@@ -62,11 +63,12 @@ def predict_neighbourhood(
         ]
         return masks, jnp.asarray(np.concatenate(chunks))
     with products(precision):
-        if (found := _predicted_locally(predict, components, masks, size)) is not None:
-            return masks, found
+        outputs = _predict_by_receptive_field(predict, components, masks, size)
+        if outputs is not None:
+            return masks, outputs
         predictor = as_predictor(predict)
-        run = lambda size: accumulate.compiled_evaluate(predictor, items, rows, batch_size=size)
-        outputs, _ = memory.with_smaller_batches(run, size)
+        run = functools.partial(_evaluate, predictor, items, rows)
+        outputs, _ = memory.retry_with_smaller_batches(run, size)
     return masks, outputs[0]
 
 
@@ -108,7 +110,7 @@ def fit_surrogate(
             f"`outputs` must have shape ({masks.shape[0]}, num_outputs), one row per mask, got "
             f"{outputs.shape}."
         )
-    if isinstance(method.surrogate, Shapley) and not tuning.is_traced(masks):
+    if isinstance(method.surrogate, Shapley) and not is_traced(masks):
         if not (masks.all(axis=1).any() and (~masks).all(axis=1).any()):
             raise ValueError(
                 "`masks` must hold all on and all off, which Shapley values share out."
@@ -116,40 +118,45 @@ def fit_surrogate(
     return _fit(masks, outputs, counts, method)
 
 
-def _predicted_locally(
+def _predict_by_receptive_field(
     predict: Predict, components: Components, masks: Bool[Array, "rows components"], batch_size: int
 ) -> Float[Array, "rows outputs"] | None:
     """The outputs from windows; None where whole inputs are cheaper, and inside jit."""
-    deep, model = layers.declared_layers(predict), windows.declared(predict)
-    declaration = model if deep is None else deep
-    if declaration is None or tuning.is_traced((declaration, components, masks)):
+    model = declaration(predict, Declaration)
+    if model is None or is_traced((model, components, masks)):
         return None
-    if deep is not None:
-        return _predicted_by_layers(deep, components, masks, batch_size)
-    assert model is not None
+    if isinstance(model, Layerwise):
+        return _predict_by_layers(model, components, masks, batch_size)
+    assert isinstance(model, Windowed)
     layout = windows.layout_of(model, components, len(masks))
     if layout is None:
         return None
-    tuning.check_once(model, components)
-    run = lambda size: _from_windows(model, components, layout.arrays, masks, batch_size=size)
-    return memory.with_smaller_batches(run, batch_size)[0]
+    check.check_windows_once(model, components)
+    run = functools.partial(_predict_windows, model, components, layout.arrays, masks)
+    return memory.retry_with_smaller_batches(run, batch_size)[0]
 
 
-def _predicted_by_layers(
-    model: Layered, components: Components, masks: Bool[Array, "rows components"], batch_size: int
+def _predict_by_layers(
+    model: Layerwise, components: Components, masks: Bool[Array, "rows components"], batch_size: int
 ) -> Float[Array, "rows outputs"] | None:
-    if (columns := layers.plan(model, components, len(masks))) is None:
+    if (columns := layers.plan_columns(model, components, len(masks))) is None:
         return None
     lookup = layers.look_up_columns(model, components, columns)
-    tuning.check_columns_once(model, components, lookup)
+    check.check_columns_once(model, components, lookup)
     items, rows = as_one_item((lookup, masks))
-    run = lambda size: accumulate.compiled_evaluate(model.head, items, rows, batch_size=size)
-    return memory.with_smaller_batches(run, batch_size)[0][0]
+    run = functools.partial(_evaluate, model.head, items, rows)
+    return memory.retry_with_smaller_batches(run, batch_size)[0][0]
 
 
-@functools.partial(jax.jit, static_argnames="batch_size")
-def _from_windows(
-    model: Local,
+def _evaluate(
+    predictor: Predictor, items: Recomposable, rows: Array, batch_size: int
+) -> Float[Array, "items rows outputs"]:
+    return accumulate.compiled_evaluate(predictor, items, rows, batch_size=batch_size)
+
+
+@functools.partial(jax.jit, static_argnums=4)
+def _predict_windows(
+    model: Windowed,
     components: Components,
     layout: tuple[Array, Array, Array, Array],
     masks: Bool[Array, "rows components"],

@@ -7,6 +7,7 @@ from lime_jax.models.registry import card as card
 from lime_jax.models.registry import fetch as fetch
 from lime_jax.models.registry import is_fetched as is_fetched
 from lime_jax.models.registry import load as load
+from lime_jax.models.registry import names as names
 from lime_jax.models.snippets import Snippets as Snippets
 from lime_jax.models.user import named as named
 from lime_jax.models.user import num_outputs as num_outputs

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float
 
 from lime_jax.core.execution.precision import products
 from lime_jax.core.pytree import pytree, static
-from lime_jax.core.receptive_fields.windows import Local, local
+from lime_jax.core.receptive_fields.windows import Windowed
+from lime_jax.core.receptive_fields.windows import windowed
 
 Waveforms = Float[Array, "batch num_samples"]
 Outputs = Float[Array, "batch num_outputs"]
@@ -80,14 +81,14 @@ class Tagger:
         return jax.nn.sigmoid(logits).reshape(*patches.shape[:2], -1).mean(axis=1)
 
     @property
-    def locality(self) -> Local | None:
+    def receptive_field(self) -> Windowed | None:
         """The mean over patches, where the network says how much one of them hears."""
         window = getattr(self.network, "window", None)
         if window is None:
             return None
-        return local(
+        return windowed(
             self,
-            trunk=_Patch(self.network, window),
+            backbone=_Patch(self.network, window),
             head="mean",
             window=window.num_samples,
             stride=window.stride,

@@ -22,7 +22,9 @@ from jaxtyping import Array, Float, Key
 from lime_jax.audio import features
 from lime_jax.core.execution.precision import products
 from lime_jax.core.pytree import pytree, static
-from lime_jax.core.receptive_fields.layers import Layered, layer, layered
+from lime_jax.core.receptive_fields.layers import Layerwise
+from lime_jax.core.receptive_fields.layers import layer
+from lime_jax.core.receptive_fields.layers import layerwise
 from lime_jax.models import recommender_weights, weights
 from lime_jax.models.base import check_waveforms
 
@@ -176,7 +178,7 @@ class Recommender:
             return jax.nn.sigmoid(self.network.logits(log_mel(waveforms)))
 
     @property
-    def locality(self) -> Layered:
+    def receptive_field(self) -> Layerwise:
         """The layers: explanations compute what masks share once."""
         network = self.network
         frames = layer(
@@ -191,7 +193,7 @@ class Recommender:
             for stage in network.stages
         ]
         head = jax.tree_util.Partial(_relevance, network)
-        return layered(self, layers=[frames, *stages], head=head)
+        return layerwise(self, layers=[frames, *stages], head=head)
 
 
 def load(path: str | os.PathLike[str]) -> Recommender:

@@ -24,7 +24,8 @@ from jaxtyping import Array, Float, Key
 from lime_jax.audio import features as spectrograms
 from lime_jax.core.execution.precision import products
 from lime_jax.core.pytree import pytree
-from lime_jax.core.receptive_fields.windows import Local, local
+from lime_jax.core.receptive_fields.windows import Windowed
+from lime_jax.core.receptive_fields.windows import windowed
 from lime_jax.models import weights
 from lime_jax.models.base import PatchWindow, Tagger
 
@@ -149,12 +150,12 @@ class SvdNet(nnx.Module):
         return x
 
     @property
-    def locality(self) -> Local:
+    def receptive_field(self) -> Windowed:
         """How far the convolutions see along time."""
         return _local(self, _judge_times, axis=0)
 
     @property
-    def band_locality(self) -> Local:
+    def band_receptive_field(self) -> Windowed:
         """How far they see along frequency: explain this one where components are bands."""
         return _local(self, _judge_bands, axis=1)
 
@@ -316,10 +317,10 @@ def _one_patch(waveforms: Float[Array, "batch num_samples"]) -> Float[Array, "ba
     return log_mel(waveforms)[:, :NUM_FRAMES]
 
 
-def _local(network: SvdNet, judge: Any, axis: int) -> Local:
-    return local(
+def _local(network: SvdNet, judge: Any, axis: int) -> Windowed:
+    return windowed(
         network,
-        trunk=jax.tree_util.Partial(SvdNet.features, network),
+        backbone=jax.tree_util.Partial(SvdNet.features, network),
         head=jax.tree_util.Partial(judge, network),
         window=_WINDOW,
         stride=_STRIDE,

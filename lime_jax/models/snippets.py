@@ -6,7 +6,8 @@ from jaxtyping import Array, Float
 
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.pytree import pytree, static
-from lime_jax.core.receptive_fields.windows import Local, local
+from lime_jax.core.receptive_fields.windows import Windowed
+from lime_jax.core.receptive_fields.windows import windowed
 
 
 @pytree
@@ -58,10 +59,10 @@ class Snippets:
         return outputs.reshape(len(waveforms), number, -1).mean(axis=1)
 
     @property
-    def locality(self) -> Local:
+    def receptive_field(self) -> Windowed:
         """Snippets side by side."""
         size = self.num_samples
-        return local(self, trunk=self.model, head="mean", window=size, stride=size)
+        return windowed(self, backbone=self.model, head="mean", window=size, stride=size)
 
     @property
     def sample_rate(self) -> int:

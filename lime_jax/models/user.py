@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Inexact
 
 from lime_jax.core.execution.host_model import HostModel
-from lime_jax.core.predictor import checked_outputs
+from lime_jax.core.predictor import check_outputs
 from lime_jax.core.pytree import pytree, static
 from lime_jax.errors import LimeJaxError, ModelError
 from lime_jax.models import registry
@@ -65,7 +65,7 @@ def num_outputs(predict: Any, inputs: Inexact[Array, "batch ..."], name: str) ->
     """
     if isinstance(predict, HostModel):
         return predict(np.asarray(inputs)).shape[1]
-    judge = lambda batch: checked_outputs(predict(batch), len(batch))
+    judge = lambda batch: check_outputs(predict(batch), len(batch))
     try:
         return jax.eval_shape(judge, inputs).shape[1]
     except ValueError as error:
@@ -104,9 +104,9 @@ class _Named:
     name: str = static()
 
     @property
-    def locality(self) -> Any:
+    def receptive_field(self) -> Any:
         """Of the model, if it declares any."""
-        return getattr(self.model, "locality", None)
+        return getattr(self.model, "receptive_field", None)
 
     def __call__(self, inputs: Any) -> Any:
         try:

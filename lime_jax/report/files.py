@@ -8,7 +8,7 @@ from lime_jax.audio import io
 from lime_jax.audio.render import trimmed
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.core.explanation import Explanation
-from lime_jax.core.over_fills import Marginal
+from lime_jax.core.over_fills import FillAverage
 from lime_jax.report import players as tracks
 from lime_jax.report import record as records
 from lime_jax.report.explanation_plots import picture
@@ -31,7 +31,7 @@ def write(
     title: str = "",
     config: Any = None,
     repeats: Explanation | None = None,
-    marginal: Marginal | None = None,
+    marginal: FillAverage | None = None,
     fills: Sequence[str] = (),
 ) -> Path:
     """Writes `report.html`, `explanation.json`, a picture per output and the heard explanation.
@@ -52,7 +52,7 @@ def write(
       config: what produced the explanation, a dataclass or mapping of plain values; stored as is.
       repeats: what `explanation` is the mean of, if anything, with a leading axis; the page then
         says how stable it is.
-      marginal: what else `explain_marginal` found, where `explanation` is its mean over fills;
+      marginal: what else `explain_over_fills` found, where `explanation` is its mean over fills;
         the page then says how much hangs on them.
       fills: their names.
 

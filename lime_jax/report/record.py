@@ -12,7 +12,7 @@ import numpy as np
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.core import ranking
 from lime_jax.core.explanation import Explanation, Status
-from lime_jax.core.over_fills import Marginal
+from lime_jax.core.over_fills import FillAverage
 from lime_jax.core.surrogates import uncertainty
 from lime_jax.errors import LimeJaxError
 from lime_jax.report import stability
@@ -36,7 +36,7 @@ def to_json(
     title: str = "",
     config: Any = None,
     repeats: Explanation | None = None,
-    marginal: Marginal | None = None,
+    marginal: FillAverage | None = None,
     fills: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The explanation as plain numbers, strings, lists and dictionaries; NaN and infinity are None.

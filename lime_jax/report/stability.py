@@ -8,7 +8,7 @@ import numpy as np
 from lime_jax.core import metrics, ranking
 from lime_jax.core.explanation import Explanation, Status
 from lime_jax.core.item_axis import item_of
-from lime_jax.core.over_fills import Marginal
+from lime_jax.core.over_fills import FillAverage
 from lime_jax.report import wording
 from lime_jax.report.plain import number_of
 
@@ -18,7 +18,7 @@ _NUM_ROWS = 12
 def check(
     explanation: Explanation,
     repeats: Explanation | None,
-    marginal: Marginal | None,
+    marginal: FillAverage | None,
     fills: Sequence[str],
 ) -> None:
     """Refuses repeats and fills of another explanation.
@@ -62,7 +62,7 @@ def of_repeats(
 
 
 def of_fills(
-    marginal: Marginal | None,
+    marginal: FillAverage | None,
     explanation: Explanation,
     fills: Sequence[str],
     output: int,

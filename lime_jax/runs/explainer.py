@@ -13,13 +13,17 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lime_jax import models, recipe, settings, streams
-from lime_jax.audio.render import hearing
+from lime_jax import models
+from lime_jax import recipe
+from lime_jax import settings
+from lime_jax import streams
+from lime_jax.audio.render import waveform_predictor
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.explain import explain_batch
 from lime_jax.core.explanation import Explanation
-from lime_jax.core.methods import Method, most_evaluations
+from lime_jax.core.methods import Method
+from lime_jax.core.methods import most_evaluations
 from lime_jax.errors import LimeJaxError, ModelError
 from lime_jax.runs import cutting, schema
 from lime_jax.runs.config import RunConfig
@@ -160,7 +164,7 @@ class Explainer:
             audios = [_layout(parts, waveforms.shape[1:], **rest)] * len(batch)
             components = cutting.cut(parts, waveforms, used, fill_keys, **rest)
         explanations = explain_batch(
-            hearing(self.predict, audios[0]),
+            waveform_predictor(self.predict, audios[0]),
             components,
             self.method,
             key=keys,
@@ -264,9 +268,9 @@ class _Fixed:
         return hash((id(self.origin), self.weights))
 
     @property
-    def locality(self) -> Any:
+    def receptive_field(self) -> Any:
         """Of the model, if it declares any."""
-        return getattr(self.model, "locality", None)
+        return getattr(self.model, "receptive_field", None)
 
 
 def _with_fixed_weights(model: Any, name: str) -> Any:

@@ -4,7 +4,8 @@ import functools
 
 import jax
 
-from lime_jax import recipe, settings
+from lime_jax import recipe
+from lime_jax import settings
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.errors import AudioError
 from lime_jax.runs import cutting

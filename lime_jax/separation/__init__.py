@@ -11,14 +11,13 @@ from lime_jax.separation.base import with_residual as with_residual
 from lime_jax.separation.command import Command as Command
 from lime_jax.separation.precomputed import Precomputed as Precomputed
 from lime_jax.separation.precomputed import stem_files as stem_files
-from lime_jax.separation.registry import FAMILY as FAMILY
-from lime_jax.separation.registry import ONE_VS_ALL as ONE_VS_ALL
 from lime_jax.separation.registry import SeparatorCard as SeparatorCard
 from lime_jax.separation.registry import available as available
 from lime_jax.separation.registry import card as card
 from lime_jax.separation.registry import fetch as fetch
 from lime_jax.separation.registry import is_fetched as is_fetched
 from lime_jax.separation.registry import load as load
+from lime_jax.separation.registry import names as names
 from lime_jax.separation.stem_cache import Entry as Entry
 from lime_jax.separation.stem_cache import separated as separated
 

@@ -27,7 +27,8 @@ from lime_jax.core.pytree import pytree, static
 from lime_jax.errors import ModelError
 from lime_jax.models import cache, weights
 from lime_jax.separation.base import Channels, Stems, Waveform, checked
-from lime_jax.separation.registry import ONE_VS_ALL as NAME
+
+NAME = "one-vs-all"
 
 # Sounds are filled up to a multiple of so many samples, so that few lengths are compiled.
 _GRID = 2**17

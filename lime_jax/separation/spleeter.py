@@ -3,7 +3,7 @@
 The mixture's spectrogram is cut into chunks of 512 frames (11.9 s). The networks estimate each
 instrument's magnitudes in it, the squares of these estimates share out every element between the
 instruments, and every share goes back to sound with the phase of the mixture. A chunk is one
-program; sound comes in and goes out while it runs, so a song needs no more memory than a chunk.
+program; sound comes in and goes out while it runs, so a track needs no more memory than a chunk.
 
 Stems sum to the mixture below 11 kHz (16 kHz in the "-16kHz" variants), and hold nothing above.
 
@@ -25,19 +25,20 @@ from lime_jax.audio import features
 from lime_jax.audio.resampling import resampled_frames
 from lime_jax.core.execution.precision import products
 from lime_jax.core.pytree import pytree, static
-from lime_jax.errors import unknown_name
+from lime_jax.models import weights
 from lime_jax.separation.base import Channels, Seen, Stems, StemStream, Stemwise, Waveform, gathered
+from lime_jax.separation.mask_extension import check_mask_extension, masks_of
 from lime_jax.separation.unet import NUM_CHANNELS, NUM_FRAMES
 
 SAMPLE_RATE = 44_100
 N_FFT, HOP_LENGTH = 4096, 1024
 NUM_BINS = {"11kHz": 1024, "16kHz": 1536}
-MASK_EXTENSIONS = ("zeros", "average")
 
 # Four overlapping squares of Hann windows sum to 1.5.
 _GAIN = 2 / 3
 _CHUNK = (NUM_FRAMES - 1) * HOP_LENGTH + N_FFT
-_EPSILON = 1e-10
+# To be raised whenever other stems would be made of the same weights.
+_ALGORITHM = 1
 
 
 @pytree
@@ -48,11 +49,11 @@ class Spleeter:
       network: a `SpleeterNetwork`.
       name: such as "spleeter:5stems".
       version: of the weights and whatever else the stems depend on; the cache asks for it.
-      num_bins: how much of the spectrum the network hears, one of `NUM_BINS`.
+      num_bins: how much of the spectrum the network sees, one of `NUM_BINS`.
       crossfade: seconds by which chunks overlap and fade into each other. The original's chunks do
-        not overlap (0), and what a network makes of a sound may jump where they meet.
-      mask_extension: "zeros", stems hold nothing above `num_bins`; or "average", every stem gets
-        its mean share of it.
+        not overlap (0), and what a network makes of a track may jump where they meet.
+      mask_extension: what stems hold above `num_bins`, see
+        `lime_jax.separation.mask_extension.masks_of`.
     """
 
     network: Any
@@ -63,7 +64,7 @@ class Spleeter:
     mask_extension: str = static(default="zeros")
 
     def __call__(self, waveform: Waveform, sample_rate: int) -> Stems:
-        """Stems of a sound; mono is separated as stereo with equal channels, and averaged.
+        """Returns the stems of a track; mono is separated as stereo, and its stems averaged.
 
         Args:
           waveform: `(num_samples,)` or `(num_channels, num_samples)` with at most two channels.
@@ -75,30 +76,42 @@ class Spleeter:
         return gathered(self.stream, waveform, sample_rate)
 
     def stream(self, blocks: Iterator[Channels], sample_rate: int) -> StemStream:
-        """The same for sound that comes block by block; see `lime_jax.separation.streamed`."""
+        """Returns the stems of a track that comes block by block; see `streamed`."""
         overlap = check_crossfade(self.crossfade)
-        if self.mask_extension not in MASK_EXTENSIONS:
-            raise ValueError(unknown_name("`mask_extension`", self.mask_extension, MASK_EXTENSIONS))
+        check_mask_extension(self.mask_extension)
         chunk = functools.partial(_chunk, self.network, self.num_bins, self.mask_extension)
         names = tuple(self.network.config.instruments)
         return StemStream(names, _at_rate(blocks, sample_rate, names, chunk, overlap))
 
 
+def as_separator(network: Any, name: str, bandwidth: str, crossfade: float) -> Spleeter:
+    """Returns the separator with a network's weights.
+
+    Args:
+      network: a `SpleeterNetwork`.
+      name: such as "spleeter:5stems".
+      bandwidth: a key of `NUM_BINS`.
+      crossfade: see `Spleeter`.
+    """
+    version = f"{_ALGORITHM} {weights.digest(network)} crossfade {crossfade:g} s"
+    return Spleeter(network, name, version, NUM_BINS[bandwidth], crossfade)
+
+
 def stems_of_chunk(
     network: Any,
     samples: Float[Array, "num_channels num_samples"],
-    weights: Float[Array, " num_frames"],
+    fades: Float[Array, " num_frames"],
     *,
     num_bins: int,
     mask_extension: str,
 ) -> Float[Array, "num_stems num_channels num_samples"]:
-    """What a chunk of the mixture adds to every stem.
+    """Returns what a chunk of the mixture adds to every stem.
 
     Args:
       network: a `SpleeterNetwork`.
       samples: that its 512 frames are made of.
-      weights: of the frames, for cross-fades.
-      num_bins: that the network hears.
+      fades: weights of the frames, for cross-fades.
+      num_bins: that the network sees.
       mask_extension: see `Spleeter`.
     """
     spectrum = features.stft(samples, n_fft=N_FFT, hop_length=HOP_LENGTH, pad_mode="none")
@@ -108,7 +121,7 @@ def stems_of_chunk(
     masks = masks_of(network(magnitudes[None])[:, 0], frames.shape[2], mask_extension)
 
     def back(mask: Array) -> Array:
-        share = (mask * weights[:, None, None]).transpose(2, 0, 1).astype(frames.dtype)
+        share = (mask * fades[:, None, None]).transpose(2, 0, 1).astype(frames.dtype)
         stem = jnp.swapaxes(share * frames, 1, 2)
         return features.overlap_add(stem, n_fft=N_FFT, hop_length=HOP_LENGTH)
 
@@ -116,37 +129,19 @@ def stems_of_chunk(
     return _GAIN * jax.lax.map(back, masks)
 
 
-def masks_of(
-    magnitudes: Float[Array, "num_stems num_frames num_bins num_channels"],
-    num_bins: int,
-    mask_extension: str,
-) -> Float[Array, "num_stems num_frames {num_bins} num_channels"]:
-    """Every stem's share of each element, from estimated magnitudes of the lower bins.
-
-    Shares sum to one there; above, see `Spleeter`.
-    """
-    energies = jnp.square(magnitudes)
-    total = energies.sum(axis=0, keepdims=True) + _EPSILON
-    masks = (energies + _EPSILON / len(energies)) / total
-    shape = (*masks.shape[:2], num_bins - masks.shape[2], masks.shape[3])
-    mean = masks.mean(axis=2, keepdims=True)
-    above = jnp.zeros_like(mean) if mask_extension == "zeros" else mean
-    return jnp.concatenate([masks, jnp.broadcast_to(above, shape)], axis=2)
-
-
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def _chunk(
-    network: Any, num_bins: int, mask_extension: str, samples: Any, weights: Any
+    network: Any, num_bins: int, mask_extension: str, samples: Any, fades: Any
 ) -> Float[Array, "num_stems num_channels num_samples"]:
     # The fast products of accelerators move masks by more than rounding.
     with products():
         return stems_of_chunk(
-            network, samples, weights, num_bins=num_bins, mask_extension=mask_extension
+            network, samples, fades, num_bins=num_bins, mask_extension=mask_extension
         )
 
 
 def check_crossfade(crossfade: float) -> int:
-    """The frames that chunks overlap by.
+    """Returns the number of frames that chunks overlap by.
 
     Raises:
       ValueError: for less than nothing or more than half a chunk.
@@ -207,8 +202,8 @@ def _separated(blocks: Iterator[Channels], chunk: Any, overlap: int) -> Iterator
         is_last = is_end and waiting.shape[1] <= NUM_FRAMES * HOP_LENGTH
         samples = waiting[:, :_CHUNK]
         samples = np.pad(samples, ((0, 0), (0, _CHUNK - samples.shape[1])))
-        weights = _fades(overlap, fade_in=tail is not None, fade_out=not is_last)
-        stems = np.array(chunk(samples, weights))
+        fades = _fades(overlap, fade_in=tail is not None, fade_out=not is_last)
+        stems = np.array(chunk(samples, fades))
         if tail is not None:
             stems[..., : tail.shape[-1]] += tail
         yield stems[..., ahead : waiting.shape[1] if is_last else hop]
@@ -231,10 +226,10 @@ def _filled(waiting: Channels, blocks: Iterator[Channels]) -> tuple[Channels, bo
 
 def _fades(overlap: int, *, fade_in: bool, fade_out: bool) -> Float[np.ndarray, " num_frames"]:
     """Weights of the frames of a chunk; where two chunks overlap, theirs sum to one."""
-    weights = np.ones(NUM_FRAMES, np.float32)
+    fades = np.ones(NUM_FRAMES, np.float32)
     ramp = (np.arange(overlap, dtype=np.float32) + 0.5) / max(overlap, 1)
     if fade_in:
-        weights[:overlap] *= ramp
+        fades[:overlap] *= ramp
     if fade_out:
-        weights[NUM_FRAMES - overlap :] *= ramp[::-1]
-    return weights
+        fades[NUM_FRAMES - overlap :] *= ramp[::-1]
+    return fades

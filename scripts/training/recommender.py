@@ -79,7 +79,7 @@ class Config:
       validate_every: so many epochs.
       best: which weights are kept, those of the lowest validation loss, or of the highest sum of
         AUC and MAP.
-      precision: of products while training, fastest or float32; scores on tests are float32.
+      precision: of products while training, default or float32; scores on tests are float32.
       time_limit: in seconds, from the start of the script; training stops before.
       evaluate: only scores the networks in `output_dir` on the test tracks, and writes that down.
       export_mixes: only writes the library with one Ogg file per track to this folder, without test
@@ -100,7 +100,7 @@ class Config:
     seed: int = 1930289
     validate_every: int = 5
     best: Literal["loss", "auc-map"] = "loss"
-    precision: Literal["fastest", "float32"] = "fastest"
+    precision: Literal["default", "float32"] = "default"
     time_limit: float | None = None
     evaluate: bool = False
     export_mixes: Path | None = None

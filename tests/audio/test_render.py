@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import lime_jax as lj
-from lime_jax.audio import render, segment
+from lime_jax.audio import render
+from lime_jax.audio import segment
 
 RATE = 8_000
 N = 4_000
@@ -27,21 +28,23 @@ def audio():
 
 @pytest.fixture(scope="module")
 def explanation(audio):
-    return lj.explain(render.hearing(MODEL, audio), audio.components, lj.exhaustive())
+    return lj.explain(render.waveform_predictor(MODEL, audio), audio.components, lj.exhaustive())
 
 
 def test_models_of_waveforms_are_used_as_they_are():
-    assert render.hearing(MODEL, segment.by_time(MIX, RATE, 3)) is MODEL
+    assert render.waveform_predictor(MODEL, segment.by_time(MIX, RATE, 3)) is MODEL
 
 
 def test_the_unperturbed_spectrogram_sounds_like_the_input(audio):
-    heard = render.hearing(MODEL, audio)(audio.components.sources)
+    heard = render.waveform_predictor(MODEL, audio)(audio.components.sources)
     np.testing.assert_allclose(heard, MODEL(MIX[None]), atol=1e-5)
 
 
 def test_the_model_hears_what_is_rendered(audio):
     masks = jax.random.bernoulli(jax.random.key(0), shape=(20, 6))
-    _, outputs = lj.predict_neighbourhood(render.hearing(MODEL, audio), audio.components, masks)
+    _, outputs = lj.predict_neighbourhood(
+        render.waveform_predictor(MODEL, audio), audio.components, masks
+    )
     rendered = jax.jit(jax.vmap(lambda mask: render.render(audio, mask)))(masks)
     np.testing.assert_allclose(outputs, MODEL(rendered), atol=1e-5)
 
@@ -53,7 +56,7 @@ def test_each_tone_is_found_in_its_band(audio, explanation):
 
 
 def test_weights_stay_leaves(audio):
-    heard = render.hearing(MODEL, audio)
+    heard = render.waveform_predictor(MODEL, audio)
     leaves = jax.tree.leaves(heard)
     assert len(leaves) == 1
     assert leaves[0] is MODEL.args[0]
@@ -69,7 +72,12 @@ def test_new_weights_and_clips_do_not_recompile():
     def explain(scale):
         partial = jax.tree_util.Partial(model, scale * MODEL.args[0])
         clip = segment.by_frequency(scale * MIX, RATE, 6)
-        lj.explain(render.hearing(partial, clip), clip.components, lj.exhaustive(), batch_size=16)
+        lj.explain(
+            render.waveform_predictor(partial, clip),
+            clip.components,
+            lj.exhaustive(),
+            batch_size=16,
+        )
         return len(num_traces)
 
     assert explain(1.0) == explain(2.0) > 0
@@ -81,7 +89,7 @@ def test_host_models_hear_the_same(audio, explanation):
         return waveforms @ TONES.T.astype(np.float32) / N
 
     hosted = lj.host_model(model, sample_rate=RATE, output_names=("low", "middle", "high"))
-    heard = render.hearing(hosted, audio)
+    heard = render.waveform_predictor(hosted, audio)
     assert (heard.sample_rate, heard.output_names) == (RATE, ("low", "middle", "high"))
     ours = lj.explain(heard, audio.components, lj.exhaustive())
     np.testing.assert_allclose(ours.coefficients, explanation.coefficients, atol=1e-5)

@@ -5,7 +5,11 @@ import numpy as np
 import pytest
 
 import lime_jax as lj
-from lime_jax.audio import fills, render, segment, superpixels, timefrequency
+from lime_jax.audio import fills
+from lime_jax.audio import render
+from lime_jax.audio import segment
+from lime_jax.audio import superpixels
+from lime_jax.audio import timefrequency
 
 RATE = 8_000
 N = 6_001

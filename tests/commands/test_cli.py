@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 
 import lime_jax as lj
-from lime_jax import cli, examples, settings
-from lime_jax.audio import io, repeats
+from lime_jax import cli
+from lime_jax import examples
+from lime_jax import settings
+from lime_jax.audio import io
+from lime_jax.audio import repeats
 from lime_jax.errors import AudioError
 
 MODEL = '''
@@ -523,7 +526,7 @@ def test_repeats_and_fills_go_together(kind, place, capsys):
 
 
 @pytest.mark.slow
-def test_locality_pays_for_repeats_and_fills_too(place):
+def test_a_receptive_field_pays_for_repeats_and_fills_too(place):
     options = ["--repeats", "2", "--fills", "zero,mean", "--num-samples", "exhaustive"]
     arguments = ["--model", "my_model:halves", "--segments", "10", "--snippet", "0.2"]
     assert run("explain", "song.wav", *arguments, *options, "--output-dir", "out") == 0

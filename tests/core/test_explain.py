@@ -12,7 +12,7 @@ from flax import nnx
 
 import lime_jax as lj
 from lime_jax.core.execution import memory
-from lime_jax.core.masks.neighbourhood import Bernoulli
+from lime_jax.core.masks.bernoulli import Bernoulli
 
 D, N, L = 6, 32, 3
 
@@ -373,7 +373,7 @@ class TestMemory:
             return jnp.ones(())
 
         with pytest.warns(UserWarning, match="went on with 8") as record:
-            _, reached = memory.with_smaller_batches(run, 64)
+            _, reached = memory.retry_with_smaller_batches(run, 64)
         assert tried == [64, 32, 16, 8] and reached == 8 and len(record) == 1
 
     def test_other_errors_are_not_swallowed(self):
@@ -381,14 +381,14 @@ class TestMemory:
             raise jax.errors.JaxRuntimeError("INTERNAL: broken")
 
         with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
-            memory.with_smaller_batches(run, 64)
+            memory.retry_with_smaller_batches(run, 64)
 
     def test_one_input_too_many_is_named(self):
         def run(batch_size):
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
 
         with pytest.raises(lj.errors.ModelError, match="single input"):
-            memory.with_smaller_batches(run, 2)
+            memory.retry_with_smaller_batches(run, 2)
 
     def test_larger_intermediates_mean_smaller_batches(self):
         def widen(factor):

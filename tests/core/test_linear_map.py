@@ -43,7 +43,7 @@ def test_recomposing_commutes_with_the_map(name, kind, getkey):
     masks = jax.random.bernoulli(getkey(), 0.5, (9, components.num_components))
     masks = masks.at[0].set(True).at[1].set(False)
     before = linear(jax.vmap(lj.recompose, (None, 0))(components, masks))
-    after = jax.vmap(lj.recompose, (None, 0))(lj.through(linear, components), masks)
+    after = jax.vmap(lj.recompose, (None, 0))(lj.map_linear(linear, components), masks)
     np.testing.assert_allclose(after, before, atol=1e-5 * float(jnp.abs(before).max()))
 
 
@@ -55,7 +55,7 @@ def test_the_explanation_is_the_same(kind):
     method = lj.lime(200)
     key = jax.random.key(1)
     whole = lj.explain(lambda x: rest(frames(x)), components, method, key=key)
-    hoisted = lj.explain(rest, lj.through(frames, components), method, key=key)
+    hoisted = lj.explain(rest, lj.map_linear(frames, components), method, key=key)
     np.testing.assert_allclose(hoisted.coefficients, whole.coefficients, atol=1e-4)
     np.testing.assert_allclose(hoisted.prediction, whole.prediction, rtol=1e-5)
 
@@ -68,11 +68,11 @@ def test_the_explanation_is_the_same(kind):
 def test_what_is_not_linear_is_refused(curved):
     for kind in ("stems with a fill", "time"):
         with pytest.raises(ValueError, match="`linear` is not linear"):
-            lj.through(curved, COMPONENTS[kind])
+            lj.map_linear(curved, COMPONENTS[kind])
 
 
 def test_works_inside_jit_and_vmap():
     stems = jnp.stack([WAVEFORMS, 2 * WAVEFORMS])
-    many = jax.jit(jax.vmap(lambda x: lj.through(frames, lj.from_stems(x))))(stems)
-    alone = lj.through(frames, lj.from_stems(stems[1]))
+    many = jax.jit(jax.vmap(lambda x: lj.map_linear(frames, lj.from_stems(x))))(stems)
+    alone = lj.map_linear(frames, lj.from_stems(stems[1]))
     np.testing.assert_allclose(many.sources[1], alone.sources, atol=1e-5)

@@ -8,7 +8,7 @@ import pytest
 
 import lime_jax as lj
 from lime_jax.core import over_fills
-from lime_jax.core.receptive_fields import check
+from lime_jax.core.receptive_fields import declaration
 from lime_jax.errors import ModelError
 
 SIZE, BANDS, D, NUM_OUTPUTS = 24, 3, 6, 2
@@ -85,14 +85,14 @@ def often(table, names):
 )
 def test_every_fill_is_explained_as_by_itself(name, kind, getkey):
     method, make, key = METHODS[name], COMPONENTS[kind], getkey()
-    found = lj.explain_marginal(PREDICT, make(0.0), FILLS, method, key=key)
+    found = lj.explain_over_fills(PREDICT, make(0.0), FILLS, method, key=key)
     for index, fill in enumerate(FILLS[:2]):
         same(of_fill(found, index), lj.explain(PREDICT, make(fill), method, key=key))
 
 
 @pytest.mark.parametrize("method", often(LINEAR, ("lime", "shapley")))
 def test_the_mean_of_a_linear_surrogate_is_the_mean_of_the_fills(method, getkey):
-    found = lj.explain_marginal(PREDICT, by_time(0.0), FILLS, method, key=getkey())
+    found = lj.explain_over_fills(PREDICT, by_time(0.0), FILLS, method, key=getkey())
     for field in ("coefficients", "intercept", "local_prediction", "prediction", "deviations"):
         each = np.asarray(getattr(found.fills, field), np.float64)
         np.testing.assert_allclose(
@@ -106,7 +106,7 @@ def test_the_mean_of_a_linear_surrogate_is_the_mean_of_the_fills(method, getkey)
 def test_the_mean_is_explained_as_a_model_of_its_own(method, getkey):
     """The referee averages the outputs itself and fits them with the same masks."""
     key = getkey()
-    found = lj.explain_marginal(PREDICT, by_time(0.0), FILLS, method, key=key)
+    found = lj.explain_over_fills(PREDICT, by_time(0.0), FILLS, method, key=key)
 
     def mean_of_fills(gates):
         def output_of(row, fill):
@@ -123,7 +123,7 @@ def test_the_mean_is_explained_as_a_model_of_its_own(method, getkey):
 
 
 def test_the_spread_is_the_sample_deviation_between_fills(getkey):
-    found = lj.explain_marginal(PREDICT, by_time(0.0), FILLS, lj.lime(40), key=getkey())
+    found = lj.explain_over_fills(PREDICT, by_time(0.0), FILLS, lj.lime(40), key=getkey())
     expected = np.asarray(found.fills.coefficients, np.float64).std(axis=0, ddof=1)
     np.testing.assert_allclose(found.spread, expected, rtol=1e-4)
     assert found.spread.shape == (NUM_OUTPUTS, D) and (found.spread > 0).all()
@@ -131,7 +131,7 @@ def test_the_spread_is_the_sample_deviation_between_fills(getkey):
 
 def test_a_single_fill_is_explain(getkey):
     key = getkey()
-    found = lj.explain_marginal(PREDICT, by_time(9.0), [FILLS[1]], lj.lime(40), key=key)
+    found = lj.explain_over_fills(PREDICT, by_time(9.0), [FILLS[1]], lj.lime(40), key=key)
     expected = lj.explain(PREDICT, by_time(FILLS[1]), lj.lime(40), key=key)
     same(found.explanation, expected)
     same(of_fill(found, 0), expected)
@@ -142,8 +142,8 @@ def test_a_single_fill_is_explain(getkey):
 def test_a_host_model_is_explained_alike(getkey):
     key = getkey()
     host = lj.host_model(on_host)
-    ours = lj.explain_marginal(host, by_time(0.0), FILLS, lj.lime(40), key=key, batch_size=10)
-    theirs = lj.explain_marginal(PREDICT, by_time(0.0), FILLS, lj.lime(40), key=key)
+    ours = lj.explain_over_fills(host, by_time(0.0), FILLS, lj.lime(40), key=key, batch_size=10)
+    theirs = lj.explain_over_fills(PREDICT, by_time(0.0), FILLS, lj.lime(40), key=key)
     for one, other in ((ours.explanation, theirs.explanation), (ours.fills, theirs.fills)):
         same(one, other, ("coefficients", "prediction", "std_error", "num_evaluations"))
 
@@ -153,14 +153,14 @@ def test_a_broken_host_model_is_named_once():
         raise RuntimeError("no such layer")
 
     with pytest.raises(ModelError, match=r"^the host model 'broken' failed .*no such layer$"):
-        lj.explain_marginal(lj.host_model(broken), by_time(0.0), FILLS, lj.exhaustive())
+        lj.explain_over_fills(lj.host_model(broken), by_time(0.0), FILLS, lj.exhaustive())
 
 
 KERNEL = jax.random.normal(jax.random.key(4), (4 * BANDS, 5)) / 3
 LAST = jax.random.normal(jax.random.key(5), (5, NUM_OUTPUTS))
 
 
-def trunk(windows):
+def backbone(windows):
     return jnp.tanh(jnp.matmul(windows.reshape(len(windows), -1), KERNEL, precision="highest"))
 
 
@@ -169,7 +169,7 @@ def head(features):
 
 
 def judge(windows):
-    return jnp.matmul(trunk(windows), LAST, precision="highest")
+    return jnp.matmul(backbone(windows), LAST, precision="highest")
 
 
 def in_windows(part, whole_of, inputs):
@@ -178,7 +178,7 @@ def in_windows(part, whole_of, inputs):
 
 
 def maximum(inputs):
-    return in_windows(trunk, head, inputs)
+    return in_windows(backbone, head, inputs)
 
 
 def mean(inputs):
@@ -191,11 +191,21 @@ def across(inputs):
 
 SIZES = {"window": 4, "stride": 4}
 LOCAL = {
-    "a head": (maximum, lj.local(maximum, trunk=trunk, head=head, **SIZES), by_time),
-    "a mean": (mean, lj.local(mean, trunk=judge, head="mean", **SIZES), by_time),
+    "a head": (
+        maximum,
+        lj.receptive_fields.windowed(maximum, backbone=backbone, head=head, **SIZES),
+        by_time,
+    ),
+    "a mean": (
+        mean,
+        lj.receptive_fields.windowed(mean, backbone=judge, head="mean", **SIZES),
+        by_time,
+    ),
     "another axis": (
         across,
-        lj.local(across, trunk=lambda x: trunk(x.swapaxes(1, 2)), head=head, axis=1, **SIZES),
+        lj.receptive_fields.windowed(
+            across, backbone=lambda x: backbone(x.swapaxes(1, 2)), head=head, axis=1, **SIZES
+        ),
         lambda fill: lj.from_labels(SIGNAL.T, TIME.T, D, fill),
     ),
 }
@@ -206,7 +216,7 @@ LOCALLY = {"lime": lj.lime(5000), "shapley": lj.shapley()}
 class Declaring:
     """A model whose attribute says how local it is."""
 
-    locality = LOCAL["a mean"][1]
+    receptive_field = LOCAL["a mean"][1]
     __call__ = staticmethod(mean)
 
 
@@ -215,11 +225,11 @@ class Declaring:
 @pytest.mark.parametrize(
     "method", often({"lime": lj.lime(5000), "shapley": lj.shapley()}, "shapley")
 )
-def test_locality_pays_for_all_fills(case, method, getkey):
+def test_a_receptive_field_pays_for_all_fills(case, method, getkey):
     whole, local, make = case
     key, fills = getkey(), [0.0, 0.5, -1.0]
-    few = lj.explain_marginal(local, make(0.0), fills, method, key=key)
-    all_masks = lj.explain_marginal(whole, make(0.0), fills, method, key=key)
+    few = lj.explain_over_fills(local, make(0.0), fills, method, key=key)
+    all_masks = lj.explain_over_fills(whole, make(0.0), fills, method, key=key)
     fields = ("coefficients", "intercept", "fidelity", "prediction")
     same(few.explanation, all_masks.explanation, fields)
     same(few.fills, all_masks.fills, fields)
@@ -231,10 +241,10 @@ def test_locality_pays_for_all_fills(case, method, getkey):
 
 
 @pytest.mark.slow
-def test_an_attribute_declares_locality_too():
-    found = lj.explain_marginal(Declaring(), by_time(0.0), [0.0, 0.5], lj.exhaustive())
-    assert check.declaration(Declaring()) and found.explanation.num_evaluations == 24
-    expected = lj.explain_marginal(mean, by_time(0.0), [0.0, 0.5], lj.exhaustive())
+def test_an_attribute_declares_a_receptive_field_too():
+    found = lj.explain_over_fills(Declaring(), by_time(0.0), [0.0, 0.5], lj.exhaustive())
+    assert declaration.declaration(Declaring()) and found.explanation.num_evaluations == 24
+    expected = lj.explain_over_fills(mean, by_time(0.0), [0.0, 0.5], lj.exhaustive())
     same(found.explanation, expected.explanation, ("coefficients", "intercept", "fidelity"))
 
 
@@ -244,7 +254,7 @@ def test_complex_inputs(getkey):
     make = lambda fill: lj.from_labels(spectrum, TIME, D, fill)
     power = lambda x: jnp.square(jnp.abs(x)).sum(axis=(1, 2))[:, None]
     key = getkey()
-    found = lj.explain_marginal(power, make(0.0), [0.0, 1 + 1j], lj.lime(40), key=key)
+    found = lj.explain_over_fills(power, make(0.0), [0.0, 1 + 1j], lj.lime(40), key=key)
     expected = lj.explain(power, make(1 + 1j), lj.lime(40), key=key)
     same(of_fill(found, 1), expected, atol=1e-4)
 
@@ -257,7 +267,7 @@ def test_inside_jit_and_vmap_it_is_the_same(getkey):
     def of(signal, key):
         components = lj.from_labels(signal, TIME, D)
         fills = [lj.fills.zero(signal), lj.fills.minimum(signal)]
-        return lj.explain_marginal(PREDICT, components, fills, lj.lime(40), key=key)
+        return lj.explain_over_fills(PREDICT, components, fills, lj.lime(40), key=key)
 
     together = jax.jit(jax.vmap(of))(signals, keys)
     for index in range(2):
@@ -272,7 +282,7 @@ def test_inside_jit_and_vmap_it_is_the_same(getkey):
 def test_a_mesh_shares_the_masks(getkey):
     key, mesh = getkey(), jax.make_mesh((1,), ("devices",))
     one, other = (
-        lj.explain_marginal(PREDICT, by_time(0.0), FILLS, lj.lime(40), key=key, mesh=m)
+        lj.explain_over_fills(PREDICT, by_time(0.0), FILLS, lj.lime(40), key=key, mesh=m)
         for m in (None, mesh)
     )
     same(one.explanation, other.explanation)
@@ -286,7 +296,7 @@ def test_traces_once_across_clips_fills_and_weights(getkey):
     for scale in (1.0, 2.0, 3.0):
         predict = jax.tree_util.Partial(traced, scale * WEIGHTS)
         components = lj.from_labels(scale * SIGNAL, TIME, D)
-        lj.explain_marginal(
+        lj.explain_over_fills(
             predict, components, [scale, scale * SIGNAL], lj.lime(40), key=getkey(), batch_size=20
         )
 
@@ -299,16 +309,16 @@ def test_the_batch_size_counts_fills():
         return on_host(batch)
 
     host = lj.host_model(model)
-    lj.explain_marginal(host, by_time(0.0), FILLS, lj.exhaustive(), batch_size=17)
+    lj.explain_over_fills(host, by_time(0.0), FILLS, lj.exhaustive(), batch_size=17)
     assert set(shapes) == {15}
     shapes.clear()
-    lj.explain_marginal(host, by_time(0.0), FILLS, lj.exhaustive(), batch_size=1)
+    lj.explain_over_fills(host, by_time(0.0), FILLS, lj.exhaustive(), batch_size=1)
     assert set(shapes) == {len(FILLS)}
 
 
 def test_progress_counts_fills():
     told = []
-    lj.explain_marginal(
+    lj.explain_over_fills(
         PREDICT, by_time(0.0), FILLS, lj.exhaustive(), progress=lambda *x: told.append(x)
     )
     assert told[-1] == (64 * len(FILLS), 64 * len(FILLS))
@@ -323,7 +333,7 @@ def test_auto_stops_by_the_mean_alone(outputs, getkey):
     fills = [jnp.zeros(21).at[20].set(1.0), jnp.zeros(21).at[20].set(-1.0)]
     model = lambda x: jnp.concatenate([x[:, :1] + rough(x), x[:, :1]], axis=1)
     method = lj.lime(lj.auto(std_error=0.01, outputs=outputs, max_evaluations=9000))
-    found = lj.explain_marginal(model, components, fills, method, key=getkey())
+    found = lj.explain_over_fills(model, components, fills, method, key=getkey())
     assert found.explanation.num_evaluations < 2 * 9000
     assert found.explanation.std_error.max() < found.fills.std_error.max()
 
@@ -331,9 +341,9 @@ def test_auto_stops_by_the_mean_alone(outputs, getkey):
 @pytest.mark.slow
 def test_pooling_keys_pools_fills_too(getkey):
     keys = jax.random.split(getkey(), 3)
-    of = lambda key: lj.explain_marginal(PREDICT, by_time(0.0), FILLS, lj.lime(20), key=key)
+    of = lambda key: lj.explain_over_fills(PREDICT, by_time(0.0), FILLS, lj.lime(20), key=key)
     several = [of(key) for key in keys]
-    pooled = over_fills.pooled(several)
+    pooled = over_fills.pool(several)
     means = np.stack([found.fills.coefficients for found in several]).mean(axis=0)
     np.testing.assert_allclose(pooled.fills.coefficients, means, atol=1e-6)
     np.testing.assert_allclose(pooled.explanation.coefficients, means.mean(axis=0), atol=2e-6)
@@ -345,20 +355,20 @@ def test_pooling_keys_pools_fills_too(getkey):
 
 
 MISTAKES = {
-    "`fills` is empty": lambda: lj.explain_marginal(PREDICT, by_time(0.0), [], lj.exhaustive()),
-    "`fill` must be broadcastable to the signal": lambda: lj.explain_marginal(
+    "`fills` is empty": lambda: lj.explain_over_fills(PREDICT, by_time(0.0), [], lj.exhaustive()),
+    "`fill` must be broadcastable to the signal": lambda: lj.explain_over_fills(
         PREDICT, by_time(0.0), [0.0, jnp.zeros(5)], lj.exhaustive()
     ),
-    "`components` have a leading axis over items": lambda: lj.explain_marginal(
+    "`components` have a leading axis over items": lambda: lj.explain_over_fills(
         PREDICT, jax.vmap(lj.from_stems)(STEMS[None]), [0.0], lj.exhaustive()
     ),
-    "`predict` must map a batch": lambda: lj.explain_marginal(
+    "`predict` must map a batch": lambda: lj.explain_over_fills(
         lambda x: x, by_time(0.0), [0.0], lj.exhaustive()
     ),
-    "`batch_size` must be at least 1": lambda: lj.explain_marginal(
+    "`batch_size` must be at least 1": lambda: lj.explain_over_fills(
         PREDICT, by_time(0.0), [0.0], lj.exhaustive(), batch_size=0
     ),
-    "`key` must be a single key": lambda: lj.explain_marginal(
+    "`key` must be a single key": lambda: lj.explain_over_fills(
         PREDICT, by_time(0.0), [0.0], lj.lime(40), key=jax.random.split(jax.random.key(0))
     ),
 }
@@ -371,7 +381,9 @@ def test_mistakes_are_named(message):
 
 
 def test_a_broken_fill_is_told_from_the_others():
-    found = lj.explain_marginal(PREDICT, by_time(0.0), [0.0, jnp.float32(np.nan)], lj.exhaustive())
+    found = lj.explain_over_fills(
+        PREDICT, by_time(0.0), [0.0, jnp.float32(np.nan)], lj.exhaustive()
+    )
     bad = lj.Status.NONFINITE_OUTPUT
     assert (found.fills.status == jnp.array([[0], [bad]])).all()
     assert (found.explanation.status == bad).all()

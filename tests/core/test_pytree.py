@@ -6,8 +6,8 @@ import jax
 import pytest
 
 import lime_jax as lj
-from lime_jax.core.masks import neighbourhood
-from lime_jax.core.surrogates import kernels, ridge
+from lime_jax.core.masks import exhaustive
+from lime_jax.core.surrogates import banzhaf, kernels, shapley
 
 METHODS = {
     "shapley": lj.shapley(),
@@ -20,11 +20,11 @@ METHODS = {
     "exhaustive": lj.exhaustive(),
 }
 WITHOUT_LEAVES = [
-    ridge.Shapley(),
-    ridge.Banzhaf(),
+    shapley.Shapley(),
+    banzhaf.Banzhaf(),
     kernels.Flat(),
     kernels.Shapley(),
-    neighbourhood.Exhaustive(),
+    exhaustive.Exhaustive(),
 ]
 
 

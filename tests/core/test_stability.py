@@ -62,8 +62,8 @@ def test_the_pooled_explanation_is_the_mean_with_its_error(repeats):
 
 def test_a_difference_in_the_pooled_explanation_has_the_error_of_the_mean(repeats):
     pooled = lj.metrics.stability(repeats).pooled
-    each = np.square(lj.difference(repeats, 3, 5).std_error).sum(axis=0)
-    found = lj.difference(pooled, 3, 5)
+    each = np.square(lj.coefficient_difference(repeats, 3, 5).std_error).sum(axis=0)
+    found = lj.coefficient_difference(pooled, 3, 5)
     np.testing.assert_allclose(found.std_error, np.sqrt(each) / REPEATS, rtol=1e-4)
 
 
@@ -72,7 +72,7 @@ def test_pooled_errors_hold_the_truth_as_often_as_they_say():
     groups = 600
     repeats = repeated(groups * REPEATS)
     grouped = jax.tree.map(lambda x: x.reshape(groups, REPEATS, *x.shape[1:]), repeats)
-    pooled = jax.vmap(pooling.pooled)(grouped)
+    pooled = jax.vmap(pooling.pool)(grouped)
     off = np.abs(np.asarray(pooled.coefficients, np.float64) - limit())
     for level in (0.5, 0.9, 0.95):
         quantile = stats.t.ppf((1 + level) / 2, REPEATS * 15)

@@ -22,7 +22,7 @@ def test_its_layers_are_those_it_declares(getkey):
     recommender = made(getkey())
     for num_samples in (8000, 8191, 8192, STEPS + 1):
         waveforms = 0.1 * jax.random.normal(getkey(), (2, num_samples))
-        lj.check_locality(recommender, waveforms)
+        lj.receptive_fields.check_receptive_field(recommender, waveforms)
 
 
 def test_masks_find_what_the_network_says(getkey):
@@ -37,6 +37,6 @@ def test_masks_find_what_the_network_says(getkey):
 
 
 def test_explanations_take_no_more_than_its_weights_twice(getkey):
-    leaves = jax.tree.leaves(made(getkey()).locality)
+    leaves = jax.tree.leaves(made(getkey()).receptive_field)
     # The whole, and the parts; the front end and the head hold the network for its norm.
     assert sum(leaf.size for leaf in leaves) < 5 * 444_611

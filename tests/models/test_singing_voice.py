@@ -217,13 +217,15 @@ class TestNetwork:
         assert abs((found > 0).mean() - 1 / 8) < 0.05
 
 
-LOCALITIES = {"time": (0, "locality"), "bands": (1, "band_locality")}
+LOCALITIES = {"time": (0, "receptive_field"), "bands": (1, "band_receptive_field")}
 
 
 @pytest.mark.parametrize(("axis", "name"), list(LOCALITIES.values()), ids=LOCALITIES)
 class TestLocality:
     def test_is_that_of_the_network(self, voice, getkey, axis, name):
-        lj.check_locality(getattr(voice.network, name), jax.random.normal(getkey(), (3, 115, 80)))
+        lj.receptive_fields.check_receptive_field(
+            getattr(voice.network, name), jax.random.normal(getkey(), (3, 115, 80))
+        )
 
     @pytest.mark.slow
     def test_explanations_are_those_of_the_bare_network(self, voice, getkey, axis, name):
@@ -302,7 +304,7 @@ class TestTagger:
         frames = log_mel_of_loops(waveform)[: 115 * num_patches]
         np.testing.assert_allclose(patches.reshape(-1, 80), frames, atol=1e-3)
         tagger = singing_voice.as_tagger(voice)
-        assert tagger.locality.num_windows(num_samples) == num_patches
+        assert tagger.receptive_field.num_windows(num_samples) == num_patches
 
     @pytest.mark.slow
     def test_tells_the_mean_probability_of_excerpts(self, voice):
@@ -318,7 +320,7 @@ class TestTagger:
             singing_voice.as_tagger(voice)(jnp.zeros((1, PATCH_NUM_SAMPLES - 1)))
 
     def test_declares_its_patches(self, voice):
-        lj.check_locality(singing_voice.as_tagger(voice))
+        lj.receptive_fields.check_receptive_field(singing_voice.as_tagger(voice))
 
     @pytest.mark.slow
     def test_explanations_are_those_of_the_bare_tagger(self, voice):

@@ -38,8 +38,8 @@ def noise(num_samples):
 def test_patches_are_what_the_whole_front_end_makes(tagger, num_samples):
     waveforms = noise(num_samples)
     patches = tagger.network.front_end(waveforms).shape[1]
-    assert tagger.locality.num_windows(num_samples) == patches
-    lj.check_locality(tagger, waveforms)
+    assert tagger.receptive_field.num_windows(num_samples) == patches
+    lj.receptive_fields.check_receptive_field(tagger, waveforms)
 
 
 @pytest.mark.slow
@@ -55,9 +55,9 @@ def test_a_song_is_explained_from_patches(tagger):
 
 
 def test_the_shipped_tagger_declares_nothing_as_its_patches_overlap():
-    assert lj.examples.tagger().locality is None
-    with pytest.raises(ValueError, match="declares no locality"):
-        lj.check_locality(lj.examples.tagger())
+    assert lj.examples.tagger().receptive_field is None
+    with pytest.raises(ValueError, match="declares no receptive field"):
+        lj.receptive_fields.check_receptive_field(lj.examples.tagger())
 
 
 class TestSnippets:
@@ -67,7 +67,7 @@ class TestSnippets:
         waveforms = noise(3 * 48_000 + 77)
         each = [tagger(waveforms[:, i * 48_000 : (i + 1) * 48_000]) for i in range(3)]
         np.testing.assert_allclose(snippets(waveforms), sum(each) / 3, atol=1e-6)
-        lj.check_locality(snippets)
+        lj.receptive_fields.check_receptive_field(snippets)
 
     def test_names_and_rates_are_those_of_the_model(self, tagger):
         snippets = lj.models.Snippets(tagger, 48_000)
@@ -99,6 +99,6 @@ class TestSnippets:
 
 
 def test_a_wrong_patch_is_an_error(tagger):
-    wrong = dataclasses.replace(tagger.locality, pad=0)
+    wrong = dataclasses.replace(tagger.receptive_field, pad=0)
     with pytest.raises(ValueError, match="differ from `whole`"):
-        lj.check_locality(wrong, noise(100_000))
+        lj.receptive_fields.check_receptive_field(wrong, noise(100_000))

@@ -87,12 +87,12 @@ def varied(explain):
     ok, bad = lj.Status.OK, lj.Status.NONFINITE_OUTPUT
     nan = np.full(3, np.nan)
     firsts = [[0.6, -0.1, 0.03], [0.6, 0.05, 0.03], [0.6, -0.1, 0.09]]
-    repeats = pooling.stacked([explain([row, nan], status=[ok, bad]) for row in firsts])
-    pooled = pooling.pooled(repeats)
+    repeats = pooling.stack([explain([row, nan], status=[ok, bad]) for row in firsts])
+    pooled = pooling.pool(repeats)
     each = [[1.3, -0.2, 0.2], [-0.1, 0.1, -0.1]]
-    fills = pooling.stacked([explain([row, nan], status=[ok, bad]) for row in each])
+    fills = pooling.stack([explain([row, nan], status=[ok, bad]) for row in each])
     spread = jnp.stack([jnp.array([0.99, 0.21, 0.21]), jnp.full(3, np.nan)]).astype(jnp.float32)
-    marginal = lj.Marginal(pooled, fills, spread)
+    marginal = lj.FillAverage(pooled, fills, spread)
     return {
         "explanation": pooled, "repeats": repeats, "marginal": marginal, "fills": ["zero", "noise"]
     }  # fmt: skip

@@ -13,7 +13,9 @@ import pytest
 import soundfile
 
 from lime_jax import report
-from lime_jax.audio.render import faded, render, trimmed
+from lime_jax.audio.render import faded
+from lime_jax.audio.render import render
+from lime_jax.audio.render import trimmed
 from lime_jax.report import players as tracks
 
 TAGS = set(

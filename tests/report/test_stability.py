@@ -129,7 +129,7 @@ def test_tops_of_different_lengths_are_not_the_same(average, tops, end):
 def test_an_exact_answer_was_explained_once(explain, song, tmp_path):
     one = explain(np.eye(1, 3), std_error=np.zeros((1, 3)), degrees_of_freedom=0)
     path = tmp_path / "exact"
-    report.write(path, one, song, output_names=["a"], repeats=pooling.stacked([one]))
+    report.write(path, one, song, output_names=["a"], repeats=pooling.stack([one]))
     record = report.read(path)
     assert record["num_repeats"] == 1 and record["is_exact"]
     assert record["outputs"][0]["stability"]["agreement"] == 1

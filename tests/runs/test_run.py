@@ -11,9 +11,10 @@ import pytest
 import soundfile
 
 import lime_jax as lj
-from lime_jax import runs, streams
+from lime_jax import runs
+from lime_jax import streams
 from lime_jax.audio import io, segment
-from lime_jax.audio.render import hearing
+from lime_jax.audio.render import waveform_predictor
 from lime_jax.errors import LimeJaxError, ModelError, StoreError
 from lime_jax.runs import store
 from lime_jax.runs.items import Item
@@ -66,7 +67,7 @@ def test_numbers_are_those_of_explain(run, songs, model, tmp_path, kind):
     for item in items:
         audio = cut(kind, segments, songs, item.id)
         expected = lj.explain(
-            hearing(model, audio), audio.components, lj.lime(100), key=key_of(item.id)
+            waveform_predictor(model, audio), audio.components, lj.lime(100), key=key_of(item.id)
         )
         for output in range(3):
             row = rows[(rows["id"] == item.id) & (rows["output_index"] == output)].iloc[0]
@@ -91,7 +92,7 @@ def test_random_fills_are_drawn_from_a_stream_of_their_own(run, songs, model, tm
     key = key_of(item.id)
     fill_key = streams.fill_key(key, "noise")
     audio = segment.by_time(stems.sum(axis=0), RATE, 4, fill="noise", key=fill_key)
-    expected = lj.explain(hearing(model, audio), audio.components, lj.lime(100), key=key)
+    expected = lj.explain(waveform_predictor(model, audio), audio.components, lj.lime(100), key=key)
     found = np.stack(frame(tmp_path / "store").sort_values("output_index")["coefficients"])
     np.testing.assert_allclose(found, expected.coefficients, rtol=2e-3, atol=2e-4)
 

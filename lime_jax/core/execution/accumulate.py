@@ -10,14 +10,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact, Int, Key
 
-from lime_jax.core.components import Components
-from lime_jax.core.execution.finalize import finish
+from lime_jax.core.components import Recomposable
+from lime_jax.core.execution.finalize import finalize
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.item_axis import each
 from lime_jax.core.masks.neighbourhood import Neighbourhood
 from lime_jax.core.methods import Method
-from lime_jax.core.predictor import Predictor, checked_outputs
-from lime_jax.core.receptive_fields.windows import Lookup
+from lime_jax.core.predictor import Predictor, check_outputs
 from lime_jax.core.surrogates import statistics
 from lime_jax.core.surrogates.kernels import Kernel
 from lime_jax.core.surrogates.statistics import Statistics
@@ -29,19 +28,17 @@ Counts = Float[Array, "items rows ..."]
 Keys = Key[Array, " items"] | None
 Row = Int[Array, ""]
 
-Recomposable = Components | Lookup
-
 # A last step of its own has to be compiled; padding up to this share of the work is cheaper.
 _BEARABLE_PADDING = 0.02
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How the rows of each item's neighbourhood are dealt with.
+    """How the rows of each item's neighbourhood are split into steps.
 
     Attributes:
       num_steps: how many times `rows_per_step` rows are folded into the statistics.
-      rows_per_step: a multiple of the rows that are dealt to the blocks in turn.
+      rows_per_step: a multiple of the rows that belong to the blocks in turn.
       num_last: rows of one further step; 0 if there is none.
       batch_size: inputs predicted at once, of all items together.
     """
@@ -59,16 +56,16 @@ class Plan:
         return [(start, self.rows_per_step) for start in starts] + last
 
 
-def plan(num_masks: int, dealt: int, batch_size: int, num_items: int = 1) -> Plan:
+def plan(num_masks: int, round_size: int, batch_size: int, num_items: int = 1) -> Plan:
     """Splits neighbourhoods so that no more than `batch_size` inputs exist at a time.
 
     Args:
       num_masks: rows of each neighbourhood.
-      dealt: rows that are dealt to the blocks in turn, see `rounds`.
+      round_size: rows that belong to the blocks in turn, see `round_size`.
       batch_size: inputs of all items together.
       num_items: in the group.
     """
-    rows = max(batch_size // num_items // dealt, 1) * dealt
+    rows = max(batch_size // num_items // round_size, 1) * round_size
     if rows >= num_masks:
         return Plan(0, rows, num_masks, batch_size)
     num_steps, rest = divmod(num_masks, rows)
@@ -77,16 +74,16 @@ def plan(num_masks: int, dealt: int, batch_size: int, num_items: int = 1) -> Pla
     return Plan(num_steps, rows, rest, batch_size)
 
 
-def even(num_masks: int, dealt: int, batch_size: int) -> int:
+def even_batch_size(num_masks: int, round_size: int, batch_size: int) -> int:
     """The largest batch, from half of `batch_size` on, that leaves next to nothing over."""
     for size in range(min(batch_size, num_masks), batch_size // 2, -1):
-        if size % dealt == 0 and -num_masks % size <= _BEARABLE_PADDING * num_masks:
+        if size % round_size == 0 and -num_masks % size <= _BEARABLE_PADDING * num_masks:
             return size
     return batch_size
 
 
-def rounds(neighbourhood: Neighbourhood) -> int:
-    """Rows without a table are dealt to the blocks in turn, so a step holds whole rounds."""
+def round_size(neighbourhood: Neighbourhood) -> int:
+    """Rows without a table belong to the blocks in turn, so a step holds whole rounds."""
     return neighbourhood.num_blocks if neighbourhood.table is None else 1
 
 
@@ -133,7 +130,7 @@ def evaluate(
     def batch(masks: Masks) -> Outputs:
         inputs = inputs_of(components, masks)
         flat = inputs.reshape(-1, *inputs.shape[2:])
-        return checked_outputs(predictor(flat), len(flat)).reshape(*inputs.shape[:2], -1)
+        return check_outputs(predictor(flat), len(flat)).reshape(*inputs.shape[:2], -1)
 
     size = max(1, batch_size // num_items)
     if size >= num_rows:
@@ -157,7 +154,7 @@ def no_blocks(neighbourhoods: Neighbourhood, num_items: int, num_outputs: int) -
 
 def empty_blocks(num_components: int, num_outputs: int, shape: tuple[int, int]) -> Statistics:
     """Empty statistics, `(items, blocks)` of them."""
-    nothing = statistics.nothing(num_components, num_outputs)
+    nothing = statistics.empty(num_components, num_outputs)
     return jax.tree.map(lambda x: jnp.broadcast_to(x[None, None], (*shape, *x.shape)), nothing)
 
 
@@ -222,7 +219,7 @@ def num_outputs(predictor: Predictor, components: Recomposable, split: Plan) -> 
     ).shape[2]
 
 
-def run(
+def explain_group(
     predictor: Predictor,
     components: Recomposable,
     method: Method,
@@ -242,7 +239,7 @@ def run(
     """
     neighbourhoods = draw(method, keys, components.num_items, components.num_components)
     blocks = accumulate(predictor, components, method, neighbourhoods, batch_size, devices)
-    return finish(method, neighbourhoods, blocks)
+    return finalize(method, neighbourhoods, blocks)
 
 
 def accumulate(
@@ -255,12 +252,12 @@ def accumulate(
 ) -> Statistics:
     """The statistics of the blocks of all items, from all rows of their neighbourhoods."""
     num_items = components.num_items
-    num_masks, dealt = neighbourhoods.num_masks, rounds(neighbourhoods)
+    num_masks, rows = neighbourhoods.num_masks, round_size(neighbourhoods)
     first, share = 0, num_masks
     if devices:
-        share = -(-num_masks // (jax.lax.axis_size(devices) * dealt)) * dealt
+        share = -(-num_masks // (jax.lax.axis_size(devices) * rows)) * rows
         first = jax.lax.axis_index(devices) * share
-    split = plan(share, dealt, batch_size, num_items)
+    split = plan(share, rows, batch_size, num_items)
     blocks = no_blocks(neighbourhoods, num_items, num_outputs(predictor, components, split))
 
     def add(blocks: Statistics, start: Row, num_rows: int) -> Statistics:

@@ -8,23 +8,27 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lime_jax.core.explanation import Explanation, status_of
 from lime_jax.core.item_axis import each
-from lime_jax.core.masks.neighbourhood import Bernoulli, Neighbourhood
+from lime_jax.core.masks.bernoulli import Bernoulli
+from lime_jax.core.masks.neighbourhood import Neighbourhood
 from lime_jax.core.masks.orthogonal_array import OrthogonalArray
 from lime_jax.core.masks.sequential import Auto
 from lime_jax.core.methods import Method
 from lime_jax.core.surrogates import lime_equivalent, statistics, uncertainty
 from lime_jax.core.surrogates.kernels import Exponential, Flat
 from lime_jax.core.surrogates.linear_fit import LinearFit
-from lime_jax.core.surrogates.ridge import Ridge, Surrogate
+from lime_jax.core.surrogates.ridge import Ridge
 from lime_jax.core.surrogates.statistics import Statistics
+from lime_jax.core.surrogates.surrogate import Surrogate
 
 
-def finish(method: Method, neighbourhoods: Neighbourhood, blocks: Statistics) -> Explanation:
+def finalize(method: Method, neighbourhoods: Neighbourhood, blocks: Statistics) -> Explanation:
     """Solves the surrogates of all items from the statistics of the blocks."""
     if neighbourhoods.is_exact:
-        return finish_exactly(method, blocks, neighbourhoods.num_samples, neighbourhoods.num_masks)
+        return finalize_exactly(
+            method, blocks, neighbourhoods.num_samples, neighbourhoods.num_masks
+        )
     num_items, num_blocks = blocks.weight.shape
-    return explained(
+    return explain_blocks(
         method,
         blocks,
         num_counted=float(neighbourhoods.num_counted or neighbourhoods.num_samples),
@@ -34,7 +38,7 @@ def finish(method: Method, neighbourhoods: Neighbourhood, blocks: Statistics) ->
     )
 
 
-def finish_exactly(
+def finalize_exactly(
     method: Method, blocks: Statistics, num_samples: int, num_evaluations: int = 0
 ) -> Explanation:
     """The same from the statistics of all masks, in one block."""
@@ -53,7 +57,7 @@ def finish_exactly(
     )
 
 
-def explained(
+def explain_blocks(
     method: Method,
     blocks: Statistics,
     *,
@@ -75,7 +79,7 @@ def explained(
 
     def one(blocks: Statistics, num_used: Int[Array, ""]) -> tuple[Any, ...]:
         used = jnp.arange(len(blocks.weight)) < num_used
-        total, fit, deviations = solved(method.surrogate, blocks, used)
+        total, fit, deviations = solve_blocks(method.surrogate, blocks, used)
         if isinstance(method.sampler, Bernoulli):
             return total, fit, deviations, jnp.full_like(fit.fidelity, num_samples)
         if not _is_compared(method):
@@ -133,7 +137,7 @@ def _record(
     )
 
 
-def solved(
+def solve_blocks(
     surrogate: Surrogate, blocks: Statistics, used: Bool[Array, " num_blocks"]
 ) -> tuple[Statistics, LinearFit, Float[Array, "num_blocks num_outputs num_components"]]:
     """The fit to all blocks of one item, and what fits that each leave one block out tell of it."""

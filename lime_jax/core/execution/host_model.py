@@ -1,15 +1,10 @@
 """Models that are not JAX: any function from a NumPy batch to outputs, evaluated outside jit."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from lime_jax.core.components import Components
-from lime_jax.core.execution.accumulate import Plan, inputs_of, rows_of
-from lime_jax.core.masks.neighbourhood import Neighbourhood
 from lime_jax.errors import ModelError
 
 
@@ -82,22 +77,6 @@ def host_model(
     return HostModel(function, sample_rate, tuple(output_names))
 
 
-def evaluate_on_host(
-    model: HostModel, components: Components, neighbourhoods: Neighbourhood, split: Plan
-) -> Iterator[tuple[int, jax.Array, jax.Array, np.ndarray]]:
-    """Last row, masks, counts and outputs of every step, the next inputs always under way."""
-    prepare = lambda step: _prepare(components, neighbourhoods, jnp.int32(step[0]), step[1])
-    ahead = prepare(split.steps[0])
-    for step, following in zip(split.steps, [*split.steps[1:], None], strict=True):
-        masks, counts, inputs = ahead
-        if following is not None:
-            ahead = prepare(following)
-        flat = np.array(inputs).reshape(-1, *inputs.shape[2:])
-        size = min(split.batch_size, components.num_items * split.steps[0][1])
-        outputs = predict_in_batches(model, flat, size)
-        yield sum(step), masks, counts, outputs.reshape(*masks.shape[:2], -1)
-
-
 def predict_in_batches(model: HostModel, inputs: np.ndarray, batch_size: int) -> np.ndarray:
     """Outputs of many inputs; every call has exactly `batch_size`, the last filled up."""
     missing = -len(inputs) % batch_size
@@ -105,14 +84,3 @@ def predict_in_batches(model: HostModel, inputs: np.ndarray, batch_size: int) ->
     starts = range(0, len(filled), batch_size)
     outputs = [model(filled[start : start + batch_size]) for start in starts]
     return np.concatenate(outputs)[: len(inputs)]
-
-
-def _prepare_step(
-    components: Components, neighbourhoods: Neighbourhood, start: jax.Array, num_rows: int
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    stop = neighbourhoods.num_masks
-    masks, counts = rows_of(neighbourhoods, components.num_items, start, num_rows, stop)
-    return masks, counts, inputs_of(components, masks)
-
-
-_prepare = jax.jit(_prepare_step, static_argnums=3)

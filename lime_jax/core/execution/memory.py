@@ -36,7 +36,7 @@ def batch_size_for(function: Callable[..., Any], *arguments: Any) -> int:
     return max(1, min(_LARGEST_BATCH, fitting))
 
 
-def with_smaller_batches(run: Callable[[int], T], batch_size: int) -> tuple[T, int]:
+def retry_with_smaller_batches(run: Callable[[int], T], batch_size: int) -> tuple[T, int]:
     """Runs, and on running out of memory runs again with half the batch; says so once.
 
     Returns:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import jax
 
-PRECISIONS = ("float32", "fastest")
+PRECISIONS = ("float32", "default")
 
 
 @contextlib.contextmanager
@@ -15,7 +15,7 @@ def products(precision: str | None = None) -> Iterator[None]:
     Products that name their own precision keep it.
 
     Args:
-      precision: float32; or fastest, which is what the device does by itself: tf32 on NVIDIA GPUs,
+      precision: float32; or default, which is what the device does by itself: tf32 on NVIDIA GPUs,
         bf16 on TPUs, float32 on CPUs. None is float32, unless `jax.default_matmul_precision` says
         something else already.
 
@@ -28,7 +28,7 @@ def products(precision: str | None = None) -> Iterator[None]:
         set_already = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
         chosen = set_already or "float32"
     else:
-        # jax calls the fastest products of any device by this name.
-        chosen = {"float32": "float32", "fastest": "bfloat16"}[precision]
+        # jax calls the default products of any device by this name, too.
+        chosen = {"float32": "float32", "default": "bfloat16"}[precision]
     with jax.default_matmul_precision(chosen):
         yield

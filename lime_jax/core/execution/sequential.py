@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from lime_jax.core.components import Recomposable
 from lime_jax.core.execution import accumulate, finalize
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.masks.neighbourhood import Neighbourhood, size_of
@@ -32,9 +33,9 @@ class Rounds:
     number: Int[Array, ""]
 
 
-def run(
+def explain_item(
     predictor: Predictor,
-    components: accumulate.Recomposable,
+    components: Recomposable,
     method: Method,
     keys: accumulate.Keys,
     batch_size: int,
@@ -44,24 +45,24 @@ def run(
     auto, num_components = sampler_of(method), components.num_components
 
     def blocks_of(number: Int[Array, ""]) -> Statistics:
-        neighbourhood = draw(method, keys, number, num_components)
+        neighbourhood = draw_round(method, keys, number, num_components)
         return accumulate.accumulate(
             predictor, components, method, neighbourhood, batch_size, devices
         )
 
     def one_more(rounds: Rounds) -> Rounds:
-        return add(rounds, blocks_of(rounds.number))
+        return add_round(rounds, blocks_of(rounds.number))
 
     means = jax.eval_shape(lambda number: blocks_of(number).output_mean, jnp.int32(0))
-    nothing = start(auto, num_components, means.shape[-1])
+    nothing = start_rounds(auto, num_components, means.shape[-1])
     most = auto.most_rounds(num_components)
     if most == 1:
-        return finish(method, one_more(nothing))
+        return finalize_rounds(method, one_more(nothing))
 
     def goes_on(rounds: Rounds) -> Bool[Array, ""]:
-        return (rounds.number == 0) | ((rounds.number < most) & ~is_sure(method, rounds))
+        return (rounds.number == 0) | ((rounds.number < most) & ~targets_are_met(method, rounds))
 
-    return finish(method, jax.lax.while_loop(goes_on, one_more, nothing))
+    return finalize_rounds(method, jax.lax.while_loop(goes_on, one_more, nothing))
 
 
 def sampler_of(method: Method) -> Auto:
@@ -70,7 +71,7 @@ def sampler_of(method: Method) -> Auto:
     return method.sampler
 
 
-def draw(
+def draw_round(
     method: Method, keys: accumulate.Keys, number: Int[Array, ""], num_components: int
 ) -> Neighbourhood:
     """The neighbourhood of one round."""
@@ -78,14 +79,14 @@ def draw(
     return accumulate.draw(method, keys, 1, num_components)
 
 
-def start(auto: Auto, num_components: int, num_outputs: int) -> Rounds:
+def start_rounds(auto: Auto, num_components: int, num_outputs: int) -> Rounds:
     """Nothing yet."""
     slots = auto.num_slots(num_components)
     nothing = accumulate.empty_blocks(num_components, num_outputs, (1, slots))
     return Rounds(nothing, jnp.int32(0))
 
 
-def add(rounds: Rounds, blocks: Statistics) -> Rounds:
+def add_round(rounds: Rounds, blocks: Statistics) -> Rounds:
     """Puts the statistics of one more round in the next slots, in turn."""
     num_slots, num_new = rounds.blocks.weight.shape[1], blocks.weight.shape[1]
     slots = (rounds.number * num_new + jnp.arange(num_new)) % num_slots
@@ -95,10 +96,10 @@ def add(rounds: Rounds, blocks: Statistics) -> Rounds:
     return Rounds(jax.tree.map(put, rounds.blocks, merged), rounds.number + 1)
 
 
-def is_sure(method: Method, rounds: Rounds) -> Bool[Array, ""]:
+def targets_are_met(method: Method, rounds: Rounds) -> Bool[Array, ""]:
     """Whether every target is met by every output that counts."""
     auto = sampler_of(method)
-    found = jax.tree.map(lambda x: x[0], finish(method, rounds))
+    found = jax.tree.map(lambda x: x[0], finalize_rounds(method, rounds))
     # A constant or broken output gets no better.
     open_outputs = _counting(auto, found.prediction) & (found.status == 0)
     met = jnp.ones_like(open_outputs)
@@ -111,7 +112,7 @@ def is_sure(method: Method, rounds: Rounds) -> Bool[Array, ""]:
     return (met | ~open_outputs).all()
 
 
-def finish(method: Method, rounds: Rounds) -> Explanation:
+def finalize_rounds(method: Method, rounds: Rounds) -> Explanation:
     """The explanation that all rounds make together, a leading axis of one item."""
     auto = sampler_of(method)
     num_components = rounds.blocks.mask_mean.shape[-1]
@@ -120,7 +121,7 @@ def finish(method: Method, rounds: Rounds) -> Explanation:
     # The same strength of the ridge, however many rounds it took.
     scale = auto.equivalent_num_samples / num_counted.astype(jnp.float32)
     num_slots = rounds.blocks.weight.shape[1]
-    return finalize.explained(
+    return finalize.explain_blocks(
         method,
         rounds.blocks.scaled(scale),
         num_counted=float(auto.equivalent_num_samples),

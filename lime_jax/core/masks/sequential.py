@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from lime_jax.core.masks import orthogonal_array
+from lime_jax.core.masks import nearest, orthogonal_array
+from lime_jax.core.masks.bernoulli import bernoulli_rows
+from lime_jax.core.masks.exhaustive import Exhaustive
 from lime_jax.core.masks.neighbourhood import (
-    Exhaustive,
     MaybeKey,
     Neighbourhood,
     Sampler,
-    bernoulli_rows,
     check_num_samples,
     needed_key,
     size_of,
@@ -86,7 +86,7 @@ class Auto:
             return 1
         return max(1, self.max_evaluations // size_of(self, num_components).num_masks)
 
-    def settled(
+    def resolve(
         self, num_components: int, weights: np.ndarray | None, *, is_looked_up: bool = False
     ) -> "Sampler":
         """All masks, or all that the kernel sees, where they are few enough; itself otherwise.
@@ -100,8 +100,8 @@ class Auto:
         off = num_components if weights is None else _most_off(weights)
         # Arrays and coins would hardly ever draw what a narrow kernel sees.
         bearable = max(few, size_of(self, num_components).num_masks)
-        if off < num_components and orthogonal_array.num_nearest(num_components, off) <= bearable:
-            return orthogonal_array.Nearest(off, self.equivalent_num_samples)
+        if off < num_components and nearest.num_nearest(num_components, off) <= bearable:
+            return nearest.Nearest(off, self.equivalent_num_samples)
         return Exhaustive(self.equivalent_num_samples) if 2**num_components <= few else self
 
     def _array_size(self, num_components: int) -> int | None:
@@ -124,7 +124,7 @@ def auto(
 ) -> Auto:
     """As many masks as it takes: `lime(lj.auto(std_error=0.01))`; `lime("auto")` has no target.
 
-    Exact where the model declares its locality as a sum, all masks where they are few, otherwise
+    Exact where the model declares its receptive field as a sum, all masks where they are few, otherwise
     orthogonal arrays, in rounds of four until the targets are met. The answer is an estimate of
     one centre, whatever way it takes: the limit that LIME with `equivalent_num_samples` scatters
     around.

@@ -1,53 +1,30 @@
-"""Whether a model is as local as it declares."""
+"""Whether a model sees as little as it declares."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
-from lime_jax.core.predictor import Predictor
+from lime_jax.core.components import Components
+from lime_jax.core.execution.signature_cache import SignatureCache, signature
+from lime_jax.core.receptive_fields.declaration import Declaration, declaration
+from lime_jax.core.receptive_fields.layers import Layerwise
+from lime_jax.core.receptive_fields.lookup import Lookup
+from lime_jax.core.receptive_fields.windows import Windowed
 
 # Rounding of convolutions that are computed in another order.
 _TOLERANCE = 1e-4
 
 
-@runtime_checkable
-class Declaration(Protocol):
-    """How local a model is: a `Local`, or a `Layered`."""
-
-    @property
-    def whole(self) -> Predictor:
-        """The model, `(batch, *input)` to `(batch, num_outputs)`."""
-        ...
-
-    @property
-    def parameters(self) -> str:
-        """What to look at where the declaration turns out to be wrong."""
-        ...
-
-    @property
-    def example_size(self) -> int:
-        """Elements of an input that is long enough for a check."""
-        ...
-
-    def in_parts(self, inputs: Inexact[Array, "batch *input"]) -> Float[Array, "batch outputs"]:
-        """The outputs by way of what is declared."""
-        ...
-
-
-def declaration(predict: Any) -> Declaration | None:
-    """What a model says of itself: it is one, or its attribute `locality` is; None if nothing."""
-    found = predict if isinstance(predict, Declaration) else getattr(predict, "locality", None)
-    return found if isinstance(found, Declaration) else None
-
-
-def check_locality(predict: Any, inputs: Inexact[Array, "batch *input"] | None = None) -> None:
-    """Compares a model with its trunk and head on some inputs.
+def check_receptive_field(
+    predict: Any, inputs: Inexact[Array, "batch *input"] | None = None
+) -> None:
+    """Compares a model with its backbone and head on some inputs.
 
     Args:
-      predict: from `local`, or a model with such an attribute `locality`, as networks here have.
+      predict: from `windowed`, or a model with such an attribute `receptive_field`, as networks here have.
       inputs: `(batch, *input)`; every input proves more. None means noise, of a length that three
         windows cover; only for models of waveforms.
 
@@ -56,20 +33,20 @@ def check_locality(predict: Any, inputs: Inexact[Array, "batch *input"] | None =
 
     Example:
       >>> import jax, jax.numpy as jnp, lime_jax as lj
-      >>> wrong = lj.local(
+      >>> wrong = lj.receptive_fields.windowed(
       ...     lambda x: jnp.cumsum(x, axis=1)[:, -1:],
-      ...     trunk=lambda x: x.max(axis=1),
+      ...     backbone=lambda x: x.max(axis=1),
       ...     head=lambda x: x.sum(axis=1, keepdims=True),
       ...     window=2,
       ...     stride=2,
       ... )
-      >>> lj.check_locality(wrong, jax.random.normal(jax.random.key(0), (4, 8)))
+      >>> lj.receptive_fields.check_receptive_field(wrong, jax.random.normal(jax.random.key(0), (4, 8)))
       Traceback (most recent call last):
-      ValueError: `trunk` and `head` differ from `whole` ...
+      ValueError: `backbone` and `head` differ from `whole` ...
     """
-    if (model := declaration(predict)) is None:
+    if (model := declaration(predict, Declaration)) is None:
         raise ValueError(
-            "`predict` declares no locality. Make one with `lj.local`, or set its `locality`."
+            "`predict` declares no receptive field. Make one with `lj.receptive_fields.windowed`, or set its `receptive_field`."
         )
     if inputs is None:
         noise = np.random.default_rng(0).standard_normal((2, model.example_size))
@@ -94,7 +71,7 @@ def compare(
     """
     if found.shape != expected.shape:
         raise ValueError(
-            f"`trunk` and `head` differ from `whole`: outputs of shape {found.shape} and "
+            f"`backbone` and `head` differ from `whole`: outputs of shape {found.shape} and "
             f"{expected.shape}. Check {model.parameters}."
         )
     wanted, got = np.asarray(expected), np.asarray(found)
@@ -107,7 +84,7 @@ def compare(
     if not (alike and (error <= _TOLERANCE * np.maximum(size, 1e-3 * size.max() + 1e-9)).all()):
         worst = int(np.nan_to_num(error, nan=np.inf).argmax())
         raise ValueError(
-            f"`trunk` and `head` differ from `whole` by {error[worst]:.2g}, where outputs are up "
+            f"`backbone` and `head` differ from `whole` by {error[worst]:.2g}, where outputs are up "
             f"to {size[worst]:.2g}. Check {model.parameters}, and that nothing else links the "
             "windows."
         )
@@ -116,3 +93,58 @@ def compare(
 @jax.jit
 def _both_ways(model: Declaration, inputs: Inexact[Array, "batch *input"]) -> tuple[Array, Array]:
     return model.whole(inputs), model.in_parts(inputs)
+
+
+_checked: SignatureCache[bool] = SignatureCache()
+
+
+def check_windows_once(model: Windowed, components: Components) -> None:
+    """Checks a declaration on noise and on the first item of every model and shape.
+
+    Again on the next item, as long as nothing that it saw moved the outputs.
+
+    Raises:
+      ValueError: if the declaration is wrong.
+    """
+    shapes = signature(model, components)
+    if _checked.get(shapes):
+        return
+    d = components.num_components
+    masks = jnp.arange(4)[:, None] % (jnp.arange(d)[None] % 3 + 2) > 0
+    masks = masks.at[1].set(True)
+    inputs = jax.vmap(components.recomposed)(masks)
+    noise = np.random.default_rng(0).standard_normal((2, *inputs.shape[1:]))
+    inputs = jnp.concatenate([inputs, jnp.asarray(noise, inputs.dtype)])
+    check_receptive_field(model, inputs)
+    outputs = np.asarray(model(inputs))
+    if np.ptp(outputs[np.isfinite(outputs).all(axis=1)], axis=0).any():
+        _checked.put(shapes, True)
+
+
+def check_columns_once(model: Layerwise, components: Components, lookup: Lookup) -> None:
+    """Checks the layers of a model on the first item of every shape: all on, and half of it.
+
+    Again on the next item, as long as nothing that was switched off moved the outputs.
+
+    Raises:
+      ValueError: if the declaration is wrong.
+    """
+    shapes = signature(model, components)
+    if _checked.get(shapes):
+        return
+    masks = np.arange(components.num_components)[None] % np.array([[1], [2]]) == 0
+    expected = np.asarray(_whole(model, components, masks))
+    compare(model, expected, _above(model, lookup, masks))
+    # What nothing moved proves nothing.
+    if np.ptp(expected, axis=0).any():
+        _checked.put(shapes, True)
+
+
+@jax.jit
+def _whole(model: Layerwise, components: Components, masks: Any) -> Any:
+    return model.whole(jax.vmap(components.recomposed)(jnp.asarray(masks)))
+
+
+@jax.jit
+def _above(model: Layerwise, lookup: Lookup, masks: Any) -> Any:
+    return model.head(jax.vmap(lookup.recomposed)(jnp.asarray(masks)))

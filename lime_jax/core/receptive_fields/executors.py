@@ -1,30 +1,35 @@
-"""Models that declare their locality, explained from their windows wherever that is cheaper."""
+"""Models that declare their receptive field, explained from their windows wherever that is cheaper."""
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lime_jax.core.components import Components
-from lime_jax.core.execution import batch_size as tuning
 from lime_jax.core.execution import compiled, finalize, memory
-from lime_jax.core.execution.compiled import MaybeKey, Progress
+from lime_jax.core.execution.batch_size import neighbourhood_size
+from lime_jax.core.execution.compiled import run_group
+from lime_jax.core.execution.progress import Progress
 from lime_jax.core.explanation import Explanation
-from lime_jax.core.item_axis import item_of
-from lime_jax.core.masks.neighbourhood import Exhaustive
+from lime_jax.core.item_axis import as_one_item, item_of
+from lime_jax.core.keys import MaybeKey
+from lime_jax.core.masks.exhaustive import Exhaustive
 from lime_jax.core.masks.sequential import Auto
-from lime_jax.core.methods import Method, settled
+from lime_jax.core.methods import Method, resolve
 from lime_jax.core.predictor import Predict
-from lime_jax.core.receptive_fields import exact_sums, layers, windows
-from lime_jax.core.receptive_fields.layers import Columns, Layered
-from lime_jax.core.receptive_fields.windows import Layout, Local, Lookup
+from lime_jax.core.receptive_fields import batch_sizes, check, exact_sums, layers, windows
+from lime_jax.core.receptive_fields.declaration import declaration
+from lime_jax.core.receptive_fields.layers import Columns, Layerwise
+from lime_jax.core.receptive_fields.lookup import Lookup
+from lime_jax.core.receptive_fields.windows import Layout, Windowed, look_up
 from lime_jax.core.surrogates import kernels
 from lime_jax.core.surrogates.statistics import Statistics
 
 
-def explain_locally(
+def explain_by_windows(
     predict: Predict,
     components: Components,
     method: Method,
@@ -36,7 +41,7 @@ def explain_locally(
     Raises:
       ValueError: if the declaration of the model is wrong.
     """
-    if layers.declared_layers(predict) is not None:
+    if declaration(predict, Layerwise) is not None:
         # What is silent differs from song to song.
         every = [item_of((components, keys), number) for number in range(components.num_items)]
         if any(_planned(predict, one, method, key) is None for one, key in every):
@@ -45,29 +50,29 @@ def explain_locally(
         if any(one is None for one in found):
             return None
         return jax.tree.map(lambda *x: jnp.stack(x), *found)
-    model = windows.declared(predict)
+    model = declaration(predict, Windowed)
     if model is None or not windows.cut_alike(components):
         return None
     one, key = item_of((components, keys), 0)
     d = one.num_components
     if model.is_sum and isinstance(method.sampler, (Exhaustive, Auto)):
-        weight_of = kernels.by_zeros(method.kernel, d)
+        weight_of = kernels.weights_by_zeros(method.kernel, d)
         layout = windows.layout_of(model, one, _most_evaluations(method, one))
         if layout is not None and weight_of is not None:
-            tuning.check_once(model, one)
+            check.check_windows_once(model, one)
             return _explain_sums(model, components, layout, method, weight_of, batch_size)
     num_masks = min(
-        tuning.size_of(settled(method, d, is_looked_up=looked_up), key, d)[0]
-        for looked_up in (False, True)
+        neighbourhood_size(resolve(method, d, is_looked_up=make_lookup), key, d)[0]
+        for make_lookup in (False, True)
     )
-    method = settled(method, d, is_looked_up=True)
+    method = resolve(method, d, is_looked_up=True)
     layout = windows.layout_of(model, one, num_masks)
     if layout is None:
         return None
-    tuning.check_once(model, one)
-    sizes = tuning.local_batch_sizes(model, one, layout, batch_size)
-    explanations, _ = memory.with_smaller_batches(
-        lambda size: compiled.run_local(
+    check.check_windows_once(model, one)
+    sizes = batch_sizes.window_batch_sizes(model, one, layout, batch_size)
+    explanations, _ = memory.retry_with_smaller_batches(
+        lambda size: run_windowed(
             model,
             components,
             layout.arrays,
@@ -104,25 +109,25 @@ def explain_by_layers(
     Raises:
       ValueError: if the declaration is wrong.
     """
-    if (model := layers.declared_layers(predict)) is None:
+    if (model := declaration(predict, Layerwise)) is None:
         return None
-    if (lookup := looked_up(model, components, method, key, progress)) is None:
+    if (lookup := make_lookup(model, components, method, key, progress)) is None:
         return None
-    settling = settled(method, components.num_components, is_looked_up=True)
+    settling = resolve(method, components.num_components, is_looked_up=True)
     run = functools.partial(_run_looked_up, model, lookup, settling, key)
-    return memory.with_smaller_batches(run, batch_size or tuning.batch_size_of_head(model, lookup))[
-        0
-    ]
+    return memory.retry_with_smaller_batches(
+        run, batch_size or batch_sizes.head_batch_size(model, lookup)
+    )[0]
 
 
 def _run_looked_up(
-    model: Layered, lookup: Lookup, method: Method, key: MaybeKey, batch_size: int
+    model: Layerwise, lookup: Lookup, method: Method, key: MaybeKey, batch_size: int
 ) -> Explanation:
     return compiled.run(model.head, lookup, method, key, batch_size, None)
 
 
-def looked_up(
-    model: Layered,
+def make_lookup(
+    model: Layerwise,
     components: Components,
     method: Method,
     key: MaybeKey,
@@ -137,18 +142,18 @@ def looked_up(
         if not memory.is_out_of_memory(error):
             raise
         return None
-    tuning.check_columns_once(model, components, lookup)
+    check.check_columns_once(model, components, lookup)
     return lookup
 
 
 def _planned(
     predict: Predict, components: Components, method: Method, key: MaybeKey
 ) -> list[Columns] | None:
-    model = layers.declared_layers(predict)
+    model = declaration(predict, Layerwise)
     assert model is not None
-    plain = settled(method, components.num_components, is_looked_up=False)
-    num_masks, _ = tuning.size_of(plain, key, components.num_components)
-    return layers.plan(model, components, num_masks)
+    plain = resolve(method, components.num_components, is_looked_up=False)
+    num_masks, _ = neighbourhood_size(plain, key, components.num_components)
+    return layers.plan_columns(model, components, num_masks)
 
 
 def _most_evaluations(method: Method, components: Components) -> int:
@@ -166,7 +171,7 @@ def _with_evaluations(
 
 
 def _explain_sums(
-    model: Local,
+    model: Windowed,
     components: Components,
     layout: Layout,
     method: Method,
@@ -175,8 +180,8 @@ def _explain_sums(
 ) -> Explanation:
     """Exact answers: expectations over all masks from the outputs of the windows, in float64."""
     one, num_components = item_of(components, 0), components.num_components
-    size, _ = tuning.local_batch_sizes(model, one, layout, batch_size)
-    tables, _ = memory.with_smaller_batches(
+    size, _ = batch_sizes.window_batch_sizes(model, one, layout, batch_size)
+    tables, _ = memory.retry_with_smaller_batches(
         lambda size: _tables(model, components, layout.arrays, size), size
     )
     equivalent = getattr(method.sampler, "equivalent_num_samples", None)
@@ -197,7 +202,7 @@ def _explain_sums(
 
 @functools.partial(jax.jit, static_argnames="batch_size")
 def _tables(
-    model: Local,
+    model: Windowed,
     components: Components,
     layout: tuple[jax.Array, ...],
     batch_size: int,
@@ -209,4 +214,28 @@ def _tables(
 @functools.partial(jax.jit, static_argnames="num_samples")
 def _solve_exactly(method: Method, totals: Statistics, num_samples: int) -> Explanation:
     blocks = jax.tree.map(lambda x: x[:, None], totals)
-    return finalize.finish_exactly(method, blocks, num_samples)
+    return finalize.finalize_exactly(method, blocks, num_samples)
+
+
+@functools.partial(jax.jit, static_argnames="batch_sizes")
+def run_windowed(
+    model: Windowed,
+    components: Components,
+    layout: tuple[Any, Any, Any, Any],
+    method: Method,
+    keys: MaybeKey,
+    batch_sizes: tuple[int, int],
+) -> Explanation:
+    """Many items of a local model: windows looked up, then a head per mask.
+
+    `batch_sizes` are of windows and of masks.
+    """
+
+    def one(item: tuple[Components, MaybeKey]) -> Explanation:
+        components, key = item
+        window_of, masks, first, steps = layout
+        lookup = look_up(model, components, window_of, masks, first, steps, batch_sizes[0])
+        items, keys = as_one_item((lookup, key))
+        return item_of(run_group(model.head, items, method, keys, batch_sizes[1]), 0)
+
+    return jax.lax.map(one, (components, keys))

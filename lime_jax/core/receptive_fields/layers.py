@@ -8,7 +8,6 @@ whole model; where neighbouring segments meet, only what hears both is computed 
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,17 +17,17 @@ from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from lime_jax.core.components import Components
 from lime_jax.core.execution import memory
+from lime_jax.core.execution.progress import Progress
 from lime_jax.core.predictor import Predictor, as_predictor
 from lime_jax.core.pytree import pytree, static
-from lime_jax.core.receptive_fields.windows import Local, Lookup, table_of
+from lime_jax.core.receptive_fields.lookup import Lookup
+from lime_jax.core.receptive_fields.windows import Windowed, table_of
 
 # Beyond this many components in one column, tables of all their combinations grow too large.
 _MOST_PER_COLUMN = 14
 _MOST_BYTES = 3 << 30
 # Columns computed by one call, and at a time: convolutions of few are fastest in a CPU's caches.
 _BLOCK, _CPU_CHUNK = 1024, 32
-
-Progress = Callable[[int, int], None]
 
 
 @pytree
@@ -46,7 +45,7 @@ class Layer:
 
 
 def layer(apply: Any, *, window: int, stride: int = 1, pad: int = 0) -> Layer:
-    """Declares a layer of a `layered` model.
+    """Declares a layer of a `layerwise` model.
 
     Args:
       apply: `(batch, window, *features)` to `(batch, *features)`, any callable pytree: the columns
@@ -65,8 +64,8 @@ def layer(apply: Any, *, window: int, stride: int = 1, pad: int = 0) -> Layer:
 
 
 @pytree
-class Layered:
-    """A model together with its layers. Make one with `layered`.
+class Layerwise:
+    """A model together with its layers. Make one with `layerwise`.
 
     Attributes:
       whole: the model, `(batch, *input)` to `(batch, num_outputs)`.
@@ -114,12 +113,12 @@ def _seen(one: Layer, columns: int) -> int:
     return (columns - 1) * one.stride + one.window
 
 
-def layered(whole: Any, *, layers: Any, head: Any) -> Layered:
+def layerwise(whole: Any, *, layers: Any, head: Any) -> Layerwise:
     """Declares the layers of a deep local network; `explain` makes use of them where it pays.
 
-    As `local`, for networks whose last layer hears much: a table of all that it may hear would be
+    As `windowed`, for networks whose last layer hears much: a table of all that it may hear would be
     large, but few of the layers below hear as much. The answers stay those of `whole`; the first
-    explanation of a model and shape checks that, and so does `check_locality`.
+    explanation of a model and shape checks that, and so does `check_receptive_field`.
 
     Args:
       whole: the model, `(batch, *input)` to `(batch, num_outputs)`, any callable pytree.
@@ -135,9 +134,9 @@ def layered(whole: Any, *, layers: Any, head: Any) -> Layered:
       >>> halved = lambda x: jnp.tanh(x).sum(axis=1)
       >>> whole = lambda x: halved(halved(x.reshape(-1, 2)).reshape(-1, 2)).reshape(len(x), -1)
       >>> loudest = lambda columns: columns.max(axis=1, keepdims=True)
-      >>> model = lj.layered(
+      >>> model = lj.receptive_fields.layerwise(
       ...     lambda x: loudest(whole(x)),
-      ...     layers=[lj.layer(halved, window=2, stride=2), lj.layer(halved, window=2, stride=2)],
+      ...     layers=[lj.receptive_fields.layer(halved, window=2, stride=2), lj.receptive_fields.layer(halved, window=2, stride=2)],
       ...     head=loudest,
       ... )
       >>> components = lj.from_labels(jnp.arange(48.0), lj.equal_segments(48, 12), 12)
@@ -149,13 +148,7 @@ def layered(whole: Any, *, layers: Any, head: Any) -> Layered:
         raise ValueError("`layers` must be a list of what `layer` returns.")
     if not layers:
         raise ValueError("`layers` is empty. Pass at least one, from `layer`.")
-    return Layered(as_predictor(whole), tuple(layers), as_predictor(head))
-
-
-def declared_layers(predict: Any) -> Layered | None:
-    """The layers of a model: a `Layered`, or what its attribute `locality` says; None if none."""
-    found = predict if isinstance(predict, Layered) else getattr(predict, "locality", None)
-    return found if isinstance(found, Layered) else None
+    return Layerwise(as_predictor(whole), tuple(layers), as_predictor(head))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +157,7 @@ class Columns:
 
     Attributes:
       heard: whether a column hears a component, `(num_columns, num_components)`.
-      first, steps: see `lime_jax.core.receptive_fields.windows.Lookup`.
+      first, steps: see `lime_jax.core.receptive_fields.lookup.Lookup`.
       column_of: of every entry, `(num_entries,)`.
       masks: of every entry; what its column does not hear is off.
     """
@@ -186,7 +179,7 @@ class Columns:
         return self.num_entries / len(self.heard)
 
 
-def plan(model: Layered, components: Components, num_masks: int) -> list[Columns] | None:
+def plan_columns(model: Layerwise, components: Components, num_masks: int) -> list[Columns] | None:
     """What every layer computes, or None where whole inputs are cheaper or too little memory is.
 
     Args:
@@ -206,7 +199,7 @@ def plan(model: Layered, components: Components, num_masks: int) -> list[Columns
     return [_columns(columns) for columns in heard]
 
 
-def _num_bytes(model: Layered, components: Components, numbers: list[int]) -> int:
+def _num_bytes(model: Layerwise, components: Components, numbers: list[int]) -> int:
     """The most that is in memory at a time: two layers, and the plan of all."""
     # Masks, steps and what they are made of.
     plans = sum(numbers) * components.num_components * 8
@@ -262,7 +255,7 @@ def _columns(heard: np.ndarray) -> Columns:
     return Columns(heard, first, steps, column_of, masks)
 
 
-def _sizes(model: Layered, components: Components) -> list[int]:
+def _sizes(model: Layerwise, components: Components) -> list[int]:
     """Bytes of a column of every layer."""
     shape = components.sources.shape[2:]
     dtype, sizes = components.sources.dtype, []
@@ -293,7 +286,7 @@ def _shape_of_made(one: Layer, window: jax.ShapeDtypeStruct) -> jax.ShapeDtypeSt
 
 
 def look_up_columns(
-    model: Layered,
+    model: Layerwise,
     components: Components,
     columns: list[Columns],
     progress: Progress | None = None,
@@ -324,9 +317,9 @@ def look_up_columns(
     return Lookup(table, jnp.asarray(last.first), jnp.asarray(last.steps), len(last.steps[0]))
 
 
-def _first_table(model: Layered, components: Components, columns: Columns) -> Array:
+def _first_table(model: Layerwise, components: Components, columns: Columns) -> Array:
     first = model.layers[0]
-    as_windows = Local(
+    as_windows = Windowed(
         model.whole, first.apply, model.head, first.window, first.stride, 0, first.pad
     )
     missing = _rounded(-(-columns.num_entries // _BLOCK)) * _BLOCK - columns.num_entries
@@ -337,7 +330,7 @@ def _first_table(model: Layered, components: Components, columns: Columns) -> Ar
 
 @jax.jit
 def _looked_up(
-    model: Local,
+    model: Windowed,
     components: Components,
     window_of: Int[Array | np.ndarray, " entries"],
     masks: Bool[Array | np.ndarray, "entries num_components"],

@@ -1,6 +1,6 @@
 """Models that see little of their input at a time, explained without evaluating them on all of it.
 
-What a trunk of convolutions makes of one window depends only on the few components that overlap
+What a backbone of convolutions makes of one window depends only on the few components that overlap
 the window. So every window is evaluated once per combination of *its* components, and a mask only
 looks its windows up and costs a head, not a network. The answers are those of the whole model.
 """
@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Inexact, Int
 from lime_jax.core.components import Components, recompose
 from lime_jax.core.predictor import Predictor, as_predictor
 from lime_jax.core.pytree import pytree, static
+from lime_jax.core.receptive_fields.lookup import Lookup
 from lime_jax.errors import unknown_name
 
 # Beyond this many components in one window, tables of all their combinations grow too large.
@@ -24,15 +25,15 @@ _MOST_PER_WINDOW = 14
 
 
 @pytree
-class Local:
-    """A model together with how local it is: `whole(x)` is `head` of `trunk` of all its windows.
+class Windowed:
+    """A model together with how local it is: `whole(x)` is `head` of `backbone` of all its windows.
 
     Window `i` holds the elements from `i * stride` to `i * stride + window` along one axis of the
-    input, after `pad` elements were added to both ends by reflection. Make one with `local`.
+    input, after `pad` elements were added to both ends by reflection. Make one with `windowed`.
 
     Attributes:
       whole: the model, `(batch, *input)` to `(batch, num_outputs)`.
-      trunk: what is made of a window, `(batch, *window)` to `(batch, *features)`.
+      backbone: what is made of a window, `(batch, *window)` to `(batch, *features)`.
       head: what is made of all windows, `(batch, num_windows, *features)` to
         `(batch, num_outputs)`.
       window, stride, pad: in elements along `axis`.
@@ -41,7 +42,7 @@ class Local:
     """
 
     whole: Predictor
-    trunk: Predictor
+    backbone: Predictor
     head: Predictor
     window: int = static()
     stride: int = static()
@@ -81,26 +82,26 @@ class Local:
         starts = np.arange(self.num_windows(inputs.shape[axis])) * self.stride
         cut = lambda start: jax.lax.slice_in_dim(padded, start, start + self.window, axis=axis)
         windows = jnp.stack([cut(int(start)) for start in starts], axis=1)
-        features = self.trunk(windows.reshape(-1, *windows.shape[2:]))
+        features = self.backbone(windows.reshape(-1, *windows.shape[2:]))
         return self.head(features.reshape(len(inputs), len(starts), *features.shape[1:]))
 
 
-def local(
-    whole: Any, *, trunk: Any, head: Any, window: int, stride: int, axis: int = 0, pad: int = 0
-) -> Local:
-    """Declares a model's locality; `explain` then evaluates windows wherever that is cheaper.
+def windowed(
+    whole: Any, *, backbone: Any, head: Any, window: int, stride: int, axis: int = 0, pad: int = 0
+) -> Windowed:
+    """Declares a model's receptive field; `explain` then evaluates windows wherever that is cheaper.
 
     The answers stay those of `whole`; the first explanation of a model and shape checks that, and
-    so does `check_locality`. Where the head is "mean" or "sum", `exhaustive`, `shapley`, `banzhaf`
+    so does `check_receptive_field`. Where the head is "mean" or "sum", `exhaustive`, `shapley`, `banzhaf`
     and `lime("auto")` are exact for up to 500 components, from all combinations of those that
     overlap each window.
 
     Args:
       whole: the model, `(batch, *input)` to `(batch, num_outputs)`, any callable pytree.
-      trunk: `(batch, *window)` to `(batch, *features)`: a patch of a tagger, the convolutions of a
+      backbone: `(batch, *window)` to `(batch, *features)`: a patch of a tagger, the convolutions of a
         network.
       head: `(batch, num_windows, *features)` to `(batch, num_outputs)`: the last layers; or
-        "mean" or "sum" of what the trunk says of each window, such as a tagger of its patches.
+        "mean" or "sum" of what the backbone says of each window, such as a tagger of its patches.
       window: elements that one window covers along `axis`: the receptive field.
       stride: elements between the starts of windows.
       axis: of the input, without the batch.
@@ -112,9 +113,9 @@ def local(
     Example:
       >>> import jax, jax.numpy as jnp, lime_jax as lj
       >>> loudest = lambda x: jnp.square(x).reshape(len(x), -1, 4).sum(axis=2).max(axis=1)[:, None]
-      >>> patches = lj.local(
+      >>> patches = lj.receptive_fields.windowed(
       ...     loudest,
-      ...     trunk=lambda x: jnp.square(x).sum(axis=1),
+      ...     backbone=lambda x: jnp.square(x).sum(axis=1),
       ...     head=lambda x: x.max(axis=1)[:, None],
       ...     window=4,
       ...     stride=4,
@@ -131,46 +132,11 @@ def local(
         if head not in _HEADS:
             raise ValueError(unknown_name("`head`", head, _HEADS))
         head_name, function = head, _HEADS[head]
-    parts = as_predictor(whole), as_predictor(trunk), as_predictor(function)
-    return Local(*parts, window, stride, axis, pad, head_name)
+    parts = as_predictor(whole), as_predictor(backbone), as_predictor(function)
+    return Windowed(*parts, window, stride, axis, pad, head_name)
 
 
 _HEADS = {"mean": lambda x: x.mean(axis=1), "sum": lambda x: x.sum(axis=1)}
-
-
-def declared(predict: Any) -> Local | None:
-    """The locality of a model: a `Local`, or what its attribute `locality` says; None if none."""
-    found = predict if isinstance(predict, Local) else getattr(predict, "locality", None)
-    return found if isinstance(found, Local) else None
-
-
-@pytree
-class Lookup:
-    """What the trunk made of every window and combination; a mask picks one per window.
-
-    Stands where `Components` do: its inputs are features `(num_windows, *features)`.
-
-    Attributes:
-      table: `(num_entries, *features)`.
-      first: the first entry of every window, `(num_windows,)`.
-      steps: what a component adds to the entry of a window, `(num_windows, num_components)`.
-      num_components: how many pieces can be switched on and off.
-    """
-
-    table: Float[Array, "..."]
-    first: Int[Array, "..."]
-    steps: Int[Array, "..."]
-    num_components: int = static()
-
-    @property
-    def num_items(self) -> int:
-        """How many items there are along the leading axis."""
-        return self.table.shape[0]
-
-    def recomposed(self, mask: Bool[Array, " num_components"]) -> Float[Array, "windows ..."]:
-        """The features of all windows with only the components in `mask` on."""
-        entries = self.first + jnp.where(mask[None], self.steps, 0).sum(axis=1)
-        return self.table[entries]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,7 +173,7 @@ def cut_alike(components: Components) -> bool:
     return bool((labels == labels[:1]).all())
 
 
-def layout_of(model: Local, components: Components, num_masks: int) -> Layout | None:
+def layout_of(model: Windowed, components: Components, num_masks: int) -> Layout | None:
     """The entries of a lookup, or None where evaluating the model on whole inputs is cheaper.
 
     Args:
@@ -253,7 +219,7 @@ def _layout(sets: list[np.ndarray], num_components: int) -> Layout:
 
 
 def look_up(
-    model: Local,
+    model: Windowed,
     components: Components,
     window_of: Int[Array, " entries"],
     masks: Bool[Array, "entries num_components"],
@@ -261,19 +227,19 @@ def look_up(
     steps: Int[Array, "windows num_components"],
     batch_size: int,
 ) -> Lookup:
-    """Evaluates the trunk on every entry of a layout, at most `batch_size` windows at a time."""
+    """Evaluates the backbone on every entry of a layout, at most `batch_size` windows at a time."""
     table = table_of(model, components, window_of, masks, batch_size)
     return Lookup(table, first, steps, components.num_components)
 
 
 def table_of(
-    model: Local,
+    model: Windowed,
     components: Components,
     window_of: Int[Array, " entries"],
     masks: Bool[Array, "entries num_components"],
     batch_size: int,
 ) -> Float[Array, "entries ..."]:
-    """What the trunk makes of windows with some components on."""
+    """What the backbone makes of windows with some components on."""
     padded = _padded(components, model.axis, model.pad)
     num_entries = len(masks)
     batch_size = min(batch_size, num_entries)
@@ -285,7 +251,7 @@ def table_of(
         return recompose(_cut(padded, model, window), mask)
 
     def some(part: tuple[Array, Array]) -> Array:
-        return model.trunk(jax.vmap(one)(*part))
+        return model.backbone(jax.vmap(one)(*part))
 
     chunks = (window_of.reshape(-1, batch_size), masks.reshape(-1, batch_size, masks.shape[1]))
     features = jax.lax.map(some, chunks)
@@ -302,7 +268,7 @@ def _reflect(x: Array, axis: int, pad: int) -> Array:
     return jnp.pad(x, widths, mode="reflect")
 
 
-def _cut(components: Components, model: Local, window: Int[Array, ""]) -> Components:
+def _cut(components: Components, model: Windowed, window: Int[Array, ""]) -> Components:
     cut = lambda x, axis: jax.lax.dynamic_slice_in_dim(x, window * model.stride, model.window, axis)
     return _along(components, model.axis, cut)
 

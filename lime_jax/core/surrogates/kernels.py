@@ -1,20 +1,22 @@
 """How much a perturbed input counts: a weight for every mask."""
 
-import math
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from lime_jax.core.masks.shapley_sizes import shapley_per_mask
 from lime_jax.core.pytree import pytree, static
 
 _MOST_COUNTED = 500
 
+
 Masks = Bool[Array, "num_masks num_components"]
+
+
 Weights = Float[Array, " num_masks"]
 
 
@@ -59,11 +61,11 @@ class Shapley:
     """
 
     def __call__(self, masks: Masks) -> Weights:
-        per_mask = _shapley_per_mask(masks.shape[1]).astype(np.float32)
+        per_mask = shapley_per_mask(masks.shape[1]).astype(np.float32)
         return jnp.asarray(per_mask)[masks.sum(axis=1, dtype=jnp.int32)]
 
 
-def by_zeros(kernel: Kernel, num_components: int) -> np.ndarray | None:
+def weights_by_zeros(kernel: Kernel, num_components: int) -> np.ndarray | None:
     """The weight of masks with 0, 1, … `num_components` zeros, float64.
 
     Every kernel here has one. None for a kernel of the user that tells components apart, for one
@@ -74,7 +76,7 @@ def by_zeros(kernel: Kernel, num_components: int) -> np.ndarray | None:
         return None
     if isinstance(kernel, Shapley):
         # In float32 a single one of very many masks weighs nothing.
-        return _shapley_per_mask(num_components)[::-1]
+        return shapley_per_mask(num_components)[::-1]
     staircase = np.arange(num_components)[None] >= np.arange(num_components + 1)[:, None]
     if isinstance(kernel, Exponential):
         distance = _on_masks(kernel.distance, staircase)
@@ -91,21 +93,6 @@ def _on_masks(function: Callable[[Masks], Weights], masks: np.ndarray) -> np.nda
     """Numbers, inside jit too."""
     with jax.ensure_compile_time_eval():
         return np.asarray(function(jnp.asarray(masks)), np.float64)
-
-
-def _shapley_per_mask(num_components: int) -> np.ndarray:
-    """The Shapley kernel of one mask with 0, 1, … `num_components` ones."""
-    sizes = shapley_sizes(num_components)
-    return np.array([share / math.comb(num_components, k) for k, share in enumerate(sizes)])
-
-
-def shapley_sizes(num_components: int) -> np.ndarray:
-    """The share of the Shapley kernel that falls on masks with 0, 1, … `num_components` ones."""
-    if num_components == 1:
-        return np.array([0.5, 0.5])  # nothing lies between; the surrogate's constraint says it all
-    size = np.arange(num_components + 1)
-    weight = 1 / np.maximum(size * (num_components - size), 1) * (size % num_components > 0)
-    return weight / max(weight.sum(), 1e-30)
 
 
 def cosine(masks: Masks) -> Weights:

@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 
 from lime_jax.core.surrogates.kernels import Kernel
 from lime_jax.core.surrogates.linear_fit import LinearFit, solve
-from lime_jax.core.surrogates.ridge import Surrogate
 from lime_jax.core.surrogates.statistics import Statistics
+from lime_jax.core.surrogates.surrogate import Surrogate
 
 
 def num_lime_samples(

@@ -48,7 +48,7 @@ def solve(matrix: Matrix, right: Columns) -> Columns:
     return solution
 
 
-def judged(
+def add_fidelity(
     statistics: Statistics,
     coefficients: Float[Array, "num_outputs num_components"],
     intercept: Float[Array, " num_outputs"],

@@ -79,7 +79,7 @@ class Statistics:
         )
 
 
-def nothing(num_components: int, num_outputs: int) -> Statistics:
+def empty(num_components: int, num_outputs: int) -> Statistics:
     """The statistics of no rows at all, the neutral element of `+`."""
     infinite = jnp.full(num_outputs, jnp.inf, jnp.float32)
     return Statistics(

@@ -15,7 +15,7 @@ _MOST_DEGREES = 64
 
 
 @pytree
-class Difference:
+class CoefficientDifference:
     """How much more one component weighs than another, per output.
 
     Attributes:
@@ -87,9 +87,9 @@ def confidence_interval(
     return explanation.coefficients - margin, explanation.coefficients + margin
 
 
-def difference(
+def coefficient_difference(
     explanation: Explanation, first: int, second: int, *, level: float = 0.95
-) -> Difference:
+) -> CoefficientDifference:
     """Compares two components: is the first really stronger?
 
     Args:
@@ -103,7 +103,7 @@ def difference(
       >>> stems = lj.from_stems(jnp.diag(jnp.arange(12.0)))
       >>> squares = lambda x: jnp.square(x.sum(axis=1, keepdims=True))
       >>> explanation = lj.explain(squares, stems, lj.lime(300), key=jax.random.key(0))
-      >>> bool(lj.difference(explanation, 11, 2).low[0] > 0)
+      >>> bool(lj.coefficient_difference(explanation, 11, 2).low[0] > 0)
       True
     """
     num_components = explanation.coefficients.shape[-1]
@@ -114,7 +114,7 @@ def difference(
     estimate = take(explanation.coefficients)
     error = jnp.sqrt(jnp.square(take(explanation.deviations)).sum(axis=-2))
     margin = _quantile(explanation, level)[..., 0] * error
-    return Difference(estimate, error, estimate - margin, estimate + margin)
+    return CoefficientDifference(estimate, error, estimate - margin, estimate + margin)
 
 
 def top_k_confidence(

@@ -12,7 +12,7 @@ import numpy as np
 
 import lime_jax as lj
 from lime_jax.core import ranking
-from lime_jax.core.masks.neighbourhood import Bernoulli
+from lime_jax.core.masks.bernoulli import Bernoulli
 from lime_jax.lemons import explain_track
 from lime_jax.lemons.library import Library
 from lime_jax.lemons.listeners import Persona

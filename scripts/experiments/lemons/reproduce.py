@@ -170,7 +170,7 @@ def training_of(folder: Path) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError):
         return []
     stopped = f", where a limit of {limit:g} s stopped it" if limit and done < wanted else ""
-    is_tf32 = precision == "fastest" and "NVIDIA" in device
+    is_tf32 = precision == "default" and "NVIDIA" in device
     products = f"products in {'tf32 ' if is_tf32 else ''}(precision {precision})"
     judged_every = f"validation every {every} epochs" if every > 1 else "validation every epoch"
     data = f" Data: {record['data']}" if "data" in record else ""

@@ -94,7 +94,7 @@ def outputs_of(
     """What the network says to all 1024 masks of an excerpt; the last one leaves it as it is."""
     components = lj.from_labels(excerpt, LABELS[segmentation], NUM_SEGMENTS, fill=fill)
     network = voice.network
-    model = network.locality if segmentation == "temporal" else network.band_locality
+    model = network.receptive_field if segmentation == "temporal" else network.band_receptive_field
     masks = jnp.asarray(MASKS)
     return np.asarray(lj.predict_neighbourhood(model, components, masks, batch_size=256)[1][:, 0])
 

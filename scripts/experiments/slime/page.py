@@ -89,7 +89,7 @@ fair = lj.shapley()  # no kernel width to choose at all
   instead of {fidelity}. Its coefficients correlate with Shapley values at {cosine_shapley}, those
   of l2 at {l2_shapley}.
 - **Exact where it is cheap.** `lj.exhaustive()` and `lj.shapley()` up to some 15 components; for
-  models that declare how far they see (`lj.local`), as the detector does, the masks are looked up
+  models that declare how far they see (`lj.receptive_fields.windowed`), as the detector does, the masks are looked up
   in a table of windows instead of being evaluated.
 - **Where sampling is needed**, `lj.lime(lj.auto(top_k=3))` draws better masks and stops when the
   top three are certain, `lj.top_k_confidence` says how sure a ranking is from one run, and
@@ -116,7 +116,7 @@ question. Where voices were planted in three segments of ten ({kept}), the three
 So contents are to be chosen, not only averaged: the mean over all four is no better than its best
 member, because a content that tells the network something of its own pulls it down. The paper's
 advice holds: leave out what makes no sense for the input, and compare the others where the truth is
-known. For those that remain, `lj.explain_marginal` (`--fills zero,mean,noise`) explains their mean
+known. For those that remain, `lj.explain_over_fills` (`--fills zero,mean,noise`) explains their mean
 in one pass, and gives the spread between them as an error bar: where it is as large as the weight,
 the answer is about the content and not about the sound.
 

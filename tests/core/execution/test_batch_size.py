@@ -11,20 +11,22 @@ from lime_jax.core.execution import batch_size as tuning
 from lime_jax.core.predictor import as_predictor
 
 
-@pytest.mark.parametrize("dealt", [1, 16])
+@pytest.mark.parametrize("round_size", [1, 16])
 @pytest.mark.parametrize("num_masks", [1, 7, 16, 17, 300, 1000, 1024, 70_000])
 @pytest.mark.parametrize("batch_size", [1, 5, 16, 37, 144, 256, 2048])
 class TestPlan:
-    def test_every_row_has_its_step_and_little_is_padded(self, num_masks, batch_size, dealt):
-        split = accumulate.plan(num_masks, dealt, batch_size)
+    def test_every_row_has_its_step_and_little_is_padded(self, num_masks, batch_size, round_size):
+        split = accumulate.plan(num_masks, round_size, batch_size)
         stops = [start + rows for start, rows in split.steps]
         starts = [start for start, _ in split.steps]
         assert starts == [0, *stops[:-1]]
         assert num_masks <= stops[-1] <= 1.02 * num_masks
-        assert all(start % dealt == 0 for start in starts)
+        assert all(start % round_size == 0 for start in starts)
 
-    def test_an_even_batch_is_no_larger_and_leaves_little_over(self, num_masks, batch_size, dealt):
-        size = accumulate.even(num_masks, dealt, batch_size)
+    def test_an_even_batch_is_no_larger_and_leaves_little_over(
+        self, num_masks, batch_size, round_size
+    ):
+        size = accumulate.even_batch_size(num_masks, round_size, batch_size)
         assert batch_size / 2 < size <= batch_size or size == num_masks <= batch_size
 
 
@@ -45,7 +47,7 @@ class TestFastest:
 
 def test_candidates_are_powers_of_two_and_their_middles():
     assert tuning.candidates(100) == [96, 64, 48, 32, 24, 16, 8]
-    assert tuning.candidates(100, dealt=16) == [96, 64, 48, 32, 16]
+    assert tuning.candidates(100, round_size=16) == [96, 64, 48, 32, 16]
 
 
 def test_a_size_found_once_is_used_again(monkeypatch):
@@ -61,7 +63,7 @@ def test_a_size_found_once_is_used_again(monkeypatch):
     for _ in range(3):
         lj.explain(network, components, lj.exhaustive(), batch_size=None)
     predictor = as_predictor(network)
-    assert tuning.batch_size_for(predictor, components, lj.exhaustive(), None) == 48
+    assert tuning.choose_batch_size(predictor, components, lj.exhaustive(), None) == 48
     assert set(sizes) == {1, 48}
 
 

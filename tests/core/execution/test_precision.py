@@ -27,7 +27,7 @@ def test_float32_is_the_default():
 
 
 def test_fastest_leaves_it_to_the_device():
-    assert "HIGHEST" not in precisions_of(precision="fastest")
+    assert "HIGHEST" not in precisions_of(precision="default")
 
 
 @pytest.mark.slow
@@ -38,5 +38,5 @@ def test_what_jax_was_told_holds():
 
 
 def test_another_name_is_refused():
-    with pytest.raises(ValueError, match="`precision` must be one of float32, fastest"):
+    with pytest.raises(ValueError, match="`precision` must be one of float32, default"):
         precisions_of(precision="half")

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import lime_jax as lj
-from lime_jax.core.execution import batch_size as tuning
-from lime_jax.core.execution import compiled
+from lime_jax.core.execution import compiled, stepwise
 from lime_jax.core.predictor import as_predictor
 
 NETWORK = lambda inputs: jnp.tanh(inputs)
@@ -16,7 +15,7 @@ NETWORK = lambda inputs: jnp.tanh(inputs)
 @pytest.fixture
 def heavy(monkeypatch):
     def make(*, heavy):
-        monkeypatch.setattr(tuning, "_HEAVY_FLOPS", 0.0 if heavy else np.inf)
+        monkeypatch.setattr(stepwise, "HEAVY_FLOPS", 0.0 if heavy else np.inf)
 
     return make
 
@@ -52,20 +51,20 @@ def test_steps_explain_like_a_single_program(heavy, method, batch_size, num_item
 def test_a_hundred_heavy_clips_compile_one_program(heavy):
     heavy(heavy=True)
     network = lambda inputs: jnp.tanh(inputs)
-    in_steps, at_once = compiled._step._cache_size(), compiled._run_group_at_once._cache_size()
+    in_steps, at_once = stepwise._step._cache_size(), stepwise._run_group_at_once._cache_size()
     for seed in range(100):
         key = jax.random.key(seed)
         stems = lj.from_stems(jax.random.normal(key, (6, 4)))
         lj.explain(network, stems, lj.lime(200), key=key)
         if seed < 3:
             lj.explain(network, stems, lj.lime(200), key=key, batch_size=40)
-    assert compiled._run_group_at_once._cache_size() - at_once == 1
-    assert compiled._step._cache_size() - in_steps == 2, "steps and a shorter last one"
+    assert stepwise._run_group_at_once._cache_size() - at_once == 1
+    assert stepwise._step._cache_size() - in_steps == 2, "steps and a shorter last one"
 
 
 def test_the_work_of_a_step_is_counted():
     items = jax.vmap(lj.from_stems)(jnp.ones((1, 2, 1000)))
     product = as_predictor(jax.tree_util.Partial(lambda w, x: x @ w, jnp.ones((1000, 1000))))
     # 2 million operations per input
-    assert tuning.is_heavy(product, items, 1100, 1100)
-    assert not tuning.is_heavy(product, items, 900, 900)
+    assert stepwise.is_heavy_step(product, items, 1100, 1100)
+    assert not stepwise.is_heavy_step(product, items, 900, 900)

@@ -7,7 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lime_jax.core.masks.neighbourhood import Bernoulli, Exhaustive, KernelShap
+from lime_jax.core.masks import shapley_sizes
+from lime_jax.core.masks.bernoulli import Bernoulli
+from lime_jax.core.masks.exhaustive import Exhaustive
+from lime_jax.core.masks.shapley_pairs import KernelShap
 from lime_jax.core.surrogates import kernels
 
 TABLE = {
@@ -97,7 +100,7 @@ def test_kernel_shap_sizes_follow_the_kernel(getkey):
     assert masks[0].all() and not masks[16].any()
     sizes = drawn.sum(axis=1)
     assert sizes.min() >= 1 and sizes.max() <= d - 1
-    expected = kernels.shapley_sizes(d)
+    expected = shapley_sizes.shapley_sizes(d)
     shares = np.bincount(sizes, minlength=d + 1) / len(sizes)
     assert np.abs(shares - expected).max() < 5 * math.sqrt(0.25 / len(sizes))
 

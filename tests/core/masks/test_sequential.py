@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import lime_jax as lj
-from lime_jax.core.execution import batch_size
+from lime_jax.core.execution import stepwise
 from lime_jax.core.masks.sequential import Auto
-from lime_jax.core.methods import most_evaluations, settled
+from lime_jax.core.methods import most_evaluations, resolve
 
 D = 13
 WEIGHTS = jax.random.normal(jax.random.key(0), (D, 3))
@@ -35,7 +35,7 @@ class TestChoice:
         assert most_evaluations(lj.lime("auto"), num_components) == expected
 
     def test_a_looked_up_mask_may_be_one_of_more(self):
-        sampler = settled(lj.lime("auto"), 14, is_looked_up=True).sampler
+        sampler = resolve(lj.lime("auto"), 14, is_looked_up=True).sampler
         assert sampler.equivalent_num_samples == 1000 and not isinstance(sampler, Auto)
 
     @pytest.mark.slow
@@ -175,7 +175,7 @@ class TestWays:
         told = []
         progress = lambda done, total: told.append((done, total))
         stepped = lj.explain(network, STEMS, self.METHOD, key=key, progress=progress)
-        monkeypatch.setattr(batch_size, "_HEAVY_FLOPS", 0.0)
+        monkeypatch.setattr(stepwise, "HEAVY_FLOPS", 0.0)
         heavy = lj.explain(network, STEMS, self.METHOD, key=key)
         for other in (traced, host, stepped, heavy):
             assert other.num_evaluations == program.num_evaluations
@@ -188,9 +188,9 @@ class TestWays:
     def test_a_lookup_is_sampled_too(self, getkey):
         """Fifteen times, windows that overlap two of them, a head that is no sum."""
         whole = lambda x: jnp.tanh(x).reshape(len(x), 15, 2).sum(axis=2).max(axis=1)[:, None]
-        local = lj.local(
+        local = lj.receptive_fields.windowed(
             whole,
-            trunk=lambda x: jnp.tanh(x).sum(axis=1),
+            backbone=lambda x: jnp.tanh(x).sum(axis=1),
             head=lambda x: x.max(axis=1)[:, None],
             window=2,
             stride=2,
@@ -267,4 +267,4 @@ def test_mistakes_are_named(make, message):
 
 def test_the_sampler_of_a_method_can_be_replaced():
     method = dataclasses.replace(lj.lime(10), sampler=lj.auto())
-    assert settled(method, 4).sampler(None, 4).num_masks == 16
+    assert resolve(method, 4).sampler(None, 4).num_masks == 16

@@ -17,7 +17,7 @@ WEIGHTS = jax.random.normal(jax.random.key(0), (12, 2)) / 2
 STEMS = jax.random.normal(jax.random.key(1), (SOURCES, SIZE))
 
 
-def trunk(windows):
+def backbone(windows):
     return jax.nn.sigmoid(windows @ WEIGHTS + jnp.square(windows @ WEIGHTS))
 
 
@@ -26,10 +26,12 @@ def model(stride, head):
     together = {"mean": jnp.mean, "sum": jnp.sum}[head]
 
     def whole(inputs):
-        parts = [trunk(inputs[:, start : start + 12]) for start in starts]
+        parts = [backbone(inputs[:, start : start + 12]) for start in starts]
         return together(jnp.stack(parts), axis=0)
 
-    return lj.local(whole, trunk=trunk, head=head, window=12, stride=stride)
+    return lj.receptive_fields.windowed(
+        whole, backbone=backbone, head=head, window=12, stride=stride
+    )
 
 
 TIME = lj.equal_segments(SIZE, 4)
@@ -93,7 +95,7 @@ def test_the_moments_are_those_of_the_cube(distance):
     )
     kernel = kernels.Exponential(0.5, kernels.DISTANCES[distance])
     weights = np.asarray(kernel(jnp.asarray(masks == 1)), np.float64) * (500 / 2**d)
-    found = exact_sums.statistics_of_sum(tables, sets, kernels.by_zeros(kernel, d), 500.0)
+    found = exact_sums.statistics_of_sum(tables, sets, kernels.weights_by_zeros(kernel, d), 500.0)
     mean = weights @ masks / weights.sum()
     output_mean = weights @ outputs / weights.sum()
     centred, residual = masks - mean, outputs - output_mean
@@ -119,7 +121,7 @@ def song(num_snippets):
     return lj.cross(lj.from_stems(stems), labels, num_snippets)
 
 
-SNIPPETS = lj.models.Snippets(jax.tree_util.Partial(trunk), 12)
+SNIPPETS = lj.models.Snippets(jax.tree_util.Partial(backbone), 12)
 
 
 class TestFiftyComponents:
@@ -130,7 +132,7 @@ class TestFiftyComponents:
         assert whole.num_evaluations == 320
         stems = jax.random.normal(jax.random.key(2), (5, 120)).reshape(5, 10, 12)
         each = [
-            lj.explain(trunk, lj.from_stems(stems[:, i]), lj.shapley()).coefficients
+            lj.explain(backbone, lj.from_stems(stems[:, i]), lj.shapley()).coefficients
             for i in range(10)
         ]
         np.testing.assert_allclose(whole.coefficients, np.concatenate(each, 1) / 10, atol=1e-6)
@@ -174,7 +176,7 @@ def test_hundreds_of_components(num_snippets, name):
     assert jnp.isfinite(whole.coefficients).all() and jnp.isfinite(whole.fidelity).all()
     if name in ("shapley", "banzhaf"):
         stems = song(num_snippets).sources.reshape(5, num_snippets, 12)
-        first = lj.explain(trunk, lj.from_stems(stems[:, 0]), METHODS[name]).coefficients
+        first = lj.explain(backbone, lj.from_stems(stems[:, 0]), METHODS[name]).coefficients
         expected = first / num_snippets
         np.testing.assert_allclose(whole.coefficients[:, :5], expected, atol=1e-6)
 
@@ -187,12 +189,14 @@ def test_a_mesh_does_not_keep_from_exactness():
 
 def test_without_a_declaration_fifty_components_are_too_many():
     with pytest.raises(ValueError, match="`num_components` = 50 means"):
-        lj.explain(lambda x: trunk(x[:, :12]), song(10), lj.shapley())
+        lj.explain(lambda x: backbone(x[:, :12]), song(10), lj.shapley())
 
 
 def test_a_head_of_another_name_is_refused():
     with pytest.raises(ValueError, match="`head`"):
-        lj.local(trunk, trunk=trunk, head="maximum", window=12, stride=12)
+        lj.receptive_fields.windowed(
+            backbone, backbone=backbone, head="maximum", window=12, stride=12
+        )
 
 
 def test_a_wrong_sum_is_an_error():
@@ -209,7 +213,7 @@ def test_a_kernel_that_tells_components_apart_is_not_summed():
 
     declared, components = model(12, "mean"), COMPONENTS["stems × time"]
     method = lj.Method(lj.exhaustive().sampler, First(), lj.lime().surrogate)
-    assert kernels.by_zeros(First(), 12) is None
+    assert kernels.weights_by_zeros(First(), 12) is None
     short = lj.explain(declared, components, method)
     long = lj.explain(declared.whole, components, method)
     np.testing.assert_allclose(short.coefficients, long.coefficients, atol=1e-5)

@@ -44,14 +44,14 @@ def whole(inputs):
 
 def declare(first_stride=2, window=4):
     made = [
-        lj.layer(
+        lj.receptive_fields.layer(
             lambda x, kernel=kernel: conv_and_pool(kernel, x, [(0, 0)])[:, 0],
             window=window, stride=2, pad=1,
         )
         for kernel in CONVS
     ]  # fmt: skip
-    first = lj.layer(frame, window=4, stride=first_stride, pad=2)
-    return lj.layered(whole, layers=[first, *made], head=head)
+    first = lj.receptive_fields.layer(frame, window=4, stride=first_stride, pad=2)
+    return lj.receptive_fields.layerwise(whole, layers=[first, *made], head=head)
 
 
 def quiet(stems):
@@ -110,7 +110,7 @@ def test_the_answer_is_that_of_the_whole_network(components, method, monkeypatch
 
 @pytest.mark.parametrize("size", [31, 32, 33, 34, 35, 36, 37, 38, 96, 98])
 def test_any_length_ends_as_the_network_ends(size, getkey):
-    lj.check_locality(MODEL, jax.random.normal(getkey(), (3, size)))
+    lj.receptive_fields.check_receptive_field(MODEL, jax.random.normal(getkey(), (3, size)))
 
 
 @pytest.mark.parametrize("components", COMPONENTS.values(), ids=COMPONENTS)
@@ -122,37 +122,37 @@ def test_every_mask_finds_its_columns(components, getkey):
 
 
 def test_silence_is_heard_by_nobody():
-    columns = layers.plan(MODEL, COMPONENTS["with silence"], 1024)
+    columns = layers.plan_columns(MODEL, COMPONENTS["with silence"], 1024)
     assert not columns[0].heard[:5, 0].any() and columns[0].heard[:5, 1].all()
-    everything = layers.plan(MODEL, COMPONENTS["stems × time"], 1024)
+    everything = layers.plan_columns(MODEL, COMPONENTS["stems × time"], 1024)
     assert columns[-1].num_entries < everything[-1].num_entries
 
 
 def test_less_is_computed_where_segments_do_not_meet():
-    columns = layers.plan(MODEL, COMPONENTS["stems × time"], 1024)
+    columns = layers.plan_columns(MODEL, COMPONENTS["stems × time"], 1024)
     shares = [some.num_evaluations for some in columns]
     assert shares == sorted(shares) and shares[0] < 6 and shares[-1] < 20
 
 
 @pytest.mark.parametrize("num_masks, is_worth_it", [(8, False), (1024, True)])
 def test_few_masks_are_evaluated_whole(num_masks, is_worth_it):
-    found = layers.plan(MODEL, COMPONENTS["stems × time"], num_masks)
+    found = layers.plan_columns(MODEL, COMPONENTS["stems × time"], num_masks)
     assert (found is not None) == is_worth_it
 
 
 def test_no_more_is_kept_than_fits(monkeypatch):
     monkeypatch.setattr(layers, "_MOST_BYTES", 1000)
-    assert layers.plan(MODEL, COMPONENTS["stems × time"], 1024) is None
+    assert layers.plan_columns(MODEL, COMPONENTS["stems × time"], 1024) is None
 
 
 def test_columns_that_hear_too_much_are_not_tabled(monkeypatch):
     monkeypatch.setattr(layers, "_MOST_PER_COLUMN", 3)
-    assert layers.plan(MODEL, COMPONENTS["stems × time"], 1024) is None
+    assert layers.plan_columns(MODEL, COMPONENTS["stems × time"], 1024) is None
 
 
 def test_a_model_may_say_it_of_itself(getkey):
     class Model:
-        locality = MODEL
+        receptive_field = MODEL
 
         def __call__(self, inputs):
             return whole(inputs)
@@ -180,8 +180,8 @@ def test_many_items_are_explained_one_by_one(getkey):
 def test_averages_over_fills_are_those_of_the_whole_network(method, getkey):
     fills, method, key = [0.0, 0.25, STEMS[1]], METHODS[method], getkey()
     components = COMPONENTS["time"]
-    found = lj.explain_marginal(MODEL, components, fills, method, key=key)
-    expected = lj.explain_marginal(whole, components, fills, method, key=key)
+    found = lj.explain_over_fills(MODEL, components, fills, method, key=key)
+    expected = lj.explain_over_fills(whole, components, fills, method, key=key)
     same(found.explanation, expected.explanation)
     same(found.fills, expected.fills)
     np.testing.assert_allclose(found.spread, expected.spread, atol=1e-5)
@@ -189,9 +189,9 @@ def test_averages_over_fills_are_those_of_the_whole_network(method, getkey):
 
 def test_fills_share_one_plan(monkeypatch, getkey):
     made = []
-    plan = lambda *a, made_by=layers.plan: made.append(made_by(*a)) or made[-1]
-    monkeypatch.setattr(layers, "plan", plan)
-    lj.explain_marginal(MODEL, COMPONENTS["time"], [0.0, 0.25], METHODS["lime"], key=getkey())
+    plan = lambda *a, made_by=layers.plan_columns: made.append(made_by(*a)) or made[-1]
+    monkeypatch.setattr(layers, "plan_columns", plan)
+    lj.explain_over_fills(MODEL, COMPONENTS["time"], [0.0, 0.25], METHODS["lime"], key=getkey())
     assert len(made) == 1 and made[0] is not None
 
 
@@ -213,16 +213,16 @@ def test_a_wrong_declaration_is_an_error(wrong, getkey):
 
 def test_what_a_layer_raises_says_which_layer_it_was(getkey):
     """It is the model's own error, with the window that its author declared."""
-    short = lj.layer(lambda x: x @ jnp.ones((4, 5)), window=3, stride=2)
-    model = lj.layered(whole, layers=[short, *MODEL.layers[1:]], head=head)
+    short = lj.receptive_fields.layer(lambda x: x @ jnp.ones((4, 5)), window=3, stride=2)
+    model = lj.receptive_fields.layerwise(whole, layers=[short, *MODEL.layers[1:]], head=head)
     with pytest.raises(TypeError) as raised:
         lj.explain(model, COMPONENTS["time"], lj.lime(600), key=getkey())
     assert "a layer with `window=3`" in raised.value.__notes__[-1]
 
 
 def test_a_layer_that_makes_no_column_is_an_error(getkey):
-    alone = lj.layer(lambda x: (x @ FIRST)[0], window=4, stride=2)
-    model = lj.layered(whole, layers=[alone, *MODEL.layers[1:]], head=head)
+    alone = lj.receptive_fields.layer(lambda x: (x @ FIRST)[0], window=4, stride=2)
+    model = lj.receptive_fields.layerwise(whole, layers=[alone, *MODEL.layers[1:]], head=head)
     with pytest.raises(ValueError, match="must make one column of a window"):
         lj.explain(model, COMPONENTS["time"], lj.lime(600), key=getkey())
 
@@ -234,8 +234,8 @@ def test_songs_share_programs(getkey):
         made.append(1)
         return conv_and_pool(CONVS[0], x, [(0, 0)])[:, 0]
 
-    above = [lj.layer(counted, window=4, stride=2, pad=1), MODEL.layers[2]]
-    model = lj.layered(whole, layers=[MODEL.layers[0], *above], head=head)
+    above = [lj.receptive_fields.layer(counted, window=4, stride=2, pad=1), MODEL.layers[2]]
+    model = lj.receptive_fields.layerwise(whole, layers=[MODEL.layers[0], *above], head=head)
     songs = [lj.cross(lj.from_stems(gain * STEMS), TIME, 5) for gain in (1.0, 2.0)]
     lj.explain(model, songs[0], lj.lime(600), key=getkey())
     made.clear()
@@ -259,7 +259,7 @@ def test_outputs_near_zero_are_no_error(getkey):
     """Rounding is measured by the largest output of the check, not by each."""
     key, components = getkey(), COMPONENTS["time"]
     zero = whole(lj.recompose(components, jnp.ones(5, bool))[None])
-    shifted = lj.layered(
+    shifted = lj.receptive_fields.layerwise(
         lambda x: whole(x) - zero, layers=MODEL.layers, head=lambda x: head(x) - zero
     )
     lj.explain(shifted, components, lj.lime(600), key=key)
@@ -280,18 +280,27 @@ def test_out_of_memory_whole_inputs_are_evaluated(monkeypatch, getkey):
 
 def test_a_plan_that_does_not_pay_is_not_made(monkeypatch):
     monkeypatch.setattr(layers, "_columns", lambda _: pytest.fail("it was made"))
-    assert layers.plan(MODEL, COMPONENTS["stems × time"], 8) is None
+    assert layers.plan_columns(MODEL, COMPONENTS["stems × time"], 8) is None
 
 
 @pytest.mark.parametrize(
     "make, words",
     [
-        (lambda: lj.layer(frame, window=0), "`window` must be at least 1"),
-        (lambda: lj.layer(frame, window=1, stride=0), "`stride` must be at least 1"),
-        (lambda: lj.layer(frame, window=1, pad=-1), "`pad` must be at least 0"),
-        (lambda: lj.layered(whole, layers=[], head=head), "`layers` is empty"),
-        (lambda: lj.layered(whole, layers=[frame], head=head), "a list of what `layer` returns"),
-        (lambda: lj.layered(whole, layers=MODEL.layers[0], head=head), "what `layer` returns"),
+        (lambda: lj.receptive_fields.layer(frame, window=0), "`window` must be at least 1"),
+        (
+            lambda: lj.receptive_fields.layer(frame, window=1, stride=0),
+            "`stride` must be at least 1",
+        ),
+        (lambda: lj.receptive_fields.layer(frame, window=1, pad=-1), "`pad` must be at least 0"),
+        (lambda: lj.receptive_fields.layerwise(whole, layers=[], head=head), "`layers` is empty"),
+        (
+            lambda: lj.receptive_fields.layerwise(whole, layers=[frame], head=head),
+            "a list of what `layer` returns",
+        ),
+        (
+            lambda: lj.receptive_fields.layerwise(whole, layers=MODEL.layers[0], head=head),
+            "what `layer` returns",
+        ),
     ],
 )
 def test_impossible_sizes_are_errors(make, words):

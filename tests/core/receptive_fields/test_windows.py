@@ -16,7 +16,7 @@ LAST = jax.random.normal(jax.random.key(1), (5, 2))
 STEMS = jax.random.normal(jax.random.key(2), (SOURCES, SIZE, BANDS))
 
 
-def trunk(windows):
+def backbone(windows):
     return jnp.tanh(windows.reshape(len(windows), -1) @ KERNEL)
 
 
@@ -32,7 +32,7 @@ def windows_of(inputs, stride):
 def whole(stride):
     def model(inputs):
         windows = windows_of(inputs, stride)
-        features = trunk(windows.reshape(-1, 4, BANDS))
+        features = backbone(windows.reshape(-1, 4, BANDS))
         return head(features.reshape(len(inputs), -1, 5))
 
     return model
@@ -48,8 +48,8 @@ def across(inputs):
 
 def declare(model, axis=0, **options):
     turn = (lambda x: x.swapaxes(1, 2)) if axis else (lambda x: x)
-    return lj.local(
-        model, trunk=lambda x: trunk(turn(x)), head=head, window=4, axis=axis, **options
+    return lj.receptive_fields.windowed(
+        model, backbone=lambda x: backbone(turn(x)), head=head, window=4, axis=axis, **options
     )
 
 
@@ -131,9 +131,9 @@ def test_a_batch_and_a_stream_are_looked_up_too(getkey):
 def test_another_axis():
     signal = STEMS[0].T
     components = lj.from_labels(signal, TIME.T, 6)
-    model = lj.local(
+    model = lj.receptive_fields.windowed(
         lambda x: whole(4)(x.swapaxes(1, 2)),
-        trunk=lambda x: trunk(x.swapaxes(1, 2)),
+        backbone=lambda x: backbone(x.swapaxes(1, 2)),
         head=head,
         window=4,
         stride=4,
@@ -160,19 +160,21 @@ def test_inside_jit_the_whole_model_is_used():
 @pytest.mark.parametrize("options", [{"stride": 3}, {"stride": 2}, {"stride": 4, "pad": 1}])
 def test_a_wrong_declaration_is_an_error(options):
     wrong = declare(lambda x: whole(4)(x) * 1.0, **options)
-    with pytest.raises(ValueError, match="`trunk` and `head` differ from `whole`"):
+    with pytest.raises(ValueError, match="`backbone` and `head` differ from `whole`"):
         lj.explain(wrong, COMPONENTS["time"], lj.lime(100_000), key=jax.random.key(0))
 
 
 def test_impossible_sizes_are_named():
     with pytest.raises(ValueError, match="`window` must be at least 1"):
-        lj.local(head, trunk=trunk, head=head, window=0, stride=1)
+        lj.receptive_fields.windowed(head, backbone=backbone, head=head, window=0, stride=1)
 
 
 @pytest.mark.slow
 def test_svdnet_declares_its_convolutions():
     network = SvdNet(rngs=nnx.Rngs(0))
-    lj.check_locality(network.locality, jax.random.normal(jax.random.key(0), (3, 115, 80)))
+    lj.receptive_fields.check_receptive_field(
+        network.receptive_field, jax.random.normal(jax.random.key(0), (3, 115, 80))
+    )
 
 
 @pytest.mark.slow
@@ -195,22 +197,30 @@ def test_a_silent_first_clip_does_not_excuse_the_others():
 
 
 def test_a_small_output_must_be_right_by_its_own_measure():
-    trunk = lambda x: jnp.stack([x.sum(axis=1), 1e-3 * jnp.square(x).sum(axis=1)], axis=1)
+    backbone = lambda x: jnp.stack([x.sum(axis=1), 1e-3 * jnp.square(x).sum(axis=1)], axis=1)
     head = lambda x: x.sum(axis=1)
-    right = lambda x: head(trunk(x.reshape(-1, 4)).reshape(len(x), -1, 2))
+    right = lambda x: head(backbone(x.reshape(-1, 4)).reshape(len(x), -1, 2))
     wrong = lambda x: right(x) * jnp.array([[1.0, 1.01]])
     inputs = jax.random.normal(jax.random.key(0), (4, 12))
-    lj.check_locality(lj.local(right, trunk=trunk, head=head, window=4, stride=4), inputs)
+    lj.receptive_fields.check_receptive_field(
+        lj.receptive_fields.windowed(right, backbone=backbone, head=head, window=4, stride=4),
+        inputs,
+    )
     with pytest.raises(ValueError, match="differ from `whole`"):
-        lj.check_locality(lj.local(wrong, trunk=trunk, head=head, window=4, stride=4), inputs)
+        lj.receptive_fields.check_receptive_field(
+            lj.receptive_fields.windowed(wrong, backbone=backbone, head=head, window=4, stride=4),
+            inputs,
+        )
 
 
 def test_infinite_outputs_are_no_difference():
-    trunk = lambda x: jnp.log(jnp.square(x).sum(axis=1))
+    backbone = lambda x: jnp.log(jnp.square(x).sum(axis=1))
     head = lambda x: x.sum(axis=1, keepdims=True)
-    right = lambda x: head(trunk(x.reshape(-1, 4)).reshape(len(x), -1))
-    model = lj.local(right, trunk=trunk, head=head, window=4, stride=4)
-    lj.check_locality(model, jnp.concatenate([jnp.zeros((1, 12)), jnp.ones((1, 12))]))
+    right = lambda x: head(backbone(x.reshape(-1, 4)).reshape(len(x), -1))
+    model = lj.receptive_fields.windowed(right, backbone=backbone, head=head, window=4, stride=4)
+    lj.receptive_fields.check_receptive_field(
+        model, jnp.concatenate([jnp.zeros((1, 12)), jnp.ones((1, 12))])
+    )
 
 
 @pytest.mark.parametrize("model", list(MODELS))
@@ -225,10 +235,14 @@ def test_outputs_for_masks_are_those_of_the_whole_model(model, name):
 
 def test_outputs_for_masks_come_from_windows():
     """Inside jit the layout is not known, and whole inputs are heard."""
-    never = lj.local(lambda x: 1 / 0, trunk=trunk, head=head, window=4, stride=4)
+    never = lj.receptive_fields.windowed(
+        lambda x: 1 / 0, backbone=backbone, head=head, window=4, stride=4
+    )
     components, masks = COMPONENTS["time"], jnp.ones((3000, 6), bool)
     with pytest.raises(ZeroDivisionError):
         jax.jit(lambda masks: lj.predict_neighbourhood(never, components, masks))(masks)
-    alone = lj.local(whole(4), trunk=lambda x: trunk(x) + 1, head=head, window=4, stride=4)
-    with pytest.raises(ValueError, match="`trunk` and `head` differ from `whole`"):
+    alone = lj.receptive_fields.windowed(
+        whole(4), backbone=lambda x: backbone(x) + 1, head=head, window=4, stride=4
+    )
+    with pytest.raises(ValueError, match="`backbone` and `head` differ from `whole`"):
         lj.predict_neighbourhood(alone, components, masks)

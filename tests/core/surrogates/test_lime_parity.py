@@ -8,9 +8,10 @@ from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.metrics import pairwise_distances
 
 import lime_jax as lj
-from lime_jax.core.masks.neighbourhood import Exhaustive
+from lime_jax.core.masks.exhaustive import Exhaustive
 from lime_jax.core.surrogates import feature_selection, statistics
-from lime_jax.core.surrogates.ridge import ForwardSelection, HighestWeights, LassoPath, Ridge
+from lime_jax.core.surrogates.ridge import Ridge
+from lime_jax.core.surrogates.sparse import ForwardSelection, HighestWeights, LassoPath
 
 
 def sigmoid(x):
@@ -43,7 +44,7 @@ def lime_explains(masks, outputs, label, *, selection="none", num_features=10**5
     distances = pairwise_distances(z, z[:1], metric="cosine").ravel()
     base = LimeBase(lambda d: np.sqrt(np.exp(-(d**2) / 0.25**2)), random_state=0)
     intercept, weights, score, local = base.explain_instance_with_data(
-        z, outputs, distances, label, num_features, feature_selection, regressor
+        z, outputs, distances, label, num_features, selection, regressor
     )
     return intercept, dict(weights), score, local.item()
 

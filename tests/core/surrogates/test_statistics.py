@@ -41,7 +41,7 @@ def test_equals_the_float64_referee(mean, getkey):
 def test_adding_merges_two_neighbourhoods(getkey):
     data = rows(getkey, 90, mean=50.0)
     parts = [summarise(*(x[a:b] for x in data)) for a, b in [(0, 20), (20, 21), (21, 90)]]
-    empty = statistics.nothing(5, 3)
+    empty = statistics.empty(5, 3)
     merged = functools.reduce(add, [empty, parts[0], parts[1], empty, parts[2]])
     for ours, whole in zip(jax.tree.leaves(merged), jax.tree.leaves(summarise(*data)), strict=True):
         np.testing.assert_allclose(ours, whole, rtol=1e-4, atol=1e-4)

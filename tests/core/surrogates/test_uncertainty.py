@@ -64,14 +64,14 @@ def test_exact_answers_have_no_width():
     np.testing.assert_array_equal(low, high)
     assert explanation.degrees_of_freedom == 0
     assert (lj.top_k_confidence(explanation, 3) == 1).all()
-    assert (lj.difference(explanation, 0, 1).std_error == 0).all()
+    assert (lj.coefficient_difference(explanation, 0, 1).std_error == 0).all()
 
 
 def test_a_difference_knows_that_errors_go_together():
     together = explained([1.0, 0.5], [[0.1, 0.1], [-0.1, -0.1], [0.0, 0.0]])
     apart = explained([1.0, 0.5], [[0.1, -0.1], [-0.1, 0.1], [0.0, 0.0]])
     for explanation, expected in ((together, 0.0), (apart, 2 * np.sqrt(0.02))):
-        found = lj.difference(explanation, 0, 1)
+        found = lj.coefficient_difference(explanation, 0, 1)
         np.testing.assert_allclose(found.estimate, [0.5])
         np.testing.assert_allclose(found.std_error, [expected], atol=1e-6)
         margin = stats.t.ppf(0.975, 2) * expected
@@ -116,7 +116,7 @@ def test_many_items_keep_their_axis():
     one = jax.tree.map(lambda x: x[1], batch)
     for function in (
         lambda e: lj.confidence_interval(e)[0],
-        lambda e: lj.difference(e, 0, 3).high,
+        lambda e: lj.coefficient_difference(e, 0, 3).high,
         lambda e: lj.top_k_confidence(e, 2),
     ):
         np.testing.assert_allclose(function(batch)[1], function(one), rtol=1e-5, atol=1e-6)
@@ -127,7 +127,7 @@ def test_mistakes_are_named():
     with pytest.raises(ValueError, match="`level` must lie between 0 and 1, got 95"):
         lj.confidence_interval(explanation, level=95.0)
     with pytest.raises(ValueError, match="`second` must be an index below 13, got 13"):
-        lj.difference(explanation, 0, 13)
+        lj.coefficient_difference(explanation, 0, 13)
     with pytest.raises(ValueError, match="`k` must be at least 1"):
         lj.top_k_confidence(explanation, 0)
 

@@ -423,7 +423,7 @@ class TestRun:
         networks.mkdir()
         config = dataclasses.replace(config, recommenders=networks)
         before = lemons.differences(config, lemons.SIZES["smoke"])
-        training = {"epochs": 90, "validate_every": 7, "precision": "fastest", "time_limit": 12.0}
+        training = {"epochs": 90, "validate_every": 7, "precision": "default", "time_limit": 12.0}
         record = {
             "epochs": 35,
             "config": training,
@@ -435,7 +435,7 @@ class TestRun:
         assert others == before
         assert told == (
             "Training of the networks: 35 of 90 epochs, where a limit of 12 s stopped it; products "
-            "in tf32 (precision fastest), validation every 7 epochs, weights kept in 16 bits. "
+            "in tf32 (precision default), validation every 7 epochs, weights kept in 16 bits. "
             "Data: --export-mixes, that is, encoded once more."
         )
 

@@ -1,0 +1,75 @@
+"""Fair coins: the sampler of LIME, and what it draws of few masks in a histogram."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from lime_jax.core.masks.exhaustive import MOST_COMPONENTS, all_mask_rows
+from lime_jax.core.masks.neighbourhood import (
+    HISTOGRAM_ROWS,
+    NUM_BLOCKS,
+    Masks,
+    MaybeKey,
+    Neighbourhood,
+    Rows,
+    check_num_samples,
+    needed_key,
+)
+from lime_jax.core.pytree import pytree, static
+
+
+@pytree
+class Bernoulli:
+    """Every component is on with probability one half; row 0 is the unperturbed input.
+
+    With `distinct`, and when there are no more than `num_samples` different masks, each different
+    mask is one row that counts as often as it was drawn: the same sums from fewer evaluations.
+
+    References:
+      The sampler of LIME's image explainer and of audioLIME.
+    """
+
+    num_samples: int = static()
+    distinct: bool = static(default=True)
+
+    def __call__(self, key: MaybeKey, num_components: int) -> Neighbourhood:
+        check_num_samples(self.num_samples)
+        key = needed_key(key)
+        num_blocks = min(NUM_BLOCKS, self.num_samples)
+        few = num_components <= MOST_COMPONENTS and 2**num_components <= self.num_samples
+        if self.distinct and few:
+            table = _histogram(key, self.num_samples, num_components, num_blocks)
+            draw, num_masks = all_mask_rows, 2**num_components
+        else:
+            table, draw, num_masks = None, bernoulli_rows, self.num_samples
+        return Neighbourhood(
+            key, table, draw, self.num_samples, num_components, num_masks, num_blocks
+        )
+
+
+def bernoulli_rows(key: MaybeKey, rows: Rows, num_components: int) -> Masks:
+    """Fair coins; row 0 is the unperturbed input."""
+    words = -(-num_components // 32)
+
+    def row(index: Int[Array, ""]) -> Bool[Array, " bits"]:
+        bits = jax.random.bits(jax.random.fold_in(needed_key(key), index), (words, 1), jnp.uint32)
+        return ((bits >> jnp.arange(32, dtype=jnp.uint32)[None, :]) & 1 == 1).ravel()
+
+    masks = jax.vmap(row)(rows)[:, :num_components]
+    return masks | (rows == 0)[:, None]
+
+
+def _histogram(
+    key: MaybeKey, num_samples: int, num_components: int, num_blocks: int
+) -> Float[Array, "num_masks num_blocks"]:
+    """How often each mask of the cube is drawn in each block, without holding the draws."""
+    powers = 2 ** jnp.arange(num_components - 1, -1, -1)
+
+    def add(step: Int[Array, ""], table: Float[Array, "..."]) -> Float[Array, "..."]:
+        rows = step * HISTOGRAM_ROWS + jnp.arange(HISTOGRAM_ROWS)
+        masks = bernoulli_rows(key, rows, num_components)
+        index = 2**num_components - 1 - jnp.where(masks, powers[None, :], 0).sum(axis=1)
+        return table.at[index, rows % num_blocks].add(jnp.where(rows < num_samples, 1.0, 0.0))
+
+    table = jnp.zeros((2**num_components, num_blocks), jnp.float32)
+    return jax.lax.fori_loop(0, -(-num_samples // HISTOGRAM_ROWS), add, table)

@@ -1,0 +1,48 @@
+"""What a model declares of how little it sees at a time."""
+
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from jaxtyping import Array, Float, Inexact
+
+from lime_jax.core.predictor import Predictor
+
+
+@runtime_checkable
+class Declaration(Protocol):
+    """How little a model sees at a time: a `Windowed`, or a `Layerwise`."""
+
+    @property
+    def whole(self) -> Predictor:
+        """The model, `(batch, *input)` to `(batch, num_outputs)`."""
+        ...
+
+    @property
+    def parameters(self) -> str:
+        """What to look at where the declaration turns out to be wrong."""
+        ...
+
+    @property
+    def example_size(self) -> int:
+        """Elements of an input that is long enough for a check."""
+        ...
+
+    def in_parts(self, inputs: Inexact[Array, "batch *input"]) -> Float[Array, "batch outputs"]:
+        """The outputs by way of what is declared."""
+        ...
+
+
+Kind = TypeVar("Kind")
+
+
+def declaration(predict: Any, kind: type[Kind]) -> Kind | None:
+    """Returns what a model declares: itself, or its attribute `receptive_field`.
+
+    Args:
+      predict: the model.
+      kind: of declaration, `Declaration` for any.
+
+    Returns:
+      None if there is no declaration of that kind.
+    """
+    declared = predict if isinstance(predict, kind) else getattr(predict, "receptive_field", None)
+    return declared if isinstance(declared, kind) else None

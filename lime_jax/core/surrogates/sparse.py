@@ -1,0 +1,81 @@
+"""Ridge regression on few components, chosen from the statistics alone."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from lime_jax.core.pytree import pytree, static
+from lime_jax.core.surrogates import feature_selection
+from lime_jax.core.surrogates.linear_fit import LinearFit, solve
+from lime_jax.core.surrogates.ridge import Ridge
+from lime_jax.core.surrogates.statistics import Statistics
+from lime_jax.core.surrogates.surrogate import Alpha, normal_equations, with_intercept
+
+
+@pytree
+class ForwardSelection:
+    """Ridge on the components that a greedy search finds, one at a time by unpenalised R²."""
+
+    num_features: int = static()
+    alpha: Alpha = 1.0
+    fit_intercept: bool = static(default=True)
+
+    def __call__(self, statistics: Statistics) -> LinearFit:
+        selected = feature_selection.forward(statistics, self.num_features)
+        return _refit(statistics, selected, self.alpha, self.fit_intercept)
+
+
+@pytree
+class HighestWeights:
+    """Ridge on the components with the largest coefficients in a fit on all of them.
+
+    Attributes:
+      num_features: how many components are kept.
+      alpha: penalty of the final fit.
+      selection_alpha: penalty of the fit that ranks; LIME uses 0.01, audioLIME 0.
+      fit_intercept: of the final fit; the ranking always has one.
+    """
+
+    num_features: int = static()
+    alpha: Alpha = 1.0
+    selection_alpha: Alpha = 0.01
+    fit_intercept: bool = static(default=True)
+
+    def __call__(self, statistics: Statistics) -> LinearFit:
+        ranking = Ridge(self.selection_alpha)(statistics).coefficients
+        selected = feature_selection.largest(jnp.abs(ranking), self.num_features)
+        return _refit(statistics, selected, self.alpha, self.fit_intercept)
+
+
+@pytree
+class LassoPath:
+    """Ridge on the components of the least penalised knot of the lasso path that has few enough."""
+
+    num_features: int = static()
+    alpha: Alpha = 1.0
+    fit_intercept: bool = static(default=True)
+
+    def __call__(self, statistics: Statistics) -> LinearFit:
+        selected = feature_selection.lasso(statistics, self.num_features)
+        return _refit(statistics, selected, self.alpha, self.fit_intercept)
+
+
+def _refit(
+    statistics: Statistics,
+    selected: Bool[Array, "num_outputs d"],
+    alpha: Alpha,
+    fit_intercept: bool,
+) -> LinearFit:
+    """Ridge on the selected components only; the coefficients of the others are zero."""
+    matrix, right = normal_equations(statistics, fit_intercept)
+    matrix = matrix + alpha * jnp.eye(len(matrix))
+
+    def one(chosen: Bool[Array, " d"], column: Float[Array, " d"]) -> Float[Array, " d"]:
+        both = jnp.outer(chosen, chosen)
+        # A diagonal of the right size in the unused rows keeps the system well conditioned.
+        unused = jnp.diag(jnp.where(chosen, 0, jnp.max(jnp.diagonal(matrix))))
+        restricted = jnp.where(both, matrix, 0) + unused
+        return solve(restricted, jnp.where(chosen, column, 0)[:, None])[:, 0]
+
+    coefficients = jax.vmap(one)(selected, right.T)
+    return with_intercept(statistics, coefficients, fit_intercept)

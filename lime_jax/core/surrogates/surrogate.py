@@ -1,0 +1,41 @@
+"""What every surrogate is: from the statistics of a neighbourhood to a linear function per output."""
+
+from typing import Protocol, runtime_checkable
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lime_jax.core.surrogates.linear_fit import LinearFit, add_fidelity
+from lime_jax.core.surrogates.statistics import EXACT, Statistics
+
+Alpha = Float[Array, ""] | float | int
+
+
+@runtime_checkable
+class Surrogate(Protocol):
+    """Solves for a linear function of the masks."""
+
+    def __call__(self, statistics: Statistics) -> LinearFit:
+        """One linear function per output, from the statistics of a neighbourhood."""
+        ...
+
+
+def normal_equations(
+    statistics: Statistics, fit_intercept: bool
+) -> tuple[Float[Array, "d d"], Float[Array, "d num_outputs"]]:
+    """About the means with an intercept, about the origin without."""
+    if fit_intercept:
+        return statistics.mask_scatter, statistics.cross_scatter
+    mean = statistics.mask_mean
+    return (
+        statistics.mask_scatter + statistics.weight * jnp.outer(mean, mean),
+        statistics.cross_scatter + statistics.weight * jnp.outer(mean, statistics.output_mean),
+    )
+
+
+def with_intercept(
+    statistics: Statistics, coefficients: Float[Array, "num_outputs d"], fit_intercept: bool
+) -> LinearFit:
+    at_mean = jnp.matmul(coefficients, statistics.mask_mean, precision=EXACT)
+    intercept = statistics.output_mean - at_mean if fit_intercept else jnp.zeros_like(at_mean)
+    return add_fidelity(statistics, coefficients, intercept)
