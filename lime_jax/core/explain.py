@@ -60,8 +60,8 @@ def explain(
       precision: of the model's products. None is float32, or what `jax.default_matmul_precision`
         says; "default" is what the device does by itself (tf32 on NVIDIA GPUs, bf16 on TPUs).
       mesh: devices that share the masks, for example `jax.make_mesh((8,), ("devices",))`. Over
-        several processes all must call with the same arguments. A model that declares its receptive field
-        needs one device, and neither jit nor several processes.
+        several processes all must call with the same arguments. A model that declares its receptive
+        field needs one device, and neither jit nor several processes.
       progress: called as `progress(done, total)`, in model evaluations, after every chunk (with a
         mesh, at the end); in columns, of a model that declares its layers. Ignored inside jit.
 

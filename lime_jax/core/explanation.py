@@ -53,7 +53,8 @@ class Explanation:
       local_prediction: the surrogate at the unperturbed input, `(num_outputs,)`.
       prediction: the model at the unperturbed input, `(num_outputs,)`.
       std_error: of the coefficients, from sampling the masks: a delete-one-block jackknife; zero
-        for exact methods. See `confidence_interval`, `coefficient_difference` and `top_k_confidence`.
+        for exact methods. See `confidence_interval`, `coefficient_difference` and
+        `top_k_confidence`.
       deviations: `(num_blocks, num_outputs, num_components)`, what each block of masks did to the
         coefficients; products of two, summed over the blocks, are covariances.
       degrees_of_freedom: of the standard errors, int32; zero for exact methods.

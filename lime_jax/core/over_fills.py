@@ -97,7 +97,7 @@ def explain_over_fills(
       >>> average = lj.explain_over_fills(power, components, fills, lj.shapley())
       >>> average.fills.coefficients[:, 0].round().tolist()
       [[2.0, 18.0], [-6.0, 10.0]]
-      >>> average.explanation.coefficients.round().tolist(), marginal.spread.round().tolist()
+      >>> average.explanation.coefficients.round().tolist(), average.spread.round().tolist()
       ([[-2.0, 14.0]], [[6.0, 6.0]])
     """
     check_one_item(components)

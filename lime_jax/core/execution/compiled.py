@@ -96,6 +96,7 @@ def run_group(
     batch_size: int,
     devices: tuple[str, ...] = (),
 ) -> Explanation:
+    """Returns the explanations of a group of items, from one neighbourhood or in rounds of them."""
     is_adaptive = isinstance(method.sampler, Auto)
     run = sequential.explain_item if is_adaptive else accumulate.explain_group
     return run(predictor, components, method, keys, batch_size, devices)

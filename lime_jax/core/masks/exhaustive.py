@@ -31,11 +31,16 @@ class Exhaustive:
 
 
 def check_all_masks(num_components: int) -> None:
+    """Refuses more components than all masks can be evaluated of.
+
+    Raises:
+      ValueError: if there are too many.
+    """
     if num_components > MOST_COMPONENTS:
         raise ValueError(
             f"`num_components` = {num_components} means {2**num_components:,} masks, too many to "
-            f"evaluate all (at most {MOST_COMPONENTS} components, {2**MOST_COMPONENTS:,} masks). Use "
-            "`lime(num_samples=…)`, or fewer components."
+            f"evaluate all (at most {MOST_COMPONENTS} components, {2**MOST_COMPONENTS:,} masks). "
+            "Use `lime(num_samples=…)`, or fewer components."
         )
 
 

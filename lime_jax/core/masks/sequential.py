@@ -124,10 +124,10 @@ def auto(
 ) -> Auto:
     """As many masks as it takes: `lime(lj.auto(std_error=0.01))`; `lime("auto")` has no target.
 
-    Exact where the model declares its receptive field as a sum, all masks where they are few, otherwise
-    orthogonal arrays, in rounds of four until the targets are met. The answer is an estimate of
-    one centre, whatever way it takes: the limit that LIME with `equivalent_num_samples` scatters
-    around.
+    Exact where the model declares its receptive field as a sum, all masks where they are few,
+    otherwise orthogonal arrays, in rounds of four until the targets are met. The answer is an
+    estimate of one centre, whatever way it takes: the limit that LIME with `equivalent_num_samples`
+    scatters around.
 
     Args:
       std_error: stop when no coefficient has a larger standard error, in units of the output. It

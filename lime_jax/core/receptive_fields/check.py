@@ -24,7 +24,8 @@ def check_receptive_field(
     """Compares a model with its backbone and head on some inputs.
 
     Args:
-      predict: from `windowed`, or a model with such an attribute `receptive_field`, as networks here have.
+      predict: from `windowed`, or a model with such an attribute `receptive_field`, as networks
+        here have.
       inputs: `(batch, *input)`; every input proves more. None means noise, of a length that three
         windows cover; only for models of waveforms.
 
@@ -40,13 +41,15 @@ def check_receptive_field(
       ...     window=2,
       ...     stride=2,
       ... )
-      >>> lj.receptive_fields.check_receptive_field(wrong, jax.random.normal(jax.random.key(0), (4, 8)))
+      >>> inputs = jax.random.normal(jax.random.key(0), (4, 8))
+      >>> lj.receptive_fields.check_receptive_field(wrong, inputs)
       Traceback (most recent call last):
       ValueError: `backbone` and `head` differ from `whole` ...
     """
     if (model := declaration(predict, Declaration)) is None:
         raise ValueError(
-            "`predict` declares no receptive field. Make one with `lj.receptive_fields.windowed`, or set its `receptive_field`."
+            "`predict` declares no receptive field. Make one with `lj.receptive_fields.windowed`, "
+            "or set its `receptive_field`."
         )
     if inputs is None:
         noise = np.random.default_rng(0).standard_normal((2, model.example_size))
@@ -84,8 +87,8 @@ def compare(
     if not (alike and (error <= _TOLERANCE * np.maximum(size, 1e-3 * size.max() + 1e-9)).all()):
         worst = int(np.nan_to_num(error, nan=np.inf).argmax())
         raise ValueError(
-            f"`backbone` and `head` differ from `whole` by {error[worst]:.2g}, where outputs are up "
-            f"to {size[worst]:.2g}. Check {model.parameters}, and that nothing else links the "
+            f"`backbone` and `head` differ from `whole` by {error[worst]:.2g}, where outputs are "
+            f"up to {size[worst]:.2g}. Check {model.parameters}, and that nothing else links the "
             "windows."
         )
 

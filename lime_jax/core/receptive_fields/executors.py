@@ -1,4 +1,4 @@
-"""Models that declare their receptive field, explained from their windows wherever that is cheaper."""
+"""Models that declare a receptive field, explained from windows wherever that is cheaper."""
 
 import dataclasses
 import functools

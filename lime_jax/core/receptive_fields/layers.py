@@ -116,8 +116,8 @@ def _seen(one: Layer, columns: int) -> int:
 def layerwise(whole: Any, *, layers: Any, head: Any) -> Layerwise:
     """Declares the layers of a deep local network; `explain` makes use of them where it pays.
 
-    As `windowed`, for networks whose last layer hears much: a table of all that it may hear would be
-    large, but few of the layers below hear as much. The answers stay those of `whole`; the first
+    As `windowed`, for networks whose last layer hears much: a table of all that it may hear would
+    be large, but few of the layers below hear as much. The answers stay those of `whole`; the first
     explanation of a model and shape checks that, and so does `check_receptive_field`.
 
     Args:
@@ -134,9 +134,10 @@ def layerwise(whole: Any, *, layers: Any, head: Any) -> Layerwise:
       >>> halved = lambda x: jnp.tanh(x).sum(axis=1)
       >>> whole = lambda x: halved(halved(x.reshape(-1, 2)).reshape(-1, 2)).reshape(len(x), -1)
       >>> loudest = lambda columns: columns.max(axis=1, keepdims=True)
+      >>> halving = lj.receptive_fields.layer(halved, window=2, stride=2)
       >>> model = lj.receptive_fields.layerwise(
       ...     lambda x: loudest(whole(x)),
-      ...     layers=[lj.receptive_fields.layer(halved, window=2, stride=2), lj.receptive_fields.layer(halved, window=2, stride=2)],
+      ...     layers=[halving, halving],
       ...     head=loudest,
       ... )
       >>> components = lj.from_labels(jnp.arange(48.0), lj.equal_segments(48, 12), 12)

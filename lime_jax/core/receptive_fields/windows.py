@@ -89,17 +89,17 @@ class Windowed:
 def windowed(
     whole: Any, *, backbone: Any, head: Any, window: int, stride: int, axis: int = 0, pad: int = 0
 ) -> Windowed:
-    """Declares a model's receptive field; `explain` then evaluates windows wherever that is cheaper.
+    """Declares a receptive field; `explain` then evaluates windows wherever that is cheaper.
 
     The answers stay those of `whole`; the first explanation of a model and shape checks that, and
-    so does `check_receptive_field`. Where the head is "mean" or "sum", `exhaustive`, `shapley`, `banzhaf`
-    and `lime("auto")` are exact for up to 500 components, from all combinations of those that
-    overlap each window.
+    so does `check_receptive_field`. Where the head is "mean" or "sum", `exhaustive`, `shapley`,
+    `banzhaf` and `lime("auto")` are exact for up to 500 components, from all combinations of those
+    that overlap each window.
 
     Args:
       whole: the model, `(batch, *input)` to `(batch, num_outputs)`, any callable pytree.
-      backbone: `(batch, *window)` to `(batch, *features)`: a patch of a tagger, the convolutions of a
-        network.
+      backbone: `(batch, *window)` to `(batch, *features)`: a patch of a tagger, the convolutions of
+        a network.
       head: `(batch, num_windows, *features)` to `(batch, num_outputs)`: the last layers; or
         "mean" or "sum" of what the backbone says of each window, such as a tagger of its patches.
       window: elements that one window covers along `axis`: the receptive field.

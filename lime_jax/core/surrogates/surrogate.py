@@ -1,4 +1,4 @@
-"""What every surrogate is: from the statistics of a neighbourhood to a linear function per output."""
+"""What every surrogate is: from statistics of a neighbourhood to a linear function per output."""
 
 from typing import Protocol, runtime_checkable
 
@@ -23,7 +23,7 @@ class Surrogate(Protocol):
 def normal_equations(
     statistics: Statistics, fit_intercept: bool
 ) -> tuple[Float[Array, "d d"], Float[Array, "d num_outputs"]]:
-    """About the means with an intercept, about the origin without."""
+    """Returns matrix and right-hand sides: about the means with an intercept, else the origin."""
     if fit_intercept:
         return statistics.mask_scatter, statistics.cross_scatter
     mean = statistics.mask_mean
@@ -36,6 +36,7 @@ def normal_equations(
 def with_intercept(
     statistics: Statistics, coefficients: Float[Array, "num_outputs d"], fit_intercept: bool
 ) -> LinearFit:
+    """Returns the linear function with these coefficients through the means, or the origin."""
     at_mean = jnp.matmul(coefficients, statistics.mask_mean, precision=EXACT)
     intercept = statistics.output_mean - at_mean if fit_intercept else jnp.zeros_like(at_mean)
     return add_fidelity(statistics, coefficients, intercept)
