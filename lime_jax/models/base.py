@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Array, Float
@@ -21,8 +21,8 @@ class PatchWindow:
     """The samples that one patch of a long waveform is made of, in samples.
 
     Attributes:
-      front_end: what the network sees of these samples alone, `(batch, num_samples)` to patches.
-      num_samples: how many.
+      front_end: `(batch, num_samples)` to what the network sees of these samples alone.
+      num_samples: of a patch.
       stride: between the starts of two patches.
       pad: reflected at both ends of the waveform.
     """
@@ -49,6 +49,40 @@ class Network(Protocol):
         ...
 
 
+@runtime_checkable
+class WaveformModel(Protocol):
+    """A model that comes by name, as `lime_jax.models.load` returns it."""
+
+    @property
+    def network(self) -> Any:
+        """The weights."""
+        ...
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the waveforms, in Hz."""
+        ...
+
+    @property
+    def patch_num_samples(self) -> int:
+        """The shortest waveform it takes, in samples."""
+        ...
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """One per output."""
+        ...
+
+    @property
+    def resampler(self) -> str:
+        """What its training data were resampled with; `lime_jax.audio.io.load` takes it."""
+        ...
+
+    def __call__(self, waveforms: Waveforms) -> Outputs:
+        """Probabilities `(batch, num_outputs)` of waveforms `(batch, num_samples)`."""
+        ...
+
+
 @pytree
 class Tagger:
     """A multi-label model of audio: waveforms in, probabilities averaged over patches out.
@@ -56,7 +90,7 @@ class Tagger:
     Attributes:
       network: a `Network`; its weights are the leaves of this pytree.
       sample_rate: of the waveforms, in Hz.
-      patch_num_samples: the shortest waveform it can judge, in samples.
+      patch_num_samples: the shortest waveform it takes, in samples.
       output_names: one per output.
       resampler: what its training data were resampled with; `lime_jax.audio.io.load` takes it.
     """
@@ -68,7 +102,7 @@ class Tagger:
     resampler: str = static(default="soxr")
 
     def __call__(self, waveforms: Waveforms) -> Outputs:
-        """Probabilities `(batch, num_outputs)` of waveforms `(batch, num_samples)`.
+        """Returns probabilities `(batch, num_outputs)` of waveforms `(batch, num_samples)`.
 
         Raises:
           ValueError: if the waveforms are shorter than one patch.
@@ -82,7 +116,7 @@ class Tagger:
 
     @property
     def receptive_field(self) -> Windowed | None:
-        """The mean over patches, where the network says how much one of them hears."""
+        """The mean over patches, where the network says which samples one of them sees."""
         window = getattr(self.network, "window", None)
         if window is None:
             return None
@@ -97,11 +131,11 @@ class Tagger:
 
 
 def check_waveforms(waveforms: Any, patch_num_samples: int, sample_rate: int) -> None:
-    """Refuses what a model of waveforms cannot judge.
+    """Checks the input of a model of waveforms.
 
     Args:
       waveforms: `(batch, num_samples)`.
-      patch_num_samples: the fewest samples it can judge.
+      patch_num_samples: the fewest samples that the model takes.
       sample_rate: in Hz.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A small network that hears which instrument families play.
+"""A small network that says which instrument families play.
 
 Mono waveforms at 16 kHz in; out come the probabilities of piano, guitar, bass, drums and strings,
 each independent of the others and close to zero in silence. It was trained from scratch on songs
@@ -8,8 +8,6 @@ instruments sound alone, together, and cut out of a mix. The weights are release
 """
 
 import dataclasses
-import importlib.resources
-import io
 
 import jax.numpy as jnp
 import numpy as np
@@ -105,7 +103,7 @@ class InstrumentTagger(nnx.Module):
 
 
 def load_instrument_tagger() -> Tagger:
-    """The shipped network as a `Tagger`.
+    """Loads the network with its weights, which are part of lime_jax.
 
     Example:
       >>> import jax.numpy as jnp
@@ -114,14 +112,11 @@ def load_instrument_tagger() -> Tagger:
       >>> [name for name, p in zip(tagger.output_names, tagger(silence)[0]) if p > 0.5]
       []
     """
-    packaged = importlib.resources.files("lime_jax") / "data" / WEIGHTS
-    with np.load(io.BytesIO(packaged.read_bytes()), allow_pickle=False) as arrays:
-        network = from_arrays(Config(), dict(arrays), source=WEIGHTS)
-    return as_tagger(network)
+    return as_tagger(from_arrays(Config(), weights.read_packaged(WEIGHTS), source=WEIGHTS))
 
 
 def from_arrays(config: Config, arrays: weights.Arrays, *, source: str) -> InstrumentTagger:
-    """The network with these weights, for example of `weights.arrays_of`.
+    """Builds the network with these weights, for example of `weights.arrays_of`.
 
     Args:
       config: the shape of the network.
@@ -137,7 +132,7 @@ def from_arrays(config: Config, arrays: weights.Arrays, *, source: str) -> Instr
 
 
 def as_tagger(network: InstrumentTagger) -> Tagger:
-    """A network in use: it judges, and learns nothing from what it hears."""
+    """Returns the network in use: its normalisations take the statistics of the training."""
     config = network.config
     network.eval()
     return Tagger(network, config.sample_rate, config.patch_num_samples, config.output_names)

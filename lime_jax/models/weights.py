@@ -1,6 +1,7 @@
 """Weights of networks as arrays by name, saved with Orbax and checked against the network."""
 
 import hashlib
+import importlib.resources
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -57,19 +58,30 @@ def read_archive(path: Path, *, advice: str) -> dict[str, np.ndarray]:
         raise ModelError(f"`{path}` cannot be read ({reason}). {advice}") from error
 
 
+def read_packaged(name: str) -> dict[str, np.ndarray]:
+    """Reads an archive of weights that is part of lime_jax; `name` is its path in `data`.
+
+    Raises:
+      ModelError: if the installation is damaged.
+    """
+    packaged = importlib.resources.files("lime_jax").joinpath("data", name)
+    with importlib.resources.as_file(packaged) as path:
+        return read_archive(path, advice="Install lime_jax again.")
+
+
 def arrays_of(network: nnx.Module) -> dict[str, np.ndarray]:
-    """The weights and statistics of a network by their path, such as `blocks.0.conv.kernel`."""
+    """Returns weights and statistics of a network by path, such as `blocks.0.conv.kernel`."""
     state = nnx.state(network, nnx.Any(nnx.Param, nnx.BatchStat))
     return {_name(path): np.asarray(leaf[...]) for path, leaf in nnx.to_flat_state(state)}
 
 
 def shapes_of(make: Callable[[], nnx.Module]) -> Shapes:
-    """What `arrays_of` the network that `make` builds would look like."""
+    """Returns the shapes of `arrays_of` the network that `make` builds; computes no weights."""
     return _shapes(nnx.eval_shape(make))
 
 
 def network_of(make: Callable[[], Network], arrays: Arrays, *, source: str) -> Network:
-    """The network that `make` builds, with `arrays` in place of its initial weights.
+    """Builds a network with `arrays` in place of its initial weights.
 
     Args:
       make: builds the network; its initial weights are never computed.
@@ -89,14 +101,18 @@ def network_of(make: Callable[[], Network], arrays: Arrays, *, source: str) -> N
     return nnx.merge(graph, nnx.from_flat_state(filled))
 
 
-def check_shapes(expected: Shapes, found: Shapes, *, source: str) -> None:
-    """Raises a `ModelError` that lists the differences between two sets of named shapes."""
-    missing = [f"missing `{name}` {expected[name]}" for name in expected.keys() - found.keys()]
-    surplus = [f"unexpected `{name}` {found[name]}" for name in found.keys() - expected.keys()]
+def check_shapes(expected: Shapes, given: Shapes, *, source: str) -> None:
+    """Compares two sets of named shapes.
+
+    Raises:
+      ModelError: if they differ; it lists the differences, twenty at most.
+    """
+    missing = [f"missing `{name}` {expected[name]}" for name in expected.keys() - given.keys()]
+    surplus = [f"unexpected `{name}` {given[name]}" for name in given.keys() - expected.keys()]
     reshaped = [
-        f"`{name}` has shape {found[name]} instead of {expected[name]}"
-        for name in expected.keys() & found.keys()
-        if found[name] != expected[name]
+        f"`{name}` has shape {given[name]} instead of {expected[name]}"
+        for name in expected.keys() & given.keys()
+        if given[name] != expected[name]
     ]
     if problems := [*sorted(missing), *sorted(surplus), *sorted(reshaped)]:
         more = f" and {len(problems) - _NUM_LISTED} more" if len(problems) > _NUM_LISTED else ""
@@ -108,7 +124,7 @@ def check_shapes(expected: Shapes, found: Shapes, *, source: str) -> None:
 
 
 def digest(model: Any) -> str | None:
-    """SHA-256 of all arrays in a model; None if it has none to look at, as a plain function."""
+    """Returns the SHA-256 of all arrays in a model; None if it has none, as a plain function."""
     leaves = [leaf for leaf in jax.tree.leaves(model) if isinstance(leaf, (jax.Array, np.ndarray))]
     if not leaves:
         return None

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from lime_jax.audio import decode
-from lime_jax.audio.segment import RESIDUAL, RESIDUAL_LEVEL
+from lime_jax.audio.stem_segments import RESIDUAL, RESIDUAL_LEVEL
 from lime_jax.separation.stem_cache import Entry, stem_writer
 
 
