@@ -23,7 +23,7 @@ NAMES = (
     "front_end",
     "precision",
     "dataset",
-    "locality",
+    "windows",
     "layers",
     "lemons",
     "coverage",

@@ -3,12 +3,13 @@
 The other results divide by these: a share near one is at the roofline.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from benchmarks import timing
+from benchmarks import cells, timing
 from lime_jax.core.execution.precision import products
 
 _REPEATS_INSIDE = 8
@@ -45,3 +46,10 @@ def _copy(num_bytes: int) -> float:
     x = jnp.ones(num_bytes // 4, jnp.float32)
     add = jax.jit(lambda x: x + 1)
     return 2 * num_bytes / timing.measure(lambda: add(x))["median"]
+
+
+def rows(numbers: dict[str, Any]) -> Iterator[cells.Row]:
+    """Yields the table of the stored numbers."""
+    yield "float32 products, TFLOP/s", "fastest products, TFLOP/s", "copy, GB/s"
+    names = ("float32_tflops", "fastest_tflops", "copy_gb_per_s")
+    yield tuple(cells.number(numbers[name]) for name in names)

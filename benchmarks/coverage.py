@@ -4,6 +4,7 @@
 were computed once, so that every run is compared with the exact answer.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lime_jax as lj
+from benchmarks import cells
 
 NUM_COMPONENTS = 12
 NUM_SAMPLES = 512
@@ -164,8 +166,7 @@ def _sparse() -> tuple[str, Any]:
 
 def _network() -> tuple[str, Any]:
     """A tagger over the times of the shipped song, from a table of all masks."""
-    from lime_jax import examples
-    from lime_jax import models
+    from lime_jax import examples, models
 
     name = "msd-musicnn" if models.is_fetched("msd-musicnn") else "instrument-tagger"
     model = models.load(name)
@@ -185,3 +186,44 @@ def _network() -> tuple[str, Any]:
 
 
 MODELS = {"saturated": _saturated, "mild": _mild, "sparse": _sparse, "network": _network}
+
+
+def rows(numbers: dict[str, Any]) -> Iterator[cells.Row]:
+    """How often intervals hold, and promises."""
+    yield "model", "what", "holds", "least and most, by coefficient", "evaluations", "as LIME"
+    for name, one in numbers["models"].items():
+        for sampler, found in one["coverage"].items():
+            low, high = found["range_over_coefficients"]
+            yield (
+                name,
+                f"95 % intervals, {sampler}",
+                f"{found['coverage']:.1%}",
+                f"{low:.1%} to {high:.1%}",
+                f"{found['num_evaluations']:,.0f}",
+                "",
+            )
+        for target, found in one["stopping"].items():
+            met, everywhere = found["met"], found["met_by_all_coefficients"]
+            sure = found.get("share_sure")
+            yield (
+                name,
+                f"stopped at {target}",
+                "never sure" if met is None else f"{met:.1%}",
+                f"sure in {sure:.0%} of outputs and runs"
+                if everywhere is None
+                else f"all coefficients at once: {everywhere:.1%}",
+                f"{found['num_evaluations']:,.0f}",
+                f"{found['num_lime_samples']:,.0f}",
+            )
+    for name, reason in numbers["left_out"].items():
+        yield name, reason, "", "", "", ""
+
+
+def headline(numbers: dict[str, Any]) -> str:
+    """Returns what the README says was measured."""
+    shares = [
+        sampler["coverage"]
+        for model in numbers["models"].values()
+        for sampler in model["coverage"].values()
+    ]
+    return f"95 % intervals hold in {min(shares):.1%} to {max(shares):.1%} of runs"

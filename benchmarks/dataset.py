@@ -4,6 +4,7 @@ Explanations per hour of clips that come as a stream, in the three published siz
 """
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 import lime_jax as lj
-from benchmarks import networks, timing
+from benchmarks import cells, networks, timing
 from lime_jax.models.musicnn import Musicnn
 
 
@@ -89,3 +90,15 @@ class Waveforms(nnx.Module):
 
 def _stems(index: int, num_samples: int) -> jax.Array:
     return jax.random.normal(jax.random.key(index), (5, num_samples)) / 10
+
+
+def rows(numbers: dict[str, Any]) -> Iterator[cells.Row]:
+    """Yields the table of the stored numbers."""
+    yield "size", "evaluations per clip", "explanations per hour", "evaluations per second"
+    for size in numbers["sizes"].values():
+        yield (
+            size["what"],
+            str(size["evaluations_per_clip"]),
+            cells.number(size["explanations_per_hour"]),
+            cells.number(size["evaluations_per_s"]),
+        )

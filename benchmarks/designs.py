@@ -19,10 +19,10 @@ import numpy as np
 
 import lime_jax as lj
 from benchmarks import networks
+from benchmarks.sampling_table import rows as rows
 from lime_jax.core.masks.bernoulli import Bernoulli
+from lime_jax.core.masks.orthogonal_array import OrthogonalArray, array_size
 from lime_jax.core.masks.shapley_pairs import KernelShap
-from lime_jax.core.masks.orthogonal_array import OrthogonalArray
-from lime_jax.core.masks.orthogonal_array import array_size
 from lime_jax.core.pytree import pytree
 
 COINS, ARRAYS, KERNEL_SHAP = "fair coins", "orthogonal arrays", "kernel SHAP"
@@ -189,7 +189,7 @@ def on_time(network: Network, num_components: int) -> Case:
 
 
 def on_snippets(network: Network, num_snippets: int) -> Case:
-    """Stems of every snippet of a song; exact through the receptive field that `Snippets` declares."""
+    """Stems of every snippet of a song; exact through what `Snippets` declares."""
     size = network.snippet
     stems = network.stems[:, : num_snippets * size]
     snippets = lj.models.Snippets(network.predict, size)
@@ -339,3 +339,10 @@ def _long(stems: np.ndarray, num_samples: int) -> np.ndarray:
     repeated = np.tile(stems, (1, -(-num_samples // length)))[:, :num_samples]
     shifted = [np.roll(stem, k * length // len(stems)) for k, stem in enumerate(repeated)]
     return np.asarray(shifted, np.float32)
+
+
+def headline(numbers: dict[str, Any]) -> str:
+    """Returns what the README says was measured."""
+    cases = [case for case in numbers["cases"] if case["weights"] != "random"]
+    ratios = [case["coins_per_array_mask"][0]["ratio"] for case in cases]
+    return f"{min(ratios):.0f} to {max(ratios):.0f} × fewer masks for the same error"

@@ -11,10 +11,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks import cells
 
 SECONDS, MOST_SECONDS, SEED = 3, 10.0, 7
 
@@ -73,3 +76,16 @@ def _killed_after(seconds: float, songs: Path, store: Path) -> dict[str, Any]:
         "before_the_end": before_the_end,
         "num_files": len(list((store / "results.parquet").glob("*.parquet"))),
     }
+
+
+def rows(numbers: dict[str, Any]) -> Iterator[cells.Row]:
+    """Yields the table of the stored numbers."""
+    yield "items", "killed", "rows", "rows twice", "whole", "largest difference"
+    yield (
+        f"{numbers['num_items']:,}",
+        f"{numbers['num_kills_before_the_end']} ×",
+        f"{numbers['num_rows']:,}",
+        str(numbers["num_rows_twice"]),
+        "yes" if numbers["is_whole"] else "NO",
+        f"{numbers['largest_difference']:.1e}",
+    )

@@ -6,6 +6,7 @@ against the whole network on every mask, of which a few batches are timed.
 
 import functools
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ import numpy as np
 from flax import nnx
 
 import lime_jax as lj
-from benchmarks import timing
+from benchmarks import cells, timing
 from lime_jax.core.receptive_fields import layers
 from lime_jax.models.recommender import SAMPLE_RATE, Network, Recommender
 
@@ -82,3 +83,28 @@ def _timed(function: Any) -> tuple[Any, float]:
     start = time.perf_counter()
     result = jax.block_until_ready(function())
     return result, time.perf_counter() - start
+
+
+def rows(numbers: dict[str, Any]) -> Iterator[cells.Row]:
+    """What is computed layer by layer, by the number of sources that play."""
+    yield (
+        "sources that play", "passes of first to last layer", "seconds", "mask by mask, seconds",
+        "times faster", "largest difference of outputs",
+    )  # fmt: skip
+    for case in numbers["cases"]:
+        low, high = case["ratio"]["quartiles"]
+        passes = ", ".join(f"{one:.0f}" for one in case["passes"])
+        yield (
+            str(case["num_playing"]),
+            passes,
+            f"{case['layers_s']['median']:.3g}",
+            f"{case['masks_s']['median']:.3g}",
+            f"{case['ratio']['median']:.0f} [{low:.0f}, {high:.0f}]",
+            f"{case['difference_of_outputs']:.1e}",
+        )
+
+
+def headline(numbers: dict[str, Any]) -> str:
+    """Returns what the README says was measured."""
+    ratios = [case["ratio"]["median"] for case in numbers["cases"]]
+    return f"{min(ratios):.0f} to {max(ratios):.0f} × faster, times × sources of a song"

@@ -19,7 +19,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks import timing
+from benchmarks import cells, timing
 
 KINDS = ("time", "source", "time-source")
 NUM_CLIENTS, PATIENCE = 20, 300.0
@@ -146,3 +146,41 @@ def _get(path: str) -> Any:
 
 def _post(question: dict[str, str]) -> Any:
     return json.loads(_read("/api/explanations", json.dumps(question).encode()))
+
+
+def rows(numbers: dict[str, Any]) -> Iterator[cells.Row]:
+    """Seconds from the click to the answer, in a server with an empty cache."""
+    yield "what", "first, which compiles, s", "other songs, s", "again, s"
+    names = {"time-source": "Time + Source, asked first", "source": "Source", "time": "Time"}
+    for kind, one in numbers["kinds"].items():
+        name = names[kind]
+        low, high = one["further_s"]["range"]
+        yield (
+            name,
+            f"{one['first_s']:.1f}",
+            f"{one['further_s']['median']:.1f} [{low:.1f} to {high:.1f}]",
+            f"{one['cached_s']['median']:.3f}",
+        )
+    clients = numbers["clients"]
+    low, high = clients["page_and_song_s"]["range"]
+    yield (
+        f"{clients['num_clients']} clients at once: page, song and its sound",
+        "",
+        f"{clients['page_and_song_s']['median']:.1f} [{low:.1f} to {high:.1f}]",
+        "",
+    )
+    low, high = clients["with_explanation_s"]["range"]
+    yield (
+        f"the same, with an explanation each; {clients['errors']} errors",
+        "",
+        f"{clients['with_explanation_s']['median']:.1f} [{low:.1f} to {high:.1f}]",
+        "",
+    )
+
+
+def headline(numbers: dict[str, Any]) -> str:
+    """Returns what the README says was measured."""
+    kinds = numbers["kinds"].values()
+    first = max(kind["first_s"] for kind in kinds)
+    again = max(kind["cached_s"]["range"][1] for kind in kinds)
+    return f"{first:.0f} s at the first time, {again:.3f} s again; 20 clients, no error"

@@ -7,7 +7,10 @@ largest resident size; device memory, where the device tells it, the allocator's
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
+
+from benchmarks import cells
 
 POINTS = [
     *[(num_samples, 40, 10) for num_samples in (1_000, 10_000, 100_000, 1_000_000)],
@@ -65,6 +68,20 @@ def peak_resident_mib() -> float:
     with open("/proc/self/status", encoding="utf-8") as file:
         (line,) = (line for line in file if line.startswith("VmHWM:"))
     return int(line.split()[1]) / 1024
+
+
+def rows(numbers: dict[str, Any]) -> Iterator[cells.Row]:
+    """Yields the table of the stored numbers."""
+    yield "samples", "components", "outputs", "host peak, MiB", "device peak, MiB"
+    for point in numbers["points"]:
+        device = point["device_mib"]
+        yield (
+            f"{point['num_samples']:,}",
+            str(point["num_components"]),
+            str(point["num_outputs"]),
+            cells.number(point["host_mib"]),
+            cells.number(device) if device else "",
+        )
 
 
 if __name__ == "__main__":

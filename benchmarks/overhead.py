@@ -4,13 +4,14 @@ Masks, recomposition, statistics and the surrogate together against `jit(network
 are ready, at the same chunk size, in turn.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 import lime_jax as lj
-from benchmarks import networks, timing
+from benchmarks import cells, networks, timing
 from lime_jax.core.execution.precision import products
 from lime_jax.core.masks.bernoulli import Bernoulli
 
@@ -88,3 +89,24 @@ def segments(shape: tuple[int, ...], num_components: int) -> jax.Array:
         return lj.equal_segments(shape[0], num_components)[:, None]
     side = round(num_components**0.5)
     return lj.grid((side, side), (shape[0], shape[1]))
+
+
+def rows(numbers: dict[str, Any]) -> Iterator[cells.Row]:
+    """Yields the table of the stored numbers."""
+    yield "model", "components", "chunk", "bare, samples/s", "explain, samples/s", "explain / bare"
+    for case in numbers["cases"]:
+        yield (
+            case["model"],
+            str(case["num_components"]),
+            str(case["batch_size"]),
+            cells.number(case["bare_samples_per_s"]),
+            cells.number(case["explain_samples_per_s"]),
+            cells.ratio(case["explain_over_bare"]),
+        )
+
+
+def headline(numbers: dict[str, Any]) -> str:
+    """Returns what the README says was measured."""
+    cases = [case for case in numbers["cases"] if not case["model"].startswith("cheap")]
+    ratios = [case["explain_over_bare"]["median"] for case in cases]
+    return f"{min(ratios):.2f} to {max(ratios):.2f} of it"

@@ -9,7 +9,7 @@ left out and named.
 
 import importlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lime_jax as lj
-from benchmarks import networks, timing
+from benchmarks import cells, networks, timing
 
 NUM_COMPONENTS, NUM_OUTPUTS = 40, 10
 SEGMENT = 400 // NUM_COMPONENTS
@@ -221,3 +221,29 @@ PEERS: dict[str, tuple[tuple[str, ...], Any, int, int]] = {
     "shap KernelExplainer": (("shap",), _shap, NUM_OUTPUTS, 70_000),
     "shapiq KernelSHAP": (("shapiq",), _shapiq, 1, 70_000),
 }
+
+
+def rows(numbers: dict[str, Any]) -> Iterator[cells.Row]:
+    """Yields the table of the stored numbers."""
+    yield "engine", "version", "masks", "µs per mask", "µs per mask and output", "times slower"
+    for name, one in numbers["engines"].items():
+        yield (
+            name,
+            one.get("version") or "",
+            f"{one['num_samples']:,}",
+            cells.number(one["us_per_mask"]),
+            cells.number(one["us_per_mask_and_output"]),
+            f"{one['times_slower_per_mask_and_output']:.1f}",
+        )
+    for name, reason in numbers["left_out"].items():
+        yield name, reason, "", "", "", ""
+
+
+def headline(numbers: dict[str, Any]) -> str:
+    """Returns what the README says was measured."""
+    slower = ", ".join(
+        f"{name} {entry['times_slower_per_mask_and_output']:.0f} ×"
+        for name, entry in numbers["engines"].items()
+        if name not in ("lime_jax", "plain JAX scan")
+    )
+    return f"slower: {slower}"

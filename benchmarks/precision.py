@@ -1,12 +1,13 @@
 """`precision="default"` runs faster on accelerators and finds the same strongest components."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
 import lime_jax as lj
-from benchmarks import networks, overhead, timing
+from benchmarks import cells, networks, overhead, timing
 
 
 def run(*, quick: bool) -> dict[str, Any]:
@@ -35,3 +36,16 @@ def measure(case: networks.Case, repeats: int) -> dict[str, Any]:
         "difference_of_coefficients": float(np.abs(exact - fast).max()),
         "same_top_3": float(np.mean(same)),
     }
+
+
+def rows(numbers: dict[str, Any]) -> Iterator[cells.Row]:
+    """Yields the table of the stored numbers."""
+    yield "model", "times faster", "difference of coefficients", "largest", "same top 3"
+    for case in numbers["cases"]:
+        yield (
+            case["model"],
+            cells.ratio(case["ways"]["default"]["ratio"]),
+            f"{case['difference_of_coefficients']:.1e}",
+            f"{case['largest_coefficient']:.1e}",
+            f"{case['same_top_3']:.0%}",
+        )

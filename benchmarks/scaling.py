@@ -8,7 +8,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
+
+from benchmarks import cells
 
 COUNTS = (1, 2, 4, 8)
 
@@ -68,6 +71,19 @@ def explain(num_devices: int, repeats: int) -> dict[str, Any]:
         "items_s": timing.measure(items, repeats=repeats)["median"],
         "difference_from_one_device": float(difference),
     }
+
+
+def rows(numbers: dict[str, Any]) -> Iterator[cells.Row]:
+    """Yields the table of the stored numbers."""
+    note = " (forced devices on the same cores)" if numbers["forced_host_devices"] else ""
+    yield f"devices{note}", "speed-up, masks shared", "speed-up, clips shared", "difference"
+    for point in numbers["points"]:
+        yield (
+            str(point["num_devices"]),
+            f"{point['speed_up_masks']:.2f}",
+            f"{point['speed_up_items']:.2f}",
+            f"{point['difference_from_one_device']:.1e}",
+        )
 
 
 if __name__ == "__main__":

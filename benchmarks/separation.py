@@ -11,12 +11,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks import timing
+from benchmarks import cells, timing
 from benchmarks.memory import peak_resident_mib
 
 RATE = 44_100
@@ -102,6 +103,31 @@ def measure(warm_up: str, song: str) -> dict[str, Any]:
         with separation.separated(Path(path), spleeter, keep=False):
             seconds.append(time.perf_counter() - start)
     return {"first_s": seconds[0], "seconds": seconds[1], "host_mib": peak_resident_mib()}
+
+
+def rows(numbers: dict[str, Any]) -> Iterator[cells.Row]:
+    """Yields the table of the stored numbers."""
+    yield "by", f"times real time, {numbers['song_s']} s of stereo", "faster", "peak memory, MiB"
+    speed = cells.ratio(numbers["times_real_time"])
+    peaks = ", ".join(f"{peak:,.0f} ({seconds} s)" for seconds, peak in numbers["host_mib"].items())
+    original = numbers.get("original")
+    ratio = cells.ratio(original["ratio"]) if original else "–"
+    yield "lime_jax, 5 stems", speed, ratio, peaks
+    if original:
+        speed = cells.ratio(original["times_real_time"])
+        peak = f"{original['host_mib']:,.0f} ({numbers['song_s']} s)"
+        yield "spleeter 2.4.2", speed, "1", peak
+
+
+def headline(numbers: dict[str, Any]) -> str:
+    """Returns what the README says was measured."""
+    original = numbers.get("original")
+    beside = f", {original['ratio']['median']:.1f} × the original" if original else ""
+    longest, peak = max(map(int, numbers["host_mib"])), max(numbers["host_mib"].values()) / 1024
+    return (
+        f"{numbers['times_real_time']['median']:.0f} × real time{beside}; "
+        f"{peak:.1f} GiB at most, up to {longest} s"
+    )
 
 
 if __name__ == "__main__":

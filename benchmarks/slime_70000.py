@@ -6,7 +6,7 @@ coefficients.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lime_jax as lj
-from benchmarks import networks, numpy_reference, timing
+from benchmarks import cells, networks, numpy_reference, timing
 from lime_jax.core.masks.bernoulli import Bernoulli
 
 # What sampled ways scatter around.
@@ -119,3 +119,22 @@ def _tolerance() -> float:
 
 def _difference(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one - other).max())
+
+
+def rows(numbers: dict[str, Any]) -> Iterator[cells.Row]:
+    """Yields the table of the stored numbers."""
+    yield "way", "seconds", "times faster", "difference of coefficients"
+    for name, way in numbers["ways"].items():
+        faster = f"{way['times_faster']:.1f}"
+        yield name, cells.number(way["median"]), faster, f"{way['difference_of_coefficients']:.1e}"
+    best, seconds = numbers["reference_best_batch_size"], numbers["reference_in_best_batches_s"]
+    faster = numbers["ways"]["numpy reference, batches of 16"]["median"] / seconds
+    name = f"numpy reference, its best batches ({best}), from a fifth of the masks"
+    yield name, cells.number(seconds), f"{faster:.1f}", ""
+    yield "(largest coefficient)", "", "", f"{numbers['largest_coefficient']:.1e}"
+
+
+def headline(numbers: dict[str, Any]) -> str:
+    """Returns what the README says was measured."""
+    faster = numbers["ways"]["distinct masks"]["times_faster"]
+    return f"{faster:.0f} × the NumPy reference"

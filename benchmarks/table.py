@@ -7,21 +7,21 @@ No number that is measured here is typed by hand.
 """
 
 import argparse
+import importlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from benchmarks import exactness_table, sampling_table
+from benchmarks import cells, sampling_table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
 README = ROOT / "README.md"
 START, STOP = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
-
-Row = tuple[str, ...]
 
 
 def main() -> None:
@@ -45,7 +45,9 @@ def texts() -> dict[Path, str]:
     return {
         PAGE: page(),
         README: f"{before}{START}\n{summary}\n{STOP}{after}",
-        sampling_table.PAGE: sampling_table.sampling_page(results("cpu").get("designs"), _table),
+        sampling_table.PAGE: sampling_table.sampling_page(
+            results("cpu").get("designs"), cells.table
+        ),
     }
 
 
@@ -67,11 +69,11 @@ def page() -> str:
         "",
     ]
     for kind, title in (("cpu", "CPU"), ("gpu", "GPU")):
-        found = results(kind)
-        if not found:
+        stored = results(kind)
+        if not stored:
             lines += [f"## {title}", "", "Not measured yet.", ""]
             continue
-        machines = [one["machine"] for one in found.values()]
+        machines = [result["machine"] for result in stored.values()]
         usual = max(machines, key=machines.count)
         versions = ", ".join(f"{name} {version}" for name, version in usual["versions"].items())
         lines += [
@@ -80,309 +82,48 @@ def page() -> str:
             f"{versions}, Python {usual['python']}, {usual['date']}.",
             "",
         ]
-        for name, rows in SECTIONS.items():
-            if name in found:
-                lines += [f"### {name}", "", found[name]["claim"], ""]
-                if (other := found[name]["machine"]) != usual:
+        for name in SECTIONS:
+            if name in stored:
+                lines += [f"### {name}", "", stored[name]["claim"], ""]
+                if (other := stored[name]["machine"]) != usual:
                     where = f"{other['device']}, {other['num_cpus']} cores, {other['date']}"
                     lines += [f"On {where}.", ""]
-                lines += [*_table(rows(found[name]["numbers"])), ""]
+                lines += [*cells.table(_module(name).rows(stored[name]["numbers"])), ""]
     return "\n".join(lines)
 
 
-def _table(rows: Iterator[Row]) -> Iterator[str]:
-    header, *body = rows
-    yield "| " + " | ".join(header) + " |"
-    yield "|" + "---|" * len(header)
-    for row in body:
-        yield "| " + " | ".join(row) + " |"
-
-
-def _ratio(spread: dict[str, Any]) -> str:
-    low, high = spread["quartiles"]
-    return f"{spread['median']:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _slime(numbers: dict[str, Any]) -> Iterator[Row]:
-    yield "way", "seconds", "times faster", "difference of coefficients"
-    for name, way in numbers["ways"].items():
-        faster = f"{way['times_faster']:.1f}"
-        yield name, _number(way["median"]), faster, f"{way['difference_of_coefficients']:.1e}"
-    best, seconds = numbers["reference_best_batch_size"], numbers["reference_in_best_batches_s"]
-    faster = numbers["ways"]["numpy reference, batches of 16"]["median"] / seconds
-    name = f"numpy reference, its best batches ({best}), from a fifth of the masks"
-    yield name, _number(seconds), f"{faster:.1f}", ""
-    yield "(largest coefficient)", "", "", f"{numbers['largest_coefficient']:.1e}"
-
-
-def _overhead(numbers: dict[str, Any]) -> Iterator[Row]:
-    yield "model", "components", "chunk", "bare, samples/s", "explain, samples/s", "explain / bare"
-    for case in numbers["cases"]:
-        yield (
-            case["model"],
-            str(case["num_components"]),
-            str(case["batch_size"]),
-            _number(case["bare_samples_per_s"]),
-            _number(case["explain_samples_per_s"]),
-            _ratio(case["explain_over_bare"]),
-        )
-
-
-def _peers(numbers: dict[str, Any]) -> Iterator[Row]:
-    yield "engine", "version", "masks", "µs per mask", "µs per mask and output", "times slower"
-    for name, one in numbers["engines"].items():
-        yield (
-            name,
-            one.get("version") or "",
-            f"{one['num_samples']:,}",
-            _number(one["us_per_mask"]),
-            _number(one["us_per_mask_and_output"]),
-            f"{one['times_slower_per_mask_and_output']:.1f}",
-        )
-    for name, reason in numbers["left_out"].items():
-        yield name, reason, "", "", "", ""
-
-
-def _dataset(numbers: dict[str, Any]) -> Iterator[Row]:
-    yield "size", "evaluations per clip", "explanations per hour", "evaluations per second"
-    for size in numbers["sizes"].values():
-        yield (
-            size["what"],
-            str(size["evaluations_per_clip"]),
-            _number(size["explanations_per_hour"]),
-            _number(size["evaluations_per_s"]),
-        )
-
-
-def _memory(numbers: dict[str, Any]) -> Iterator[Row]:
-    yield "samples", "components", "outputs", "host peak, MiB", "device peak, MiB"
-    for point in numbers["points"]:
-        device = point["device_mib"]
-        yield (
-            f"{point['num_samples']:,}",
-            str(point["num_components"]),
-            str(point["num_outputs"]),
-            _number(point["host_mib"]),
-            _number(device) if device else "",
-        )
-
-
-def _scaling(numbers: dict[str, Any]) -> Iterator[Row]:
-    note = " (forced devices on the same cores)" if numbers["forced_host_devices"] else ""
-    yield f"devices{note}", "speed-up, masks shared", "speed-up, clips shared", "difference"
-    for point in numbers["points"]:
-        yield (
-            str(point["num_devices"]),
-            f"{point['speed_up_masks']:.2f}",
-            f"{point['speed_up_items']:.2f}",
-            f"{point['difference_from_one_device']:.1e}",
-        )
-
-
-def _front_end(numbers: dict[str, Any]) -> Iterator[Row]:
-    yield "front end", "seconds", "times faster"
-    for name, way in numbers["ways"].items():
-        yield name, _number(way["median"]), _ratio(way["ratio"])
-
-
-def _precision(numbers: dict[str, Any]) -> Iterator[Row]:
-    yield "model", "times faster", "difference of coefficients", "largest", "same top 3"
-    for case in numbers["cases"]:
-        yield (
-            case["model"],
-            _ratio(case["ways"]["default"]["ratio"]),
-            f"{case['difference_of_coefficients']:.1e}",
-            f"{case['largest_coefficient']:.1e}",
-            f"{case['same_top_3']:.0%}",
-        )
-
-
-def _allocator(numbers: dict[str, Any]) -> Iterator[Row]:
-    yield numbers["model"], "freed memory returned, samples/s", "kept, samples/s", "times faster"
-    for what in ("bare", "explain"):
-        one = numbers[what]
-        yield (
-            what,
-            _number(one["returned_samples_per_s"]["median"]),
-            _number(one["kept_samples_per_s"]["median"]),
-            _ratio(one["times_faster"]),
-        )
-
-
-def _whole_run(numbers: dict[str, Any]) -> Iterator[Row]:
-    yield (
-        "items",
-        "whole run, s",
-        "items/s",
-        "masks/s",
-        "bare, masks/s",
-        "outside the model",
-        ("loading alone, items/s"),
-    )
-    yield (
-        f"{numbers['num_items']:,} {numbers['songs']} songs",
-        _number(numbers["whole_s"]),
-        _number(numbers["items_per_s"]),
-        _number(numbers["masks_per_s"]),
-        _number(numbers["bare_per_s"]),
-        f"{numbers['outside_the_model']:.0%}",
-        _number(numbers["loading_items_per_s"]),
-    )
-
-
-def _million_rows(numbers: dict[str, Any]) -> Iterator[Row]:
-    yield "rows", "summed up, s", "peak memory, MiB"
-    yield (
-        f"{numbers['num_rows']:,}",
-        _number(numbers["aggregate_s"]),
-        _number(numbers["peak_mib"]),
-    )
-
-
-def _kills(numbers: dict[str, Any]) -> Iterator[Row]:
-    yield "items", "killed", "rows", "rows twice", "whole", "largest difference"
-    yield (
-        f"{numbers['num_items']:,}",
-        f"{numbers['num_kills_before_the_end']} ×",
-        f"{numbers['num_rows']:,}",
-        str(numbers["num_rows_twice"]),
-        "yes" if numbers["is_whole"] else "NO",
-        f"{numbers['largest_difference']:.1e}",
-    )
-
-
-def _separation(numbers: dict[str, Any]) -> Iterator[Row]:
-    yield "by", f"times real time, {numbers['song_s']} s of stereo", "faster", "peak memory, MiB"
-    speed = _ratio(numbers["times_real_time"])
-    peaks = ", ".join(f"{peak:,.0f} ({seconds} s)" for seconds, peak in numbers["host_mib"].items())
-    original = numbers.get("original")
-    ratio = _ratio(original["ratio"]) if original else "–"
-    yield "lime_jax, 5 stems", speed, ratio, peaks
-    if original:
-        speed = _ratio(original["times_real_time"])
-        peak = f"{original['host_mib']:,.0f} ({numbers['song_s']} s)"
-        yield "spleeter 2.4.2", speed, "1", peak
-
-
-def _ceilings(numbers: dict[str, Any]) -> Iterator[Row]:
-    yield "float32 products, TFLOP/s", "fastest products, TFLOP/s", "copy, GB/s"
-    names = ("float32_tflops", "fastest_tflops", "copy_gb_per_s")
-    yield tuple(_number(numbers[name]) for name in names)
-
-
-SECTIONS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
-    "slime_70000": _slime,
-    "overhead": _overhead,
-    "peers": _peers,
-    "dataset": _dataset,
-    "whole_run": _whole_run,
-    "million_rows": _million_rows,
-    "kills": _kills,
-    "separation": _separation,
-    "locality": exactness_table.receptive_field,
-    "layers": exactness_table.layers,
-    "lemons": exactness_table.lemons,
-    "coverage": exactness_table.coverage,
-    "front_end": _front_end,
-    "precision": _precision,
-    "allocator": _allocator,
-    "memory": _memory,
-    "designs": sampling_table.rows,
-    "scaling": _scaling,
-    "ceilings": _ceilings,
-}
+# In the order of docs/benchmarks.md, and of the README.
+SECTIONS = (
+    "slime_70000", "overhead", "peers", "dataset", "whole_run", "million_rows", "kills",
+    "separation", "windows", "layers", "lemons", "coverage", "front_end", "precision", "allocator",
+    "memory", "designs", "scaling", "ceilings",
+)  # fmt: skip
+HEADLINES = (
+    "slime_70000", "windows", "layers", "lemons", "coverage", "designs", "overhead", "whole_run",
+    "million_rows", "separation", "peers",
+)  # fmt: skip
 
 
 def _summary() -> Iterator[str]:
     """The few lines of the README."""
-    yield from _table(_summary_rows())
+    yield from cells.table(_summary_rows())
 
 
-def _summary_rows() -> Iterator[Row]:
+def _summary_rows() -> Iterator[cells.Row]:
     yield "claim", "measured", "on"
     for kind in ("cpu", "gpu"):
-        found = results(kind)
-        machines = {name: one["machine"] for name, one in found.items()}
-        where = lambda name, machines=machines: (
-            f"{machines[name]['device']}, {machines[name]['num_cpus']} cores"
-        )
-        if "slime_70000" in found:
-            one = found["slime_70000"]
-            faster = one["numbers"]["ways"]["distinct masks"]["times_faster"]
-            yield one["claim"], f"{faster:.0f} × the NumPy reference", where("slime_70000")
-        if "locality" in found:
-            one = found["locality"]
-            local = one["numbers"]["trunk_and_head"]["ways"]["windows"]["ratio"]["median"]
-            text = f"{local:.0f} × the whole network, the same outputs"
-            if "sums" in one["numbers"]:
-                answer = one["numbers"]["sums"]["answers"]["LIME"]
-                text += (
-                    f"; {answer['num_components']} components of a 30 s song from "
-                    f"{answer['num_evaluations']} evaluations in {answer['s']:.1f} s"
-                )
-            yield one["claim"], text, where("locality")
-        if "layers" in found:
-            one = found["layers"]
-            ratios = [case["ratio"]["median"] for case in one["numbers"]["cases"]]
-            text = f"{min(ratios):.0f} to {max(ratios):.0f} × faster, times × sources of a song"
-            yield one["claim"], text, where("layers")
-        if "lemons" in found:
-            one, kinds = found["lemons"], found["lemons"]["numbers"]["kinds"]
-            first = max(kind["first_s"] for kind in kinds.values())
-            again = max(kind["cached_s"]["range"][1] for kind in kinds.values())
-            text = f"{first:.0f} s at the first time, {again:.3f} s again; 20 clients, no error"
-            yield one["claim"], text, where("lemons")
-        if "coverage" in found:
-            one = found["coverage"]
-            models = one["numbers"]["models"].values()
-            shares = [found["coverage"] for each in models for found in each["coverage"].values()]
-            text = f"95 % intervals hold in {min(shares):.1%} to {max(shares):.1%} of runs"
-            yield one["claim"], text, where("coverage")
-        if "designs" in found:
-            one = found["designs"]
-            cases = [case for case in one["numbers"]["cases"] if case["weights"] != "random"]
-            ratios = [case["coins_per_array_mask"][0]["ratio"] for case in cases]
-            text = f"{min(ratios):.0f} to {max(ratios):.0f} × fewer masks for the same error"
-            yield one["claim"], text, where("designs")
-        if "overhead" in found:
-            one = found["overhead"]
-            cases = [c for c in one["numbers"]["cases"] if not c["model"].startswith("cheap")]
-            ratios = [case["explain_over_bare"]["median"] for case in cases]
-            yield one["claim"], f"{min(ratios):.2f} to {max(ratios):.2f} of it", where("overhead")
-        if "whole_run" in found:
-            one, numbers = found["whole_run"], found["whole_run"]["numbers"]
-            text = (
-                f"{numbers['items_per_s']:.1f} songs of 10 s with 5 stems per second, all 32 masks;"
-                f" {numbers['outside_the_model']:.0%} of the time outside the model"
-            )
-            yield one["claim"], text, where("whole_run")
-        if "million_rows" in found:
-            one, numbers = found["million_rows"], found["million_rows"]["numbers"]
-            text = f"{numbers['aggregate_s']:.1f} s, {numbers['peak_mib']:.0f} MiB"
-            yield one["claim"], text, where("million_rows")
-        if "separation" in found:
-            one, numbers = found["separation"], found["separation"]["numbers"]
-            original = numbers.get("original")
-            beside = f", {original['ratio']['median']:.1f} × the original" if original else ""
-            longest = max(map(int, numbers["host_mib"]))
-            peak = max(numbers["host_mib"].values()) / 1024
-            text = (
-                f"{numbers['times_real_time']['median']:.0f} × real time{beside}; "
-                f"{peak:.1f} GiB at most, up to {longest} s"
-            )
-            yield one["claim"], text, where("separation")
-        if "peers" in found:
-            one = found["peers"]
-            slower = ", ".join(
-                f"{name} {entry['times_slower_per_mask_and_output']:.0f} ×"
-                for name, entry in one["numbers"]["engines"].items()
-                if name not in ("lime_jax", "plain JAX scan")
-            )
-            yield one["claim"], f"slower: {slower}", where("peers")
+        stored = results(kind)
+        for name in HEADLINES:
+            if name in stored:
+                result = stored[name]
+                machine = result["machine"]
+                where = f"{machine['device']}, {machine['num_cpus']} cores"
+                yield result["claim"], _module(name).headline(result["numbers"]), where
+
+
+def _module(name: str) -> ModuleType:
+    """Returns the benchmark of that name."""
+    return importlib.import_module(f"benchmarks.{name}")
 
 
 if __name__ == "__main__":

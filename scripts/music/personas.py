@@ -1,10 +1,3 @@
-# /// script
-# requires-python = ">=3.11"
-# dependencies = [
-#   "numpy>=2.1",
-#   "tyro>=1.0",
-# ]
-# ///
 """Simulates listeners whose taste is a rule, so that explanations of it can be graded.
 
     uv run --group music python -m scripts.music.personas --folder library

@@ -1,18 +1,3 @@
-# /// script
-# requires-python = ">=3.11"
-# dependencies = [
-#   "mido>=1.3.3",
-#   "numpy>=2.1",
-#   "praat-parselmouth>=0.4.7",
-#   "pretty_midi>=0.2.11",
-#   "soundfile>=0.13.1",
-#   "soxr>=0.5.0.post1",
-#   "tinysoundfont>=0.3.7",
-#   "tyro>=1.0",
-# ]
-# [tool.uv]
-# override-dependencies = ["pyaudio ; sys_platform == 'none'"]  # plays, needs a compiler
-# ///
 """Renders a library of music in many styles, and simulates listeners of known taste.
 
     apt-get install fluidsynth fluid-soundfont-gm espeak-ng

@@ -1,23 +1,18 @@
-import importlib.util
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "fetch_music.py"
-
 
 @pytest.fixture
-def script(monkeypatch):
+def script():
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location("fetch_music", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    from scripts import fetch_music
+
+    return fetch_music
 
 
 @pytest.fixture
@@ -74,7 +69,14 @@ def test_a_program_that_is_missing_or_fails_is_named(script, program, message):
 
 def test_another_package_is_refused_in_one_line(script, tmp_path):
     (tmp_path / "other.deb").write_bytes(b"no package")
-    command = [sys.executable, SCRIPT, tmp_path / "music", "--package", tmp_path / "other.deb"]
+    command = [
+        sys.executable,
+        "-m",
+        "scripts.fetch_music",
+        tmp_path / "music",
+        "--package",
+        tmp_path / "other.deb",
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert not (tmp_path / "music").exists()

@@ -14,6 +14,8 @@ from scripts.experiments.common import results
 
 Size = TypeVar("Size")
 
+_ROOT = Path(__file__).parents[3]
+
 
 def main(
     run: Callable[[Any], Any], config: type, tell: Callable[[Any], None] = results.show
@@ -77,10 +79,11 @@ def command(file: str, config: Any) -> str:
     """What repeats a run in words, without options that have their default.
 
     Args:
-      file: of the script.
+      file: of the module that is run.
       config: its options, of which paths are told by their last part.
     """
-    words = ["uv", "run", f"scripts/{Path(file).name}"]
+    module = ".".join(Path(file).resolve().relative_to(_ROOT).with_suffix("").parts)
+    words = ["uv", "run", "python", "-m", module]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         is_needed = field.name == "songs" or value != field.default

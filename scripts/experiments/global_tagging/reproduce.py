@@ -42,8 +42,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lime_jax as lj
-from lime_jax import models
-from lime_jax import separation
+from lime_jax import models, separation
 from lime_jax.audio import io
 from lime_jax.commands import run as dataset
 from lime_jax.errors import LimeJaxError

@@ -12,18 +12,22 @@ import pytest
 from tests.scripts import lemons_library
 
 PICTURES = {
-    "reproduce_confounder": {"figure-2-t_dr-gtr.png", "figure-2-t_dr-pno.png", "figure-3.png"},
-    "reproduce_global_tagging": {"figure-4-true.png", "figure-4-separated.png"},
-    "reproduce_lemons": {"loved.png", "stability.png"},
-    "reproduce_mml": {"curves.png"},
-    "reproduce_veracity": {"flips.png", "subsets.png", "fidelity.png", "horses.png"},
+    "experiments.confounder.reproduce": {
+        "figure-2-t_dr-gtr.png",
+        "figure-2-t_dr-pno.png",
+        "figure-3.png",
+    },
+    "experiments.global_tagging.reproduce": {"figure-4-true.png", "figure-4-separated.png"},
+    "experiments.lemons.reproduce": {"loved.png", "stability.png"},
+    "experiments.mml.reproduce": {"curves.png"},
+    "experiments.veracity.reproduce": {"flips.png", "subsets.png", "fidelity.png", "horses.png"},
 }
 # The trained separator of the first is that of the second.
 SEPARATOR = "confounder/separator"
 
 
 def run(name, *options):
-    command = [sys.executable, str(SCRIPTS / f"{name}.py"), *map(str, options)]
+    command = [sys.executable, "-m", f"scripts.{name}", *map(str, options)]
     # Gradients of strided convolutions are NaN on jax 0.10.2's CPU without optimisations.
     optimised = {k: v for k, v in os.environ.items() if k != "JAX_DISABLE_MOST_OPTIMIZATIONS"}
     return subprocess.run(command, env=optimised, capture_output=True, text=True)
@@ -39,7 +43,7 @@ def songs(folder):
     if shutil.which("fluidsynth") is None:
         pytest.skip("needs fluidsynth and fluid-soundfont-gm")
     options = "--num-songs 40 --duration 30 --composer band".split()
-    done = run("render_songs", "--folder", folder / "songs", *options)
+    done = run("music.render_songs", "--folder", folder / "songs", *options)
     assert done.returncode == 0, done.stderr
     return folder / "songs"
 
@@ -68,12 +72,12 @@ def library(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PICTURES)
 def test_experiments_run_and_go_on_without_new_work(name, folder, request):
-    output = folder / name.removeprefix("reproduce_")
-    of = "library" if name == "reproduce_lemons" else "songs"
+    output = folder / name.split(".")[1]
+    of = "library" if name == "experiments.lemons.reproduce" else "songs"
     options = [f"--{of}", request.getfixturevalue(of), "--output-dir", output, "--smoke"]
-    if name == "reproduce_global_tagging":
+    if name == "experiments.global_tagging.reproduce":
         options += ["--separator-weights", folder / SEPARATOR]
-    if name == "reproduce_confounder":
+    if name == "experiments.confounder.reproduce":
         # The other variant has one more stem, and takes as long again.
         options += ["--variants", "gpdb"]
     done = run(name, *options)
@@ -110,7 +114,14 @@ def test_folders_of_other_settings_are_refused_in_a_line(songs, folder):
     if not output.exists():
         pytest.skip("needs the folder of the test before")
     done = run(
-        "reproduce_veracity", "--songs", songs, "--output-dir", output, "--smoke", "--seed", 1
+        "experiments.veracity.reproduce",
+        "--songs",
+        songs,
+        "--output-dir",
+        output,
+        "--smoke",
+        "--seed",
+        1,
     )
     assert done.returncode == 2
     assert "was begun with other settings: seed" in done.stderr and "Traceback" not in done.stderr

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.scripts.conftest import ROOT
+
 
 @pytest.fixture(scope="module")
 def songs(script):
@@ -278,14 +280,14 @@ class TestRendering:
 
 @pytest.mark.network
 def test_packages_from_pypi_are_enough(songs, tmp_path):
-    """In an environment of its own, as `uv run --script` makes it, without FluidSynth."""
+    """In an environment of its own, as `uv run --isolated` makes it, without FluidSynth."""
     if shutil.which("uv") is None:
         pytest.skip("needs uv")
-    script = "-m", "scripts.music.render_songs"
+    uv = "uv run --quiet --isolated --no-dev --group music python -m scripts.music.render_songs".split()
     options = "--num-songs 2 --duration 4 --composer band --synthesizer tinysoundfont".split()
     for name in ("first", "second"):
-        command = ["uv", "run", "--script", str(script), "--folder", str(tmp_path / name)]
-        subprocess.run([*command, *options], check=True, capture_output=True, timeout=300)
+        command = [*uv, "--folder", str(tmp_path / name)]
+        subprocess.run([*command, *options], check=True, capture_output=True, timeout=300, cwd=ROOT)
     stems = {path.relative_to(tmp_path / "first") for path in tmp_path.glob("first/*/*.flac")}
     assert len(stems) >= 8
     for stem in stems:

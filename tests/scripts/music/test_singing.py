@@ -17,6 +17,8 @@ needs_espeak = pytest.mark.skipif(
     shutil.which("espeak-ng") is None, reason="voices are made by espeak-ng"
 )
 
+from tests.scripts.conftest import ROOT
+
 
 @pytest.fixture(scope="module")
 def singing(script):
@@ -47,9 +49,10 @@ def folders(tmp_path_factory):
     for processes in ("1", "3"):
         folders.append(tmp_path_factory.mktemp("sung"))
         options = "--num-songs 10 --duration 10 --composer sung --synthesizer tinysoundfont"
-        command = ["uv", "run", "--script", "-m", "scripts.music.render_songs", *options.split()]
+        uv = "uv run --quiet --isolated --no-dev --group music python -m scripts.music.render_songs"
+        command = [*uv.split(), *options.split()]
         command += ["--folder", str(folders[-1]), "--processes", processes]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=500, cwd=ROOT)
         assert done.returncode == 0, done.stderr
     return folders
 

@@ -1,14 +1,10 @@
-import importlib.util
 import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "train_instrument_tagger.py"
 
 
 @pytest.fixture(scope="module")
@@ -16,11 +12,9 @@ def training():
     """The script as a module."""
     for needed in ("optax", "orbax.checkpoint", "sklearn"):
         pytest.importorskip(needed, reason="training needs the extra `train`")
-    spec = importlib.util.spec_from_file_location("train_instrument_tagger", SCRIPT)
-    sys.modules["train_instrument_tagger"] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["train_instrument_tagger"]
+    from scripts.training import instrument_tagger
+
+    return instrument_tagger
 
 
 @pytest.fixture
@@ -101,7 +95,7 @@ def test_trains_keeps_the_best_and_exports(training, tmp_path):
     optimised = {k: v for k, v in os.environ.items() if k != "JAX_DISABLE_MOST_OPTIMIZATIONS"}
     sizes = "--num-epochs 3 --steps-per-epoch 2 --batch-size 4 --num-validation 64".split()
     folders = "--songs songs --checkpoints checkpoints --output data".split()
-    command = [sys.executable, SCRIPT, *folders, *sizes]
+    command = [sys.executable, "-m", "scripts.training.instrument_tagger", *folders, *sizes]
     subprocess.run(command, check=True, cwd=tmp_path, env=optimised)
     description = json.loads((tmp_path / "data" / "instrument_tagger.json").read_text())
     assert description["num_songs"] == {"training": 64, "validation": 8, "test": 8}

@@ -6,7 +6,7 @@ in 3-second snippets, 5 stems × 10 segments, exactly although there are 2⁵⁰
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lime_jax as lj
-from benchmarks import networks, timing
+from benchmarks import cells, networks, timing
 from lime_jax.core.receptive_fields import windows
 
 SNIPPET_SECONDS, NUM_SNIPPETS = 3, 10
@@ -23,7 +23,7 @@ SAMPLED = 70_000
 
 def run(*, quick: bool) -> dict[str, Any]:
     """Both kinds of receptive field."""
-    found: dict[str, Any] = {"trunk_and_head": trunk_and_head(quick)}
+    found: dict[str, Any] = {"backbone_and_head": trunk_and_head(quick)}
     try:
         found["sums"] = sums(quick)
     except ImportError as error:
@@ -150,3 +150,56 @@ def _timed(explain: Callable[[], lj.Explanation]) -> tuple[lj.Explanation, float
     start = time.perf_counter()
     explanation = jax.block_until_ready(explain())
     return explanation, time.perf_counter() - start
+
+
+def rows(numbers: dict[str, Any]) -> Iterator[cells.Row]:
+    """What windows save, and that nothing is lost."""
+    yield "what", "evaluations", "seconds", "times faster", "largest difference"
+    local = numbers["backbone_and_head"]
+    whole, windows = (local["ways"][name] for name in ("whole excerpts", "windows"))
+    masks = f"{local['num_masks']:,} masks"
+    yield f"SVDNet, {masks}, whole excerpts", masks, f"{whole['median']:.3g}", "1", ""
+    low, high = windows["ratio"]["quartiles"]
+    yield (
+        f"SVDNet, {masks}, windows",
+        f"{local['num_windows']} windows",
+        f"{windows['median']:.3g}",
+        f"{windows['ratio']['median']:.1f} [{low:.1f}, {high:.1f}]",
+        f"{local['difference_of_outputs']:.1e} (outputs)",
+    )
+    for name, reason in numbers.get("left_out", {}).items():
+        yield name, reason, "", "", ""
+    if "sums" not in numbers:
+        return
+    sums = numbers["sums"]
+    brute = sums["brute_force"]
+    for name, answer in sums["answers"].items():
+        yield (
+            f"{sums['model']}, 30 s, {answer['num_components']} components, exact {name}",
+            f"{answer['num_evaluations']} snippets",
+            f"{answer['s']:.3g}",
+            "",
+            f"{brute['differences'][name]:.1e} (all masks of {brute['num_components']} components)",
+        )
+    sampled = sums["sampled"]
+    yield (
+        f"the same, LIME with {sampled['num_samples']:,} samples, looked up",
+        "320 snippets",
+        f"{sampled['s']:.3g}",
+        "",
+        f"{sampled['largest_error_in_standard_errors']:.1f} standard errors; "
+        f"{sampled['inside_95_percent_intervals']:.0%} inside 95 % intervals",
+    )
+
+
+def headline(numbers: dict[str, Any]) -> str:
+    """Returns what the README says was measured."""
+    faster = numbers["backbone_and_head"]["ways"]["windows"]["ratio"]["median"]
+    text = f"{faster:.0f} × the whole network, the same outputs"
+    if "sums" not in numbers:
+        return text
+    lime = numbers["sums"]["answers"]["LIME"]
+    return (
+        f"{text}; {lime['num_components']} components of a 30 s song from "
+        f"{lime['num_evaluations']} evaluations in {lime['s']:.1f} s"
+    )
