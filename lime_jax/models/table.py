@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from lime_jax.errors import ModelError, unknown_name
 
 
+@runtime_checkable
 class Card(Protocol):
     """What is known without loading."""
 

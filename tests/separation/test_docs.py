@@ -90,7 +90,7 @@ class TestEveryLine:
 
 def test_components_have_the_order_and_names_of_audiolime(page):
     audio, stems = page["grid"](page["stems"]), page["stems"]
-    (line,) = re.findall(r'\[f"\{piece\.source\}.*?audio\.pieces\)\]', TEXT, re.DOTALL)
+    (line,) = re.findall(r'\[f"\{extent\.source\}.*?audio\.extents\)\]', TEXT, re.DOTALL)
     names = eval(line, {"audio": audio, "stems": stems})
     assert names[:6] == ["vocals0", "piano0", "drums0", "bass0", "other0", "vocals1"]
     assert len(names) == 25

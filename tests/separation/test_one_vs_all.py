@@ -114,7 +114,7 @@ class TestWeights:
 
     def test_missing_ones_say_how_to_make_them(self, tmp_path, monkeypatch):
         monkeypatch.setenv("LIME_JAX_CACHE", str(tmp_path))
-        with pytest.raises(ModelError, match=r"scripts/train_separator\.py"):
+        with pytest.raises(ModelError, match=r"scripts/training/separator\.py"):
             separation.load("one-vs-all")
 
     def test_there_is_nothing_to_fetch_and_nothing_to_cross_fade(self):

@@ -8,11 +8,11 @@ import pytest
 
 from lime_jax import separation
 from lime_jax.errors import ModelError
-from lime_jax.separation import Separator, Spleeter, registry, spleeter_weights
-from lime_jax.separation.one_vs_all import OneVsAllConfig
+from lime_jax.separation import Separator, Spleeter, spleeter, spleeter_weights
+from lime_jax.separation.one_vs_all import NAME, OneVsAllConfig
 from lime_jax.separation.unet import CONFIGS, SpleeterConfig
 
-NAMES = [card.name for card in separation.available() if card.name != separation.ONE_VS_ALL]
+NAMES = [name for name in separation.names() if name != "one-vs-all"]
 SIZES = ["2stems", "4stems", "5stems"]
 
 
@@ -38,7 +38,8 @@ def asked(monkeypatch):
 
 def test_names_are_the_promised_ones():
     assert NAMES == [f"spleeter:{size}{wide}" for wide in ("", "-16kHz") for size in SIZES]
-    assert separation.card("one-vs-all").stems == OneVsAllConfig().instruments
+    assert separation.names() == (*NAMES, "one-vs-all")
+    assert separation.card(NAME).stems == OneVsAllConfig().instruments
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,7 +71,7 @@ def test_versions_change_with_weights_cross_fade_and_algorithm(monkeypatch):
 
     versions = [version(), version(weight=2.0), version(crossfade=1.0)]
     assert version() == versions[0]
-    monkeypatch.setattr(registry, "_ALGORITHM", registry._ALGORITHM + 1)
+    monkeypatch.setattr(spleeter, "_ALGORITHM", spleeter._ALGORITHM + 1)
     assert len({*versions, version()}) == 4
 
 

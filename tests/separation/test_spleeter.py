@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from lime_jax.audio import features
-from lime_jax.separation import spleeter, unet
+from lime_jax.separation import mask_extension, spleeter, unet
 from lime_jax.separation.spleeter import HOP_LENGTH, N_FFT, Spleeter
 from lime_jax.separation.unet import CONFIGS, NUM_FRAMES, SpleeterConfig, SpleeterNetwork
 
@@ -74,7 +74,7 @@ def test_numbers_of_the_original(reference, size):
 
     estimated = np.asarray(network(jnp.asarray(seen)))
     num_frames = -(-(3 * RATE + N_FFT) // HOP_LENGTH)
-    masks = np.asarray(spleeter.masks_of(jnp.asarray(estimated[:, 0]), 2049, "zeros"))
+    masks = np.asarray(mask_extension.masks_of(jnp.asarray(estimated[:, 0]), 2049, "zeros"))
     stems = separator(network)(rule.waveform(), RATE)
     assert stems.names == CONFIGS[size].instruments
     scale = float(seen.max())
