@@ -328,7 +328,7 @@ def _svdnet() -> Network:
 
 
 def _unflattened(network: Any, spectrograms: jax.Array) -> jax.Array:
-    from lime_jax.models.singing_voice import NUM_FRAMES, NUM_MELS
+    from lime_jax.models.singing_voice_front_end import NUM_FRAMES, NUM_MELS
 
     return network(spectrograms.reshape(-1, NUM_FRAMES, NUM_MELS))
 

@@ -17,7 +17,8 @@ from flax import nnx
 import lime_jax as lj
 from benchmarks import cells, timing
 from lime_jax.core.receptive_fields import layers
-from lime_jax.models.recommender import SAMPLE_RATE, Network, Recommender
+from lime_jax.models.recommender import SAMPLE_RATE, Recommender
+from lime_jax.models.recommender_network import Network
 
 NUM_SAMPLES, NUM_SEGMENTS, NUM_SOURCES, SECONDS = 2048, 5, 5, 16
 BATCH = {"cpu": 4, "gpu": 32}

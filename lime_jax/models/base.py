@@ -9,8 +9,7 @@ from jaxtyping import Array, Float
 
 from lime_jax.core.execution.precision import products
 from lime_jax.core.pytree import pytree, static
-from lime_jax.core.receptive_fields.windows import Windowed
-from lime_jax.core.receptive_fields.windows import windowed
+from lime_jax.core.receptive_fields.windows import Windowed, windowed
 
 Waveforms = Float[Array, "batch num_samples"]
 Outputs = Float[Array, "batch num_outputs"]

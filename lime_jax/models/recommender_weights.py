@@ -20,7 +20,7 @@ _KINDS = {"conv": 5, "norm": 6, "output": 1}
 
 
 def from_torch(arrays: Arrays, *, source: str) -> dict[str, np.ndarray]:
-    """The arrays of a PyTorch state as weights for `lime_jax.models.weights.network_of`.
+    """Sorts the arrays of a PyTorch state into weights for `lime_jax.models.weights.network_of`.
 
     Args:
       arrays: by any name, in the order of `state_dict()`. Counters of batches and what belongs to
@@ -31,30 +31,30 @@ def from_torch(arrays: Arrays, *, source: str) -> dict[str, np.ndarray]:
       ModelError: unless there are five convolutions with bias, six normalisations and a dense
         layer. Their shapes are not checked.
     """
-    found: dict[str, list[dict[str, np.ndarray]]] = {kind: [] for kind in _KINDS}
+    layers: dict[str, list[dict[str, np.ndarray]]] = {kind: [] for kind in _KINDS}
     rest = _weights(arrays)
     for array in rest:
         kind = {4: "conv", 2: "output", 1: "norm"}.get(array.ndim)
         if kind is None:
-            raise _other(source, f"an array of shape {array.shape}")
+            raise _error(source, f"an array of shape {array.shape}")
         leaves = _NORM if kind == "norm" else ("kernel", "bias")
-        followers = [one for _, one in zip(leaves[1:], rest, strict=False)]
+        followers = [follower for _, follower in zip(leaves[1:], rest, strict=False)]
         wanted = array.shape if kind == "norm" else array.shape[:1]
-        shapes = [one.shape for one in followers]
+        shapes = [follower.shape for follower in followers]
         if shapes != [wanted] * (len(leaves) - 1):
-            raise _other(source, f"an array of shape {array.shape} followed by {shapes}")
+            raise _error(source, f"an array of shape {array.shape} followed by {shapes}")
         first = array if kind == "norm" else array.T
-        found[kind].append(dict(zip(leaves, (first, *followers), strict=True)))
-    if (counts := {kind: len(layers) for kind, layers in found.items()}) != _KINDS:
-        told = "{conv} convolutions, {norm} normalisations and {output} dense layers"
-        raise _other(source, told.format(**counts))
-    norms, convs = found["norm"], found["conv"]
-    layers = {"norm": norms[0], "output": found["output"][0]}
+        layers[kind].append(dict(zip(leaves, (first, *followers), strict=True)))
+    if (counts := {kind: len(entries) for kind, entries in layers.items()}) != _KINDS:
+        counted = "{conv} convolutions, {norm} normalisations and {output} dense layers"
+        raise _error(source, counted.format(**counts))
+    norms, convs = layers["norm"], layers["conv"]
+    named = {"norm": norms[0], "output": layers["output"][0]}
     for index, (conv, norm) in enumerate(zip(convs, norms[1:], strict=True)):
-        layers |= {f"stages.{index}.conv": conv, f"stages.{index}.norm": norm}
+        named |= {f"stages.{index}.conv": conv, f"stages.{index}.norm": norm}
     return {
         f"{layer}.{leaf}": array
-        for layer, leaves in layers.items()
+        for layer, leaves in named.items()
         for leaf, array in leaves.items()
     }
 
@@ -66,9 +66,9 @@ def _weights(arrays: Arrays) -> Iterator[np.ndarray]:
             yield np.asarray(array)
 
 
-def _other(source: str, found: str) -> ModelError:
+def _error(source: str, content: str) -> ModelError:
     return ModelError(
         f"the weights in `{source}` are not those of LEMONS' recommender in PyTorch's order: it "
         "has five convolutions with bias, six normalisations and one dense layer, each stored as "
-        f"a whole, and here is {found}. Pass all arrays of `state_dict()` in their order."
+        f"a whole, and here is {content}. Pass all arrays of `state_dict()` in their order."
     )

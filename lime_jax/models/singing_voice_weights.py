@@ -15,7 +15,8 @@ from jaxtyping import Float
 
 from lime_jax.errors import ModelError
 from lime_jax.models import conversion, tf_checkpoint, weights
-from lime_jax.models.singing_voice import NUM_MELS, SvdNet
+from lime_jax.models.singing_voice_front_end import NUM_MELS
+from lime_jax.models.singing_voice_network import SvdNet
 
 # Layer of ours -> scope of the variables in TensorFlow.
 _LAYERS = {

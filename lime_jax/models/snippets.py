@@ -6,8 +6,7 @@ from jaxtyping import Array, Float
 
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.pytree import pytree, static
-from lime_jax.core.receptive_fields.windows import Windowed
-from lime_jax.core.receptive_fields.windows import windowed
+from lime_jax.core.receptive_fields.windows import Windowed, windowed
 
 
 @pytree
