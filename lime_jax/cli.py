@@ -1,88 +1,50 @@
-"""The command line: parse, build, call."""
+"""The command line: lists the subcommands, parses, calls."""
 
 import contextlib
-import dataclasses
 import importlib.metadata
 import io
 import os
 import re
 import sys
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, Union
 
 import jax
 import tyro
 
-from lime_jax.commands import explanation_tables, lemons, run, separate, terminal
-from lime_jax.commands.explain import explain_demo, explain_file
-from lime_jax.commands.lemons import LemonsConfig
-from lime_jax.commands.run import AggregateConfig, ReportConfig, VerifyConfig
+from lime_jax.commands import (
+    aggregate,
+    demo,
+    explain,
+    lemons,
+    models,
+    report,
+    run,
+    separate,
+    terminal,
+    verify,
+)
 from lime_jax.core.execution.allocator import keep_freed_memory
 from lime_jax.errors import LimeJaxError
 from lime_jax.models.cache import cache_folder
-from lime_jax.runs.config import RunConfig
-from lime_jax.settings import PATH, DemoConfig, ExplainConfig, SeparateConfig
 
 _DESCRIPTION = (
     "Why did the model say that? LIME for audio in JAX. `lime-jax --version` tells the version; "
     "with LIME_JAX_TRACEBACK=1 in the environment, errors show where they come from."
 )
 
-
-@dataclasses.dataclass(frozen=True)
-class ListConfig:
-    """Lists the models and separators that come by name."""
-
-
-@dataclasses.dataclass(frozen=True)
-class InfoConfig:
-    """Tells what is known of a model or separator.
-
-    Attributes:
-      name: from `lime-jax models list`.
-    """
-
-    name: Annotated[str, tyro.conf.Positional]
-
-
-@dataclasses.dataclass(frozen=True)
-class FetchConfig:
-    """Downloads the weights of models and converts them once.
-
-    Attributes:
-      name: musicnn; or spleeter:2stems, spleeter:4stems or spleeter:5stems.
-      wheel: a copy of musicnn's published wheel, for machines without a package index.
-      archive: a copy of spleeter's published archive, such as 5stems.tar.gz, for machines without
-        a network.
-    """
-
-    name: Annotated[str, tyro.conf.Positional] = "musicnn"
-    wheel: Annotated[Path | None, PATH] = None
-    archive: Annotated[Path | None, PATH] = None
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelsConfig:
-    """Models and separators that come by name: list them, read about one, fetch weights."""
-
-    action: (
-        Annotated[ListConfig, tyro.conf.subcommand("list")]
-        | Annotated[InfoConfig, tyro.conf.subcommand("info")]
-        | Annotated[FetchConfig, tyro.conf.subcommand("fetch")]
-    )
-
-
-Command = (
-    Annotated[DemoConfig, tyro.conf.subcommand("demo")]
-    | Annotated[ExplainConfig, tyro.conf.subcommand("explain")]
-    | Annotated[SeparateConfig, tyro.conf.subcommand("separate")]
-    | Annotated[RunConfig, tyro.conf.subcommand("run")]
-    | Annotated[VerifyConfig, tyro.conf.subcommand("verify")]
-    | Annotated[AggregateConfig, tyro.conf.subcommand("aggregate")]
-    | Annotated[ReportConfig, tyro.conf.subcommand("report")]
-    | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
-    | Annotated[LemonsConfig, tyro.conf.subcommand("lemons")]
-)
+_SUBCOMMANDS: dict[str, tuple[type, Callable[[Any], int]]] = {
+    "demo": (demo.DemoConfig, demo.run),
+    "explain": (explain.ExplainConfig, explain.run),
+    "separate": (separate.SeparateConfig, separate.run),
+    "run": (run.RunArguments, run.run),
+    "verify": (verify.VerifyConfig, verify.run),
+    "aggregate": (aggregate.AggregateConfig, aggregate.run),
+    "report": (report.ReportConfig, report.run),
+    "models": (models.ModelsConfig, models.run),
+    "lemons": (lemons.LemonsConfig, lemons.run),
+}
+_RUN_BY_CONFIG = dict(_SUBCOMMANDS.values())
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -97,11 +59,11 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments == ["--version"]:
         sys.stdout.write(f"lime-jax {importlib.metadata.version('lime-jax')}\n")
         return 0
-    command = _parsed(arguments)
-    _make_ready()
+    config = _parse(arguments)
+    _prepare_process()
     try:
         with terminal.one_line_warnings():
-            return _run(command)
+            return _RUN_BY_CONFIG[type(config)](config)
     except KeyboardInterrupt:
         return terminal.fail("interrupted.", code=130)
     except (LimeJaxError, ValueError, OSError, MemoryError, RuntimeError) as error:
@@ -110,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         return terminal.fail(str(error) or type(error).__name__)
 
 
-def _make_ready() -> None:
+def _prepare_process() -> None:
     """What a program may do and a library should not: keep memory, keep compiled programs."""
     keep_freed_memory()
     if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
@@ -118,13 +80,16 @@ def _make_ready() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
-def _parsed(arguments: list[str]) -> Any:
-    """The command, or an exit after one line that says what is wrong with it."""
-    told = io.StringIO()
+def _parse(arguments: list[str]) -> Any:
+    """The configuration of a command, or an exit after one line that says what is wrong."""
+    configs = [
+        Annotated[config, tyro.conf.subcommand(name)] for name, (config, _) in _SUBCOMMANDS.items()
+    ]
+    written = io.StringIO()
     try:
-        with contextlib.redirect_stderr(told):
+        with contextlib.redirect_stderr(written):
             return tyro.cli(
-                Command,  # pyright: ignore[reportArgumentType]
+                Union[tuple(configs)],  # noqa: UP007  # pyright: ignore[reportArgumentType]
                 prog="lime-jax",
                 description=_DESCRIPTION,
                 args=arguments,
@@ -132,112 +97,11 @@ def _parsed(arguments: list[str]) -> Any:
             )
     except SystemExit:
         # Of the frame that tyro draws, what stands between its title and its general advice.
-        lines = [line.strip("│| \n") for line in told.getvalue().splitlines()]
+        lines = [line.strip("│| \n") for line in written.getvalue().splitlines()]
         text = " ".join(line for line in lines if line.strip("─-") and line[0] not in "╭╰+")
         if message := re.split("Argument helptext:|For full helptext", text)[0]:
             terminal.say(message)
         raise
-
-
-def _run(command: Any) -> int:
-    if isinstance(command, DemoConfig):
-        with terminal.progress_bar("explaining the song") as progress:
-            result = explain_demo(command, progress=progress)
-        return explanation_tables.show(result)
-    if isinstance(command, ExplainConfig):
-        with terminal.progress_bar(f"explaining {command.audio.name}") as progress:
-            result = explain_file(command, progress=progress, tell=terminal.say)
-        return explanation_tables.show(result)
-    if isinstance(command, SeparateConfig):
-        return separate.separate(command)
-    if isinstance(command, RunConfig):
-        return run.run(command)
-    if isinstance(command, VerifyConfig):
-        return run.verify(command)
-    if isinstance(command, AggregateConfig):
-        return run.aggregate(command)
-    if isinstance(command, ReportConfig):
-        return run.write_report(command)
-    if isinstance(command, LemonsConfig):
-        return lemons.run(command)
-    if isinstance(command.action, ListConfig):
-        _list_models()
-    elif isinstance(command.action, InfoConfig):
-        _describe_model(command.action.name)
-    else:
-        _fetch(command.action)
-    return 0
-
-
-def _list_models() -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from lime_jax import models
-    from lime_jax import separation
-
-    table = Table("name", "outputs", "rate", "weights", "description", box=None)
-    for card in models.available():
-        here = (
-            "here" if models.is_fetched(card.name) else f"lime-jax models fetch {card.collection}"
-        )
-        rate, outputs = f"{card.sample_rate} Hz", str(len(card.output_names))
-        table.add_row(card.name, outputs, rate, here, card.description)
-    separators = Table(box=None)
-    separators.add_column("separator", no_wrap=True)
-    for heading in ("stems", "weights", "description"):
-        separators.add_column(heading)
-    for card in separation.available():
-        here = "here" if separation.is_fetched(card.name) else card.weights
-        separators.add_row(card.name, ", ".join(card.stems), here, card.description)
-    console = Console()
-    console.print(table)
-    console.print()
-    console.print(separators)
-
-
-def _describe_model(name: str) -> None:
-    from rich.console import Console
-
-    from lime_jax import models
-    from lime_jax import separation
-
-    is_separator = _is_separator(name)
-    card = dataclasses.asdict(separation.card(name) if is_separator else models.card(name))
-    console = Console()
-    units = {"sample_rate": " Hz", "patch_seconds": " s"}
-    for field, value in card.items():
-        if value is None:
-            continue
-        text = ", ".join(value) if isinstance(value, tuple) else f"{value}{units.get(field, '')}"
-        name = field.removesuffix("_seconds").replace("_", " ")
-        console.print(f"{name}: {text}", highlight=False, soft_wrap=True, markup=False)
-
-
-def _is_separator(name: str) -> bool:
-    from lime_jax import separation
-
-    return name.startswith(separation.FAMILY) or name == separation.ONE_VS_ALL
-
-
-def _fetch(config: FetchConfig) -> None:
-    from rich.console import Console
-
-    from lime_jax import models
-    from lime_jax import separation
-
-    console = Console()
-    is_separator = _is_separator(config.name)
-    if config.wheel is not None and is_separator:
-        raise ValueError("`--wheel` goes with musicnn. Use `--archive FILE` for spleeter.")
-    if config.archive is not None and not is_separator:
-        raise ValueError("`--archive` goes with spleeter. Use `--wheel FILE` for musicnn.")
-    with Console(stderr=True).status(f"fetching {config.name}"):
-        if is_separator:
-            folder = separation.fetch(config.name, archive=config.archive)
-        else:
-            folder = models.fetch(config.name, wheel=config.wheel)
-    console.print(f"{config.name}: {folder}", highlight=False, soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":

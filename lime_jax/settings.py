@@ -1,53 +1,32 @@
-"""The options of the commands that explain: parsed by tyro, stored with every result."""
+"""What a person can ask for: components, method, separator and outputs, as plain values."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import tyro
+import numpy as np
 
-from lime_jax.audio import fills as filling
-from lime_jax.errors import unknown_name
-from lime_jax.separation.precomputed import is_stems as is_stems_path
+from lime_jax import separation
+from lime_jax.audio.fills import check_waveform_fill
+from lime_jax.audio.segment import Kind
+from lime_jax.core.masks.sequential import Auto, auto
+from lime_jax.core.methods import Method, exhaustive, lime
+from lime_jax.errors import LimeJaxError, unknown_name
 
-Kind = Literal["time", "frequency", "grid", "superpixels", "stems", "stems-time"]
 Fill = Literal["zero", "minimum", "maximum", "mean", "uniform", "noise", "shuffle"]
 Distance = Literal["cosine", "l2", "hamming"]
-
-
-def _num_samples(words: list[str]) -> int | Literal["exhaustive", "auto"]:
-    (word,) = words
-    if word == "exhaustive" or word == "auto":
-        return word
-    if not word.removeprefix("-").isdecimal():
-        raise ValueError(f"must be a whole number, auto or exhaustive, got {word!r}.")
-    return int(word)
-
-
-NumSamples = Annotated[
-    int | Literal["exhaustive", "auto"],
-    tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="INT|auto|exhaustive",
-        instance_from_str=_num_samples,
-        is_instance=lambda value: isinstance(value, int) or value in ("exhaustive", "auto"),
-        str_from_instance=lambda value: [str(value)],
-    ),
-]
-
-# The descriptions say what None does, which "{None}|PATH" and "(default: None)" would only blur.
-PATH, TEXT, INT, FLOAT = (
-    tyro.conf.arg(metavar=metavar, help_behavior_hint="")
-    for metavar in ("PATH", "STR", "INT", "FLOAT")
-)
-
+NumSamples = int | Literal["exhaustive", "auto"]
 Precision = Literal["float32", "default"]
+
+EQUIVALENT_NUM_SAMPLES = 1000
+"""The ridge is as strong as LIME has it by default; few masks would shrink coefficients more."""
 
 _SEGMENTS = {"time": "10", "frequency": "8", "grid": "6x4", "superpixels": "40", "stems-time": "5"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Separation:
+class SeparationSettings:
     """Where stems come from that are not there yet.
 
     Attributes:
@@ -65,17 +44,22 @@ class Separation:
       keep_stems: in the cache, so that the same sound is separated once.
     """
 
-    separator: Annotated[str | None, TEXT] = None
-    separator_weights: Annotated[Path | None, PATH] = None
-    separator_command: Annotated[str | None, TEXT] = None
+    separator: str | None = None
+    separator_weights: Path | None = None
+    separator_command: str | None = None
     crossfade: float = 0.0
     residual: bool = True
     keep_stems: bool = True
 
+    @property
+    def has_separator(self) -> bool:
+        """Whether a separator makes the stems."""
+        return self.separator is not None or self.separator_command is not None
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Question(Separation):
-    """What every command that explains can be asked.
+class ExplainSettings(SeparationSettings):
+    """What every command that explains can be asked for.
 
     Attributes:
       model: a name from `lime-jax models list`, or package.module:factory for your own.
@@ -87,13 +71,13 @@ class Question(Separation):
       num_samples: masks drawn, or exhaustive for all of them. If there are no more different masks
         than samples (2**components), each is evaluated once. auto is exact where that is cheap,
         and otherwise takes better masks than LIME's and as few as will do.
-      std_error: with auto, the largest standard error of a weight.
+      std_error: with auto, the largest standard error of a coefficient.
       confidence: with auto, how certain it must be that the top_k components are the right ones.
       max_evaluations: with auto, where it ends in any case; 70000 if not given.
       distance: between a mask and the mask of all ones.
       kernel_width: of the exponential kernel, in units of the distance.
       alpha: ridge penalty of the surrogate.
-      top_k: how many components of positive weight make up the heard explanation.
+      top_k: how many components of positive coefficient make up the explanation to listen to.
       seed: of the masks, and of the fill where it is random.
       batch_size: inputs in memory at a time; if not given, what fits and, before long work, what
         runs fastest.
@@ -103,231 +87,265 @@ class Question(Separation):
 
     model: str = "instrument-tagger"
     components: Kind = "time"
-    segments: Annotated[str | None, TEXT] = None
+    segments: str | None = None
     fill: Fill = "zero"
     num_samples: NumSamples = 1000
-    std_error: Annotated[float | None, FLOAT] = None
-    confidence: Annotated[float | None, FLOAT] = None
-    max_evaluations: Annotated[int | None, INT] = None
+    std_error: float | None = None
+    confidence: float | None = None
+    max_evaluations: int | None = None
     distance: Distance = "cosine"
     kernel_width: float = 0.25
     alpha: float = 1.0
     top_k: int = 3
     seed: int = 0
-    batch_size: Annotated[int | None, INT] = None
+    batch_size: int | None = None
     precision: Precision = "float32"
 
+    @property
+    def has_stems(self) -> bool:
+        """Whether the components are stems, or times of them."""
+        return self.components in ("stems", "stems-time")
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ExplainConfig(Question):
-    """Explains what made a model say what it said about an audio file.
+    @property
+    def num_segments(self) -> int | tuple[int, int] | None:
+        """How many segments: a pair of numbers for a grid, None for whole stems.
 
-    Attributes:
-      audio: the file to explain: WAV, FLAC, Ogg Vorbis, Opus or MP3; or what holds stems, whose sum
-        is explained: a folder with one such file per stem, or a track of Slakh2100 or MUSDB18.
-      stems: folder with one audio file per stem, for stems and stems-time; or a track of Slakh2100
-        or MUSDB18.
-      outputs: top:N for the N highest predictions, or names separated by commas.
-      start: where the excerpt starts, in seconds.
-      duration: of the excerpt, in seconds; to the end if not given.
-      snippet: judge the excerpt in snippets of so many seconds, each on its own, and explain the
-        mean; as a whole if not given.
-      repeats: how many times it is explained, each time with other masks, but only once if that is
-        exact; with two or more, the report shows their mean and says how far they agree.
-      fills: at least two of the names that fill can have, separated by commas, such as
-        zero,mean,noise; the report shows the mean over them and how far they differ.
-      output_dir: where the report goes; explanation-of-FILE if not given.
-    """
-
-    audio: Annotated[Path, tyro.conf.Positional]
-    stems: Annotated[Path | None, PATH] = None
-    outputs: str = "top:3"
-    start: float = 0.0
-    duration: Annotated[float | None, FLOAT] = None
-    snippet: Annotated[float | None, FLOAT] = None
-    repeats: int = 1
-    fills: Annotated[str | None, TEXT] = None
-    output_dir: Annotated[Path | None, PATH] = None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SeparateConfig(Separation):
-    """Separates an audio file into stems: a WAV file (32-bit float) for each.
-
-    Attributes:
-      audio: the file to separate: WAV, FLAC, Ogg Vorbis, Opus or MP3, mono or stereo.
-      output_dir: where the stems go; stems-of-FILE if not given.
-      start: where the excerpt starts, in seconds.
-      duration: of the excerpt, in seconds; to the end if not given.
-    """
-
-    audio: Annotated[Path, tyro.conf.Positional]
-    output_dir: Annotated[Path | None, PATH] = None
-    start: float = 0.0
-    duration: Annotated[float | None, FLOAT] = None
+        Raises:
+          ValueError: if `segments` is not such a number, or a pair.
+        """
+        if self.components == "stems":
+            return None
+        text = self.segments or _SEGMENTS[self.components]
+        words = text.lower().split("x")
+        count = 2 if self.components == "grid" else 1
+        if len(words) != count or not all(word.strip().isdecimal() for word in words):
+            form = "two numbers such as 6x4 (time x frequency)" if count == 2 else "one number"
+            raise ValueError(f"`--segments` must be {form} for {self.components}, got {text!r}.")
+        numbers = [int(word) for word in words]
+        if min(numbers) < 1:
+            raise ValueError(f"`--segments` must be at least 1, got {text!r}.")
+        return (numbers[0], numbers[1]) if count == 2 else numbers[0]
 
 
 @dataclasses.dataclass(frozen=True)
-class DemoConfig:
-    """Explains which instruments a small tagger hears in a ten-second song; needs no network.
+class Outputs:
+    """The outputs of a model that are reported.
 
     Attributes:
-      top_k: how many components of positive weight make up the heard explanation.
-      output_dir: where the report goes.
+      indices: of the outputs, the first one first; None for those with the highest predictions.
+      count: how many.
     """
 
-    top_k: int = 1
-    output_dir: Path = Path("lime-jax-demo")
+    indices: tuple[int, ...] | None
+    count: int
+
+    def of(self, prediction: np.ndarray) -> tuple[int, ...]:
+        """Returns their indices, for a prediction `(num_outputs,)`; NaN counts as lowest."""
+        if self.indices is not None:
+            return self.indices
+        # NaN must not be the first output shown.
+        order = np.argsort(-np.nan_to_num(prediction, nan=-np.inf), kind="stable")
+        return tuple(int(index) for index in order[: self.count])
 
 
-def check(config: ExplainConfig) -> None:
-    """Refuses what cannot be right, before anything is loaded.
+@dataclasses.dataclass(frozen=True)
+class OutputSelection:
+    """The outputs asked for, before the model is known: all, the N highest, or some by name.
+
+    Attributes:
+      num_highest: N of `top:N`, or None.
+      names: as typed; None for all, and for the highest.
+    """
+
+    num_highest: int | None = None
+    names: tuple[str, ...] | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "OutputSelection":
+        """Reads `all`, `top:N`, or names separated by commas.
+
+        Raises:
+          ValueError: for anything else.
+        """
+        if text == "all":
+            return cls()
+        if text.startswith("top:"):
+            number = text.removeprefix("top:")
+            if not number.isdecimal() or int(number) < 1:
+                raise ValueError(
+                    f"`--outputs` must be top:N with a number N, or names, got {text!r}."
+                )
+            return cls(num_highest=int(number))
+        names = tuple(name.strip() for name in text.split(",") if name.strip())
+        if not names:
+            raise ValueError("`--outputs` is empty. Use all, top:N or names separated by commas.")
+        return cls(names=names)
+
+    def resolve(self, output_names: Sequence[str]) -> Outputs:
+        """Finds them among the outputs of a model.
+
+        Raises:
+          LimeJaxError: for a name that no output has, or that could be several.
+        """
+        if self.num_highest is not None:
+            return Outputs(None, min(self.num_highest, len(output_names)))
+        if self.names is None:
+            indices = tuple(range(len(output_names)))
+        else:
+            indices = tuple(dict.fromkeys(_output_index(name, output_names) for name in self.names))
+        return Outputs(indices, len(indices))
+
+
+def check_explain_settings(settings: ExplainSettings) -> None:
+    """Refuses what cannot be right in any command that explains.
 
     Raises:
       ValueError: naming the option.
     """
-    check_question(config)
-    check_snippet(config.snippet)
-    is_separated, is_stems = separator_given(config) is not None, is_stems_path(config.audio)
-    if is_stems and (is_separated or config.stems is not None):
-        raise ValueError(
-            f"`{config.audio}` holds the stems itself: leave out `--stems` and separators, or name "
-            "an audio file."
-        )
-    if has_stems(config) and config.stems is None and not is_separated and not is_stems:
-        raise ValueError(
-            f"`--components {config.components}` needs `--stems FOLDER`, with one audio file per "
-            "stem, or a `--separator` such as spleeter:5stems."
-        )
-    if config.stems is not None and is_separated:
-        raise ValueError("`--stems` does not go with a separator: the stems are there already.")
-    if not has_stems(config) and config.stems is not None:
-        raise ValueError(
-            f"`--stems` goes with `--components stems` or `stems-time`, got {config.components}."
-        )
-    if config.repeats < 1:
-        raise ValueError(f"`--repeats` must be at least 1, got {config.repeats}.")
-    if config.fills is not None:
-        _check_fills(config, config.fills)
-
-
-def fill_names(config: ExplainConfig) -> tuple[str, ...]:
-    """The fills to average over; none where there is just one."""
-    return tuple(name.strip() for name in config.fills.split(",")) if config.fills else ()
-
-
-def _check_fills(config: ExplainConfig, fills: str) -> None:
-    if has_stems(config):
-        raise ValueError("`--fills` does not go with stems, where off is silent.")
-    if config.fill != "zero":
-        raise ValueError(
-            f"`--fills` does not go with `--fill {config.fill}`. Name all of them in `--fills`."
-        )
-    names = fill_names(config)
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise ValueError(
-            f"`--fills` must be at least two different names such as zero,mean, got {fills!r}."
-        )
-    for name in names:
-        if config.components == "time":
-            filling.check_waveform_fill(name, "`--fills`")
-        elif name not in filling.FILLS:
-            raise ValueError(unknown_name("`--fills`", name, filling.FILLS))
-
-
-def check_question(question: Question) -> None:
-    """Refuses what cannot be right in any command.
-
-    Raises:
-      ValueError: naming the option.
-    """
-    check_top_k(question.top_k)
-    check_separation(question)
-    if separator_given(question) is not None and not has_stems(question):
+    check_top_k(settings.top_k)
+    check_separation_settings(settings)
+    if settings.has_separator and not settings.has_stems:
         raise ValueError(
             "a separator goes with `--components stems` or `stems-time`, got "
-            f"{question.components}."
+            f"{settings.components}."
         )
-    if not question.keep_stems and separator_given(question) is None:
+    if not settings.keep_stems and not settings.has_separator:
         raise ValueError("`--no-keep-stems` goes with a separator.")
-    if not question.residual and not has_stems(question):
-        raise ValueError(f"`--no-residual` goes with stems, got {question.components}.")
-    _check_parts(question)
-    _check_targets(question)
-    num_segments(question)
-    if not 0 <= question.seed < 2**32:
-        raise ValueError(f"`--seed` must lie in [0, 2**32), got {question.seed}.")
-    if question.batch_size is not None and question.batch_size < 1:
-        raise ValueError(f"`--batch-size` must be at least 1, got {question.batch_size}.")
+    if not settings.residual and not settings.has_stems:
+        raise ValueError(f"`--no-residual` goes with stems, got {settings.components}.")
+    _check_components(settings)
+    _check_targets(settings)
+    if not 0 <= settings.seed < 2**32:
+        raise ValueError(f"`--seed` must lie in [0, 2**32), got {settings.seed}.")
+    if settings.batch_size is not None and settings.batch_size < 1:
+        raise ValueError(f"`--batch-size` must be at least 1, got {settings.batch_size}.")
 
 
-def check_separation(config: Separation) -> None:
+def check_separation_settings(settings: SeparationSettings) -> None:
     """Refuses separators that cannot be meant.
 
     Raises:
       ValueError: naming the option.
     """
-    if config.separator is not None and config.separator_command is not None:
+    if settings.separator is not None and settings.separator_command is not None:
         raise ValueError("`--separator` does not go with `--separator-command`. Use one of them.")
     for name in ("separator_weights", "crossfade"):
-        if getattr(config, name) and config.separator is None:
+        if getattr(settings, name) and settings.separator is None:
             raise ValueError(f"`--{name.replace('_', '-')}` goes with `--separator`.")
 
 
-def separator_given(config: Separation) -> str | None:
-    """The separator asked for, or None."""
-    return config.separator_command if config.separator is None else config.separator
-
-
 def check_snippet(snippet: float | None) -> None:
-    """Refuses snippets without length."""
+    """Refuses snippets without length, with a `ValueError`."""
     if snippet is not None and not 0 < snippet < float("inf"):
         raise ValueError(f"`--snippet` must be positive seconds, got {snippet}.")
 
 
-def has_stems(question: Question) -> bool:
-    """Whether the components are stems, or times of them."""
-    return question.components in ("stems", "stems-time")
-
-
-def _check_targets(question: Question) -> None:
-    for name in ("std_error", "confidence", "max_evaluations"):
-        if getattr(question, name) is not None and question.num_samples != "auto":
-            flag = f"--{name.replace('_', '-')}"
-            raise ValueError(
-                f"`{flag}` goes with `--num-samples auto`, got {question.num_samples}. A fixed "
-                "number of samples has the errors it has."
-            )
-
-
-def _check_parts(question: Question) -> None:
-    if not has_stems(question):
-        if question.components == "time":
-            filling.check_waveform_fill(question.fill)
-        return
-    if question.fill != "zero":
-        raise ValueError(f"`--fill` must be zero for stems, got {question.fill}: off is silent.")
-    if question.components == "stems" and question.segments is not None:
-        raise ValueError("`--segments` does not go with stems. Use `--components stems-time`.")
-
-
 def check_top_k(top_k: int) -> None:
-    """Refuses to hear no component."""
+    """Refuses explanations without a component, with a `ValueError`."""
     if top_k < 1:
         raise ValueError(f"`--top-k` must be at least 1, got {top_k}.")
 
 
-def num_segments(question: Question) -> Any:
-    """A number of segments, or a pair of them for a grid; None for whole stems."""
-    if question.components == "stems":
+def method_of(settings: ExplainSettings) -> Method:
+    """Returns how to explain; see `target_outputs` for what `auto` aims at.
+
+    Raises:
+      ValueError: if a number is impossible.
+    """
+    options: dict[str, Any] = {
+        "kernel_width": settings.kernel_width,
+        "distance": settings.distance,
+        "alpha": settings.alpha,
+    }
+    if settings.num_samples == "exhaustive":
+        return exhaustive(equivalent_num_samples=EQUIVALENT_NUM_SAMPLES, **options)
+    if settings.num_samples == "auto":
+        sampler = auto(
+            std_error=settings.std_error,
+            top_k=None if settings.confidence is None else settings.top_k,
+            confidence=0.95 if settings.confidence is None else settings.confidence,
+            equivalent_num_samples=EQUIVALENT_NUM_SAMPLES,
+            max_evaluations=settings.max_evaluations or 70_000,
+        )
+        return lime(sampler, **options)
+    return lime(settings.num_samples, **options)
+
+
+def target_outputs(method: Method, outputs: Outputs) -> Method:
+    """Returns the method with targets for the errors of the reported outputs, if it has targets."""
+    if not isinstance(method.sampler, Auto):
+        return method
+    targets = outputs.count if outputs.indices is None else outputs.indices
+    sampler = dataclasses.replace(method.sampler, outputs=targets)
+    return dataclasses.replace(method, sampler=sampler)
+
+
+def separator_of(settings: SeparationSettings) -> separation.Separator | None:
+    """Loads the separator asked for, if any.
+
+    Raises:
+      LimeJaxError: if there is no such separator, or its weights cannot be used.
+      ValueError: if an option is impossible.
+    """
+    if settings.separator_command is not None:
+        return separation.Command.from_line(settings.separator_command)
+    if settings.separator is None:
         return None
-    text = question.segments or _SEGMENTS[question.components]
-    parts = text.lower().split("x")
-    wanted = 2 if question.components == "grid" else 1
-    if len(parts) != wanted or not all(part.strip().isdecimal() for part in parts):
-        form = "two numbers such as 6x4 (time x frequency)" if wanted == 2 else "one number"
-        raise ValueError(f"`--segments` must be {form} for {question.components}, got {text!r}.")
-    numbers = tuple(int(part) for part in parts)
-    if min(numbers) < 1:
-        raise ValueError(f"`--segments` must be at least 1, got {text!r}.")
-    return numbers if wanted == 2 else numbers[0]
+    return separation.load(
+        settings.separator, checkpoint=settings.separator_weights, crossfade=settings.crossfade
+    )
+
+
+def snippet_num_samples(model: Any, name: str, seconds: float) -> int:
+    """Returns how many samples a snippet of so many seconds has.
+
+    Raises:
+      ValueError: if they are too few for the model of that name.
+    """
+    num_samples, shortest = round(seconds * model.sample_rate), shortest_input(model)
+    if num_samples < shortest:
+        raise ValueError(
+            f"`--snippet` must be at least {shortest / model.sample_rate:.3f} s for {name}, got "
+            f"{seconds:g}."
+        )
+    return num_samples
+
+
+def shortest_input(model: Any) -> int:
+    """Returns the fewest samples that a model can judge, as far as it says so."""
+    return getattr(model, "patch_num_samples", 1)
+
+
+def _check_components(settings: ExplainSettings) -> None:
+    if not settings.has_stems:
+        if settings.components == "time":
+            check_waveform_fill(settings.fill)
+    elif settings.fill != "zero":
+        raise ValueError(f"`--fill` must be zero for stems, got {settings.fill}: off is silent.")
+    elif settings.components == "stems" and settings.segments is not None:
+        raise ValueError("`--segments` does not go with stems. Use `--components stems-time`.")
+    _ = settings.num_segments
+
+
+def _check_targets(settings: ExplainSettings) -> None:
+    for name in ("std_error", "confidence", "max_evaluations"):
+        if getattr(settings, name) is not None and settings.num_samples != "auto":
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(
+                f"`{flag}` goes with `--num-samples auto`, got {settings.num_samples}. A fixed "
+                "number of samples has the errors it has."
+            )
+
+
+def _output_index(name: str, output_names: Sequence[str]) -> int:
+    """The index of the output of that name, in another case only where a single one is meant."""
+    if name in output_names:
+        return output_names.index(name)
+    alike = [known for known in output_names if known.casefold() == name.casefold()]
+    if len(alike) > 1:
+        raise LimeJaxError(
+            f"`--outputs` {name!r} could be {' or '.join(map(repr, alike))}. Write it exactly."
+        )
+    if not alike:
+        raise LimeJaxError(unknown_name("output", name, output_names))
+    return output_names.index(alike[0])

@@ -13,6 +13,10 @@ FILLS = ("zero", "minimum", "maximum", "mean", "uniform", "noise", "shuffle")
 WAVEFORM_FILLS = ("zero", "mean", "uniform", "noise", "shuffle")
 """The lowest and highest sample of a waveform are no level: they are offsets at full swing."""
 
+# Masks fold the numbers of their rows or rounds into the key; none is as large as this one.
+_BESIDE_MASKS = 2**32 - 1
+_FILL = 1
+
 _FIXED = {
     "zero": fills.zero,
     "minimum": fills.minimum,
@@ -24,11 +28,11 @@ _FIXED = {
 def fill_of(
     name: str, signal: Inexact[Array, "..."], key: Key[Array, ""] | None = None
 ) -> Inexact[Array, "..."]:
-    """The named fill of what components are cut from: a waveform, or a complex spectrogram.
+    """Returns the named fill of what components are cut from: a waveform, or a complex spectrogram.
 
     Args:
       name: one of `FILLS`; for a waveform of `WAVEFORM_FILLS`.
-      signal: `audio.components.sources[0]` of a sound that is cut in time or frequency.
+      signal: `audio.components.sources[0]` of audio that is cut in time or frequency.
       key: for uniform, noise and shuffle.
 
     Raises:
@@ -40,14 +44,14 @@ def fill_of(
       >>> fill_of("mean", audio.components.sources[0]).tolist()
       [3.0]
     """
-    of = spectrogram_fill if jnp.iscomplexobj(signal) else waveform_fill
-    return of(name, signal, key)
+    draw = spectrogram_fill if jnp.iscomplexobj(signal) else waveform_fill
+    return draw(name, signal, key)
 
 
 def waveform_fill(
     name: str, waveform: Float[Array, " num_samples"], key: Key[Array, ""] | None
 ) -> Float[Array, " broadcastable"]:
-    """The named fill of a waveform.
+    """Returns the named fill of a waveform.
 
     Noise is white, Gaussian and as loud (RMS) as the waveform; uniform is white, drawn evenly
     within its peak on both sides of zero.
@@ -58,10 +62,10 @@ def waveform_fill(
     check_waveform_fill(name)
     if name == "uniform":
         peak = jnp.max(jnp.abs(waveform))
-        return peak * jax.random.uniform(_needed(key, name), waveform.shape, minval=-1.0)
+        return peak * jax.random.uniform(_require_key(key, name), waveform.shape, minval=-1.0)
     if name == "noise":
         level = jnp.sqrt(jnp.mean(jnp.square(waveform)))
-        return level * fills.noise(waveform, key=_needed(key, name))
+        return level * fills.noise(waveform, key=_require_key(key, name))
     return _common_fill(name, waveform, key)
 
 
@@ -87,7 +91,7 @@ def check_waveform_fill(name: str, argument: str = "`fill`") -> None:
 def spectrogram_fill(
     name: str, spectrogram: Complex[Array, "num_bins num_frames"], key: Key[Array, ""] | None
 ) -> Complex[Array, "broadcastable_bins broadcastable_frames"]:
-    """The named fill of a complex spectrogram: other magnitudes under the original phase.
+    """Returns the named fill of a complex spectrogram: other magnitudes under the original phase.
 
     Minimum, maximum, mean and shuffle are those of all magnitudes, and uniform is drawn evenly
     between zero and the maximum. Noise is Gaussian with each frequency bin's own mean and standard
@@ -100,14 +104,29 @@ def spectrogram_fill(
         return jnp.zeros((1, 1), spectrogram.dtype)
     magnitude, phase = jnp.abs(spectrogram), jnp.angle(spectrogram)
     if name == "noise":
-        mean, deviation = (
-            magnitude.mean(axis=1, keepdims=True),
-            magnitude.std(axis=1, keepdims=True),
-        )
-        filling = jnp.abs(mean + deviation * fills.noise(magnitude, key=_needed(key, name)))
+        mean = magnitude.mean(axis=1, keepdims=True)
+        deviation = magnitude.std(axis=1, keepdims=True)
+        level = jnp.abs(mean + deviation * fills.noise(magnitude, key=_require_key(key, name)))
     else:
-        filling = _common_fill(name, magnitude, key)
-    return lax.complex(filling * jnp.cos(phase), filling * jnp.sin(phase))
+        level = _common_fill(name, magnitude, key)
+    return lax.complex(level * jnp.cos(phase), level * jnp.sin(phase))
+
+
+def fill_key(key: Key[Array, ""], fill: str) -> Key[Array, ""]:
+    """Returns the key of a fill that is drawn at random, another one for every name of a fill.
+
+    With one key, normal and uniform numbers would rise and fall together.
+
+    Args:
+      key: of the masks, which are drawn from the key itself.
+      fill: one of `FILLS`.
+    """
+    return jax.random.fold_in(fold_in_beside_masks(key, _FILL), FILLS.index(fill))
+
+
+def fold_in_beside_masks(key: Key[Array, ""], purpose: int) -> Key[Array, ""]:
+    """Returns a key for something other than the masks that `key` draws: fills 1, repeats 2."""
+    return jax.random.fold_in(jax.random.fold_in(key, _BESIDE_MASKS), purpose)
 
 
 def _common_fill(
@@ -116,13 +135,13 @@ def _common_fill(
     if name not in FILLS:
         raise ValueError(unknown_name("`fill`", name, FILLS))
     if name == "shuffle":
-        return fills.shuffle(signal, key=_needed(key, name))
+        return fills.shuffle(signal, key=_require_key(key, name))
     if name == "uniform":
-        return fills.uniform(signal, key=_needed(key, name))
+        return fills.uniform(signal, key=_require_key(key, name))
     return _FIXED[name](signal)
 
 
-def _needed(key: Key[Array, ""] | None, name: str) -> Key[Array, ""]:
+def _require_key(key: Key[Array, ""] | None, name: str) -> Key[Array, ""]:
     if key is None:
         raise ValueError(
             f"`key` is missing, but the fill {name!r} is drawn at random. Pass for example "

@@ -107,8 +107,9 @@ def waveform_predictor(model: Any, audio: SegmentedAudio) -> Callable[[Any], Any
       >>> tone = jnp.sin(jnp.arange(4000.0))
       >>> audio = segment.by_frequency(tone, 16_000, 4)
       >>> power = lambda waveforms: jnp.square(waveforms).mean(axis=1, keepdims=True)
-      >>> explanation = lj.explain(render.waveform_predictor(power, audio), audio.components, lj.exhaustive())
-      >>> audio.pieces[int(explanation.coefficients[0].argmax())].name
+      >>> predict = render.waveform_predictor(power, audio)
+      >>> explanation = lj.explain(predict, audio.components, lj.exhaustive())
+      >>> audio.names[int(explanation.coefficients[0].argmax())]
       'F3'
     """
     if audio.n_fft is None:

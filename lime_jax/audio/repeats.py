@@ -1,44 +1,46 @@
-"""Asking a model once or several times, with one or with several fills."""
+"""Explanations of an excerpt repeated with other masks, each over one or several fills."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+from jaxtyping import Array, Key
 
-from lime_jax import streams
-from lime_jax.audio import fills as filling
+from lime_jax.audio.fills import fill_key, fill_of, fold_in_beside_masks
 from lime_jax.audio.segment import SegmentedAudio
-from lime_jax.core import over_fills as marginal
-from lime_jax.core import pooling
+from lime_jax.core import over_fills, pooling
+from lime_jax.core.execution.host_model import HostModel
+from lime_jax.core.execution.progress import Progress
 from lime_jax.core.explain import explain
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.masks.exhaustive import Exhaustive
 from lime_jax.core.methods import Method, most_evaluations, resolve
 from lime_jax.core.over_fills import FillAverage, explain_over_fills
-from lime_jax.core.receptive_fields.declaration import declaration
+from lime_jax.core.predictor import Predict
+from lime_jax.core.receptive_fields.declaration import Declaration, declaration
 from lime_jax.core.surrogates import uncertainty
 
-Progress = Callable[[int, int], None]
+_REPEAT = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
-    """What a model answered.
+class RepeatedExplanation:
+    """An explanation that is the mean over repeats, over fills, or over both.
 
     Attributes:
       explanation: the mean over all repeats and fills.
       repeats: each of them, a leading axis over repeats; None if none were asked for.
-      marginal: the fills, each the mean over all repeats; None for a single fill.
+      over_fills: the fills, each the mean over all repeats; None for a single fill.
     """
 
     explanation: Explanation
     repeats: Explanation | None = None
-    marginal: FillAverage | None = None
+    over_fills: FillAverage | None = None
 
 
-def ask(
-    predict: Any,
+def explain_repeatedly(
+    predict: Predict | HostModel,
     audio: SegmentedAudio,
     method: Method,
     *,
@@ -48,60 +50,67 @@ def ask(
     batch_size: int | None = None,
     precision: str | None = None,
     progress: Progress | None = None,
-) -> Answer:
-    """Explains a sound `repeats` times with different masks, each time with all fills.
+) -> RepeatedExplanation:
+    """Explains an excerpt `repeats` times with different masks, each time with all fills.
 
     Args:
       predict: as for `explain`.
-      audio: the sound with its components.
+      audio: the excerpt with its components.
       method: as for `explain`.
       seed: of the masks; the first repeat is what a single one would be.
-      repeats: how many at the most; an exact answer is not repeated, as other masks change nothing.
+      repeats: how many at the most; an exact explanation is not repeated, as other masks change
+        nothing.
       fills: their names, see `lime_jax.audio.fills`; none takes that of `audio`.
       batch_size: as for `explain`.
       precision: as for `explain`.
       progress: called as `progress(done, total)`, in model evaluations; at first with 0 done.
     """
     key, signal = jax.random.key(seed), audio.components.sources[0]
-    is_exact = isinstance(resolve(method, len(audio.pieces)).sampler, Exhaustive)
-    expected = 1 if is_exact else repeats
-    if progress is not None and declaration(predict) is None:
-        each = most_evaluations(method, len(audio.pieces)) * max(1, len(fills))
+    is_exhaustive = isinstance(resolve(method, len(audio.extents)).sampler, Exhaustive)
+    expected = 1 if is_exhaustive else repeats
+    if progress is not None and declaration(predict, Declaration) is None:
+        each = most_evaluations(method, len(audio.extents)) * max(1, len(fills))
         progress(0, expected * each)
-    filled = [filling.fill_of(name, signal, streams.fill_key(key, name)) for name in fills]
+    fill_signals = [fill_of(name, signal, fill_key(key, name)) for name in fills]
 
-    def once(number: int) -> Any:
+    def explain_once(number: int) -> Explanation | FillAverage:
         options: dict[str, Any] = {
-            "key": streams.repeat_key(key, number),
+            "key": repeat_key(key, number),
             "batch_size": batch_size,
             "precision": precision,
-            "progress": None if progress is None else _part(progress, number, expected),
+            "progress": None if progress is None else _share_of(progress, number, expected),
         }
-        if not filled:
+        if not fill_signals:
             return explain(predict, audio.components, method, **options)
-        return explain_over_fills(predict, audio.components, filled, method, **options)
+        return explain_over_fills(predict, audio.components, fill_signals, method, **options)
 
-    found = [once(0)]
-    if not _is_exact(found[0]):
-        found += [once(number) for number in range(1, repeats)]
-    return _together(found, is_repeated=repeats > 1)
-
-
-def _is_exact(found: Explanation | FillAverage) -> bool:
-    return uncertainty.is_exact(found.explanation if isinstance(found, FillAverage) else found)
+    explanations = [explain_once(0)]
+    if not uncertainty.is_exact(_explanation(explanations[0])):
+        explanations += [explain_once(number) for number in range(1, repeats)]
+    return _pool(explanations, is_repeated=repeats > 1)
 
 
-def _part(progress: Progress, number: int, repeats: int) -> Progress:
+def repeat_key(key: Key[Array, ""], number: int) -> Key[Array, ""]:
+    """Returns the key of the masks of a repeat; the first one, 0, has the key itself."""
+    return jax.random.fold_in(fold_in_beside_masks(key, _REPEAT), number) if number else key
+
+
+def _explanation(explanation: Explanation | FillAverage) -> Explanation:
+    return explanation.explanation if isinstance(explanation, FillAverage) else explanation
+
+
+def _share_of(progress: Progress, number: int, repeats: int) -> Progress:
     """Progress of one repeat as a share of all."""
     return lambda done, total: progress(number * total + done, repeats * total)
 
 
-def _together(found: list[Any], *, is_repeated: bool) -> Answer:
-    over_fills = None
-    if isinstance(found[0], FillAverage):
-        over_fills = found[0] if len(found) == 1 else marginal.pool(found)
-        found = [one.explanation for one in found]
+def _pool(
+    explanations: Sequence[Explanation | FillAverage], *, is_repeated: bool
+) -> RepeatedExplanation:
+    averages = [average for average in explanations if isinstance(average, FillAverage)]
+    average = over_fills.pool(averages) if len(averages) > 1 else next(iter(averages), None)
+    plain = [_explanation(explanation) for explanation in explanations]
     if not is_repeated:
-        return Answer(found[0], None, over_fills)
-    repeats = pooling.stack(found)
-    return Answer(pooling.pool(repeats), repeats, over_fills)
+        return RepeatedExplanation(plain[0], None, average)
+    repeats = pooling.stack(plain)
+    return RepeatedExplanation(pooling.pool(repeats), repeats, average)

@@ -13,7 +13,7 @@ from lime_jax.audio.segmented_audio import (
     SegmentedAudio,
     Used,
     Waveform,
-    checked_waveform,
+    as_waveform,
     sample_edges,
     segment_labels,
 )
@@ -93,7 +93,7 @@ def by_time(
     Raises:
       ValueError: for more segments than samples or an unknown fill.
     """
-    waveform = checked_waveform(waveform)
+    waveform = as_waveform(waveform)
     labels = segment_labels(len(waveform), num_segments, "samples", used)
     filling = waveform_fill(fill, waveform, key)
     edges = sample_edges(len(waveform), num_segments, sample_rate)

@@ -1,34 +1,65 @@
-"""One excerpt explained from end to end: a configuration in, a folder with a report out."""
+"""The command that explains an excerpt of a file: a configuration in, a report out."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lime_jax import examples
-from lime_jax import models
-from lime_jax import recipe
-from lime_jax import report
-from lime_jax import separation
-from lime_jax import settings
-from lime_jax import streams
-from lime_jax.audio import io, segment
+from lime_jax import models, report, settings
+from lime_jax.audio.fills import FILLS, check_waveform_fill
 from lime_jax.audio.render import waveform_predictor
-from lime_jax.audio.repeats import Progress
-from lime_jax.audio.repeats import ask
+from lime_jax.audio.repeats import explain_repeatedly
 from lime_jax.audio.segment import SegmentedAudio
+from lime_jax.commands import explanation_tables, terminal
+from lime_jax.commands.annotations import command
+from lime_jax.commands.excerpt import Excerpt, Say, cut_excerpt
 from lime_jax.core.components import recompose
+from lime_jax.core.execution.host_model import HostModel
+from lime_jax.core.execution.progress import Progress
 from lime_jax.core.explanation import Explanation
-from lime_jax.core.methods import exhaustive
-from lime_jax.errors import AudioError, LimeJaxError, ModelError
+from lime_jax.errors import LimeJaxError, ModelError, unknown_name
 from lime_jax.separation import precomputed
-from lime_jax.settings import DemoConfig, ExplainConfig
+from lime_jax.settings import ExplainSettings, OutputSelection
 
-Tell = Callable[[str], None]
+
+@command(audio=None)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExplainConfig(ExplainSettings):
+    """Explains what made a model say what it said about an audio file.
+
+    Attributes:
+      audio: the file to explain: WAV, FLAC, Ogg Vorbis, Opus or MP3; or what holds stems, whose sum
+        is explained: a folder with one such file per stem, or a track of Slakh2100 or MUSDB18.
+      stems: folder with one audio file per stem, for stems and stems-time; or a track of Slakh2100
+        or MUSDB18.
+      outputs: top:N for the N highest predictions, or names separated by commas.
+      start: where the excerpt starts, in seconds.
+      duration: of the excerpt, in seconds; to the end if not given.
+      snippet: judge the excerpt in snippets of so many seconds, each on its own, and explain the
+        mean; as a whole if not given.
+      repeats: how many times it is explained, each time with other masks, but only once if that is
+        exact; with two or more, the report shows their mean and says how far they agree.
+      fills: at least two of the names that fill can have, separated by commas, such as
+        zero,mean,noise; the report shows the mean over them and how far they differ.
+      output_dir: where the report goes; explanation-of-FILE if not given.
+    """
+
+    audio: Path
+    stems: Path | None = None
+    outputs: str = "top:3"
+    start: float = 0.0
+    duration: float | None = None
+    snippet: float | None = None
+    repeats: int = 1
+    fills: str | None = None
+    output_dir: Path | None = None
+
+    @property
+    def fill_names(self) -> tuple[str, ...]:
+        """The fills to average over; none where there is just one."""
+        return tuple(name.strip() for name in self.fills.split(",")) if self.fills else ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,46 +81,59 @@ class Result:
     page: Path
 
 
+def run(config: ExplainConfig) -> int:
+    """Explains, writes the report and prints what it says; returns 1 if nothing was explained."""
+    with terminal.progress_bar(f"explaining {config.audio.name}") as progress:
+        result = explain_file(config, progress=progress, say=terminal.say)
+    return explanation_tables.show(result.page)
+
+
 def explain_file(
-    config: ExplainConfig, *, progress: Progress | None = None, tell: Tell | None = None
+    config: ExplainConfig, *, progress: Progress | None = None, say: Say | None = None
 ) -> Result:
     """Explains an excerpt of an audio file and writes the report.
 
     Args:
       config: what to do; stored in `explanation.json`.
       progress: called as `progress(done, total)`, in model evaluations; at first with 0 done.
-      tell: called with a sentence before the sound is separated.
+      say: called with a sentence before the excerpt is separated.
 
     Raises:
       LimeJaxError: if a file, the model or the folder cannot be used.
       ValueError: if an option is impossible.
     """
     folder = config.output_dir or Path(f"explanation-of-{config.audio.absolute().name}")
-    settings.check(config)
+    check(config)
     report.check_folder(folder)
-    recipe.method_of(config, config.outputs, None)
-    separator = recipe.separator_of(config)
+    method, selection = settings.method_of(config), OutputSelection.parse(config.outputs)
+    separator = settings.separator_of(config)
     model = _model(config)
     if known := tuple(getattr(model, "output_names", None) or ()):
-        recipe.wanted_outputs(config.outputs, known, np.zeros(len(known)))
-    audio = _segmented(config, model, separator, tell)
+        selection.resolve(known)
+    excerpt = Excerpt(config.audio, config.start, config.duration, config.stems)
+    audio = cut_excerpt(excerpt, config, model, separator, say)
     predict = waveform_predictor(models.named(model, config.model), audio)
     names = _output_names(config, model, predict, audio)
-    recipe.wanted_outputs(config.outputs, names, np.zeros(len(names)))
-    method = recipe.method_of(config, config.outputs, names)
+    outputs = selection.resolve(names)
     try:
-        answer = ask(
-            predict, audio, method,
-            seed=config.seed, repeats=config.repeats, fills=settings.fill_names(config),
-            batch_size=config.batch_size, precision=config.precision, progress=progress,
-        )  # fmt: skip
+        repeated = explain_repeatedly(
+            predict,
+            audio,
+            settings.target_outputs(method, outputs),
+            seed=config.seed,
+            repeats=config.repeats,
+            fills=config.fill_names,
+            batch_size=config.batch_size,
+            precision=config.precision,
+            progress=progress,
+        )
     except (LimeJaxError, ValueError):
         raise
     except Exception as error:  # what a device or a callback raises while it runs
         raise ModelError(f"`{config.model}` failed: {type(error).__name__}: {error}") from error
-    explanation = answer.explanation
-    outputs = recipe.wanted_outputs(config.outputs, names, np.asarray(explanation.prediction))
-    stored = _plain(config)
+    explanation = repeated.explanation
+    indices = outputs.of(np.asarray(explanation.prediction))
+    stored = {"command": "explain", **plain(config)}
     if separator is not None:
         stored["separator_version"] = separator.version
     page = report.write(
@@ -97,124 +141,94 @@ def explain_file(
         explanation,
         audio,
         output_names=names,
-        outputs=outputs,
+        outputs=indices,
         top_k=config.top_k,
         title=config.audio.absolute().name,
         config=stored,
-        repeats=answer.repeats,
-        marginal=answer.marginal,
-        fills=settings.fill_names(config),
+        repeats=repeated.repeats,
+        marginal=repeated.over_fills,
+        fills=config.fill_names,
     )
-    return Result(explanation, audio, names, outputs, page)
+    return Result(explanation, audio, names, indices, page)
 
 
-def explain_demo(config: DemoConfig, *, progress: Progress | None = None) -> Result:
-    """Explains every output of the shipped tagger on the shipped song and writes the report."""
-    settings.check_top_k(config.top_k)
-    report.check_folder(config.output_dir)
-    song, tagger = examples.song(), examples.tagger()
-    audio = segment.by_stems(song.stems, song.names, song.sample_rate)
-    method = exhaustive(equivalent_num_samples=recipe.EQUIVALENT_NUM_SAMPLES)
-    explanation = ask(
-        waveform_predictor(tagger, audio), audio, method, progress=progress
-    ).explanation
-    outputs = tuple(range(len(tagger.output_names)))
-    page = report.write(
-        config.output_dir,
-        explanation,
-        audio,
-        output_names=tagger.output_names,
-        outputs=outputs,
-        top_k=config.top_k,
-        title="Which instruments does the tagger hear?",
-        config=_plain(config),
-    )
-    return Result(explanation, audio, tagger.output_names, outputs, page)
+def check(config: ExplainConfig) -> None:
+    """Refuses what cannot be right, before anything is loaded.
+
+    Raises:
+      ValueError: naming the option.
+    """
+    settings.check_explain_settings(config)
+    settings.check_snippet(config.snippet)
+    _check_stems(config)
+    if config.repeats < 1:
+        raise ValueError(f"`--repeats` must be at least 1, got {config.repeats}.")
+    if config.fills is not None:
+        _check_fills(config, config.fills)
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """Returns the fields of a configuration as plain values, for JSON."""
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    return {
+        name: str(value) if isinstance(value, Path) else value for name, value in values.items()
+    }
+
+
+def _check_stems(config: ExplainConfig) -> None:
+    is_stems = precomputed.is_stems(config.audio)
+    if is_stems and (config.has_separator or config.stems is not None):
+        raise ValueError(
+            f"`{config.audio}` holds the stems itself: leave out `--stems` and separators, or name "
+            "an audio file."
+        )
+    if config.has_stems and config.stems is None and not config.has_separator and not is_stems:
+        raise ValueError(
+            f"`--components {config.components}` needs `--stems FOLDER`, with one audio file per "
+            "stem, or a `--separator` such as spleeter:5stems."
+        )
+    if config.stems is not None and config.has_separator:
+        raise ValueError("`--stems` does not go with a separator: the stems are there already.")
+    if config.stems is not None and not config.has_stems:
+        raise ValueError(
+            f"`--stems` goes with `--components stems` or `stems-time`, got {config.components}."
+        )
+
+
+def _check_fills(config: ExplainConfig, fills: str) -> None:
+    if config.has_stems:
+        raise ValueError("`--fills` does not go with stems, where off is silent.")
+    if config.fill != "zero":
+        raise ValueError(
+            f"`--fills` does not go with `--fill {config.fill}`. Name all of them in `--fills`."
+        )
+    names = config.fill_names
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(
+            f"`--fills` must be at least two different names such as zero,mean, got {fills!r}."
+        )
+    for name in names:
+        if config.components == "time":
+            check_waveform_fill(name, "`--fills`")
+        elif name not in FILLS:
+            raise ValueError(unknown_name("`--fills`", name, FILLS))
+
+
+def _model(config: ExplainConfig) -> Any:
+    """The model, behind `Snippets` if snippets are asked for."""
+    model = models.resolve(config.model)
+    if config.snippet is None:
+        return model
+    if isinstance(model, HostModel):
+        raise ModelError(f"`--snippet` does not go with `{config.model}`, which is a host model.")
+    num_samples = settings.snippet_num_samples(model, config.model, config.snippet)
+    return models.Snippets(model, num_samples)
 
 
 def _output_names(
     config: ExplainConfig, model: Any, predict: Any, audio: SegmentedAudio
 ) -> tuple[str, ...]:
-    """One name per output, found out before any work is done that a wrong name would waste."""
-    everything = recompose(audio.components, jnp.ones(len(audio.pieces), bool))
+    """One name per output, before any work is done that a wrong name would waste."""
+    everything = recompose(audio.components, jnp.ones(len(audio.extents), bool))
     batch = jnp.repeat(everything[None], config.batch_size or 1, axis=0)
     return models.output_names(model, models.num_outputs(predict, batch, config.model))
-
-
-def _model(config: ExplainConfig) -> Any:
-    model = models.resolve(config.model)
-    return model if config.snippet is None else recipe.in_snippets(model, config, config.snippet)
-
-
-def _segmented(
-    config: ExplainConfig, model: Any, separator: separation.Separator | None, tell: Tell | None
-) -> SegmentedAudio:
-    given = None
-    if precomputed.is_stems(config.audio):
-        given = precomputed.load(config.audio, model.sample_rate, **_excerpt(config, model))
-        waveform = given[1].sum(axis=0)
-    else:
-        waveform = io.load(config.audio, model.sample_rate, **_excerpt(config, model))
-    if problem := recipe.too_short(str(config.audio), len(waveform), model, config.model):
-        raise AudioError(problem)
-    if settings.has_stems(config):
-        names, stems = given or _stems(config, model, separator, tell)
-        return _by_stems(config, names, stems, waveform, model)
-    cut = {
-        "time": segment.by_time,
-        "frequency": segment.by_frequency,
-        "grid": segment.by_grid,
-        "superpixels": segment.by_superpixels,
-    }[config.components]
-    segments = settings.num_segments(config)
-    key = streams.fill_key(jax.random.key(config.seed), config.fill)
-    return cut(waveform, model.sample_rate, segments, fill=config.fill, key=key)
-
-
-def _excerpt(config: ExplainConfig, model: Any) -> dict[str, Any]:
-    resampler = getattr(model, "resampler", "soxr")
-    return {"start": config.start, "duration": config.duration, "resampler": resampler}
-
-
-def _stems(
-    config: ExplainConfig, model: Any, separator: separation.Separator | None, tell: Tell | None
-) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names and waveforms, from files or made of the sound."""
-    excerpt = _excerpt(config, model)
-    if separator is None:
-        assert config.stems is not None
-        return precomputed.load(config.stems, model.sample_rate, **excerpt)
-    start, duration = config.start, config.duration
-    with separation.separated(
-        config.audio, separator, start=start, duration=duration, keep=config.keep_stems, tell=tell
-    ) as entry:
-        excerpt["start"] = 0.0
-        return precomputed.load(entry.stems, model.sample_rate, **excerpt)
-
-
-def _by_stems(
-    config: ExplainConfig,
-    names: tuple[str, ...],
-    stems: np.ndarray,
-    waveform: np.ndarray,
-    model: Any,
-) -> SegmentedAudio:
-    if config.residual:
-        try:
-            stems, names = segment.with_residual(stems, names, waveform)
-        except ValueError as error:
-            given = config.stems or "the separated stems"
-            raise AudioError(f"`{given}` do not go with `{config.audio}`: {error}") from error
-    if config.components == "stems":
-        return segment.by_stems(stems, names, model.sample_rate)
-    segments = settings.num_segments(config)
-    return segment.by_stems_and_time(stems, names, model.sample_rate, segments)
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    """The configuration as plain values, for JSON."""
-    values = {"command": type(config).__name__.removesuffix("Config").lower()}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        values[field.name] = str(value) if isinstance(value, Path) else value
-    return values

@@ -1,37 +1,37 @@
 """What a person reads in the terminal after an explanation."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lime_jax.commands import terminal
-from lime_jax.commands.explain import Result
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def show(result: Result) -> int:
-    """Prints what was found; returns 1 if that is nothing."""
+def show(page: Path) -> int:
+    """Prints what a report says, given its page; returns 1 if no output could be explained."""
     from rich.console import Console
 
     from lime_jax import report
     from lime_jax.report import wording
 
-    record = report.read(result.page.parent)
+    record = report.read(page.parent)
     console = Console()
-    console.print(_answers(record))
+    console.print(_outputs(record))
     for table in (_agreement(record), _by_fill(record)):
         if table is not None:
             console.print()
             console.print(table)
     number = len(record["components"])
     console.print(f"{number} components, {wording.cost(record)}", highlight=False)
-    console.print(f"report: {result.page}", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"report: {page}", highlight=False, soft_wrap=True, markup=False)
     is_explained = any(_is_ok(output) for output in record["outputs"])
     return 0 if is_explained else terminal.fail("no output could be explained; see above.", code=1)
 
 
-def _answers(record: Mapping[str, Any]) -> "Table":
+def _outputs(record: Mapping[str, Any]) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
@@ -69,9 +69,9 @@ def _agreement(record: Mapping[str, Any]) -> "Table | None":
     times = "1 repeat" if repeats == 1 else f"{repeats} repeats"
     table = Table("output", f"in the {top} of {times} (U_n)", f"same {top}", box=None)
     for output in filter(_is_ok, record["outputs"]):
-        found = output["stability"]
-        alike = f"{round(found['agreement'] * repeats)} of {repeats}"
-        table.add_row(escape(output["name"]), f"{found['u_n']} components", alike)
+        stability = output["stability"]
+        alike = f"{round(stability['agreement'] * repeats)} of {repeats}"
+        table.add_row(escape(output["name"]), f"{stability['u_n']} components", alike)
     return table
 
 

@@ -11,13 +11,13 @@ import threading
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from lime_jax.commands import terminal
+from lime_jax.commands.annotations import command
 from lime_jax.models.cache import cache_folder
-from lime_jax.settings import PATH, TEXT
 
 HOME = Path(__file__).parents[1] / "data" / "lemons"
 
@@ -25,6 +25,7 @@ _MAX_CONNECTIONS = 256
 _SECONDS_TO_END = 3
 
 
+@command()
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ServeConfig:
     """Serves the web application: listeners, their recommendations, and why they got them.
@@ -44,15 +45,15 @@ class ServeConfig:
     library: tuple[Path, ...] = ()
     host: str = "127.0.0.1"
     port: int = 8000
-    separator: Annotated[str | None, TEXT] = None
-    cache: Annotated[Path | None, PATH] = None
+    separator: str | None = None
+    cache: Path | None = None
     open: bool = False
     warm_up: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
 class ListenersConfig:
-    """Tells which listeners and libraries there are."""
+    """Lists the listeners and the library."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +84,7 @@ def serve(config: ServeConfig) -> int:
     if missing:
         raise ValueError(
             f"the web application needs {' and '.join(missing)}. Install it with "
-            "`pip install 'lime-jax[demo]'`."
+            "`pip install 'lime-jax[lemons]'`."
         )
     import uvicorn
 
@@ -117,7 +118,7 @@ def serve(config: ServeConfig) -> int:
     return 0
 
 
-def _application(config: ServeConfig):
+def _application(config: ServeConfig) -> Any:
     from lime_jax import separation
     from lime_jax.lemons.application import Application
 

@@ -1,28 +1,45 @@
-"""The command that separates a sound into files."""
+"""The command that separates an audio file into stems."""
 
+import dataclasses
 import tempfile
 from pathlib import Path
 
-from lime_jax import recipe
-from lime_jax import report
-from lime_jax import separation
-from lime_jax import settings
+from lime_jax import report, separation, settings
 from lime_jax.commands import terminal
+from lime_jax.commands.annotations import command
 from lime_jax.report.folder import write_folder
 from lime_jax.separation import stem_cache
 from lime_jax.separation.residual import residual_file
-from lime_jax.settings import SeparateConfig
+from lime_jax.settings import SeparationSettings
 
 
-def separate(config: SeparateConfig) -> int:
+@command(audio=None)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SeparateConfig(SeparationSettings):
+    """Separates an audio file into stems: a WAV file (32-bit float) for each.
+
+    Attributes:
+      audio: the file to separate: WAV, FLAC, Ogg Vorbis, Opus or MP3, mono or stereo.
+      output_dir: where the stems go; stems-of-FILE if not given.
+      start: where the excerpt starts, in seconds.
+      duration: of the excerpt, in seconds; to the end if not given.
+    """
+
+    audio: Path
+    output_dir: Path | None = None
+    start: float = 0.0
+    duration: float | None = None
+
+
+def run(config: SeparateConfig) -> int:
     """Separates, writes the stems and says where; returns 0.
 
     Raises:
-      LimeJaxError: if the sound, the separator or the folder cannot be used.
+      LimeJaxError: if the file, the separator or the folder cannot be used.
       ValueError: if an option is impossible.
     """
-    settings.check_separation(config)
-    separator = recipe.separator_of(config)
+    settings.check_separation_settings(config)
+    separator = settings.separator_of(config)
     if separator is None:
         raise ValueError("`--separator` is missing. Name one, such as spleeter:5stems.")
     folder = config.output_dir or Path(f"stems-of-{config.audio.absolute().name}")

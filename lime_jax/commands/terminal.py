@@ -4,15 +4,16 @@ import contextlib
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+
+from lime_jax.core.execution.progress import Progress
 
 _SECONDS_BEFORE_PROGRESS = 2.0
 
-_OPTIONS = (
-    "fill", "num_samples", "distance", "kernel_width", "alpha", "start", "duration", "top_k",
-    "seed", "batch_size", "std_error", "confidence", "max_evaluations", "crossfade",
-    "separator_command",
-)  # fmt: skip
+_OPTIONS = """
+    fill num_samples distance kernel_width alpha start duration top_k seed batch_size std_error
+    confidence max_evaluations crossfade separator_command
+""".split()
 # What the library calls by the names of its arguments is a flag here.
 _FLAGS = {f"`{name}`": f"`--{name.replace('_', '-')}`" for name in _OPTIONS} | {
     "`num_segments`": "`--segments`",
@@ -36,39 +37,32 @@ def say(message: str) -> None:
 
 
 def in_flags(message: str) -> str:
-    """The message with flags instead of the names of arguments."""
+    """Returns the message with flags instead of the names of arguments."""
     for name, flag in _FLAGS.items():
         message = message.replace(name, flag)
     return message
 
 
 @contextlib.contextmanager
-def progress_bar(task: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with rate and time left after two seconds of work; without a terminal, one line."""
+def progress_bar(task: str) -> Iterator[Progress]:
+    """Shows a bar with rate and time left, after two seconds of work; one line if no terminal."""
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
     columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
+        bars.TextColumn("{task.description}", markup=False),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TextColumn("{task.fields[rate]}"),
+        bars.TimeElapsedColumn(),
+        bars.TextColumn("left:"),
+        bars.TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar = bars.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     row = bar.add_task(task, total=None, rate="compiling")
 
-    def tell(done: int, total: int) -> None:
+    def show(done: int, total: int) -> None:
         if done == 0 and not console.is_terminal:
             say(f"{task} with {total:,} evaluations of the model")
         speed = bar.tasks[0].speed
@@ -79,7 +73,7 @@ def progress_bar(task: str) -> Iterator[Callable[[int, int], None]]:
     delayed.daemon = True
     delayed.start()
     try:
-        yield tell
+        yield show
     finally:
         delayed.cancel()
         delayed.join()
@@ -89,7 +83,7 @@ def progress_bar(task: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextlib.contextmanager
 def one_line_warnings() -> Iterator[None]:
-    """Warnings as one line each, without the place in the code."""
+    """Shows warnings as one line each, without the place in the code."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
         yield

@@ -199,21 +199,21 @@ def _record(
 ) -> Record:
     number = {name: np.asarray(getattr(explanation, name))[0] for name in _OF_OUTPUT}
     num_sources = 1 if kind == "time" else len(stems.names)
-    extents = [(piece.start, piece.end) for piece in audio.pieces]
+    extents = [(extent.start, extent.end) for extent in audio.extents]
     peaks = _peaks(audio)
     components = tuple(
         Component(
             index,
-            piece.name,
-            piece.source,
+            extent.name,
+            extent.source,
             None if kind == "source" else index // num_sources,
-            piece.start,
-            piece.end,
+            extent.start,
+            extent.end,
             float(number["coefficients"][index]),
             float(number["std_error"][index]),
             bool(peaks[index] <= SILENCE),
         )
-        for index, piece in enumerate(audio.pieces)
+        for index, extent in enumerate(audio.extents)
     )
     status = Status(int(explanation.status[0]))
     scalars = {name: float(number[name]) for name in _SCALARS}

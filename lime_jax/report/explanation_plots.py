@@ -72,7 +72,7 @@ def _bands(
     figure = style.figure(4.8)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(2, 1))
     signal_plots.spectrogram(left, signal_plots.image(audio), weights)
-    edges = [piece.low for piece in audio.pieces] + [audio.pieces[-1].high]
+    edges = [extent.low for extent in audio.extents] + [audio.extents[-1].high]
     bar_plots.lying(right, features.hz_to_mel(np.array(edges)), weights, margins)
     return figure
 
@@ -97,7 +97,7 @@ def _stems(
     top = _largest(weights, _NUM_BARS)
     figure = style.figure(1.0 + 0.55 * len(top))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.6, 1))
-    edges = np.array([0.0, audio.pieces[0].end])
+    edges = np.array([0.0, audio.extents[0].end])
     bar_plots.cells(left, edges, weights[top][:, None])
     signal_plots.stacked(left, audio, top)
     left.set_xlabel("time (s)")
@@ -114,7 +114,7 @@ def _stems_over_time(
     num_sources = audio.components.num_sources
     figure = style.figure(1.0 + 0.75 * num_sources)
     axes = figure.subplots()
-    names = [piece.source or piece.name for piece in audio.pieces[:num_sources]]
+    names = [extent.source or extent.name for extent in audio.extents[:num_sources]]
     table = weights.reshape(-1, num_sources).T
     mesh = bar_plots.heat_map(axes, _time_edges(audio), names, table)
     signal_plots.stacked(axes, audio, range(num_sources))
@@ -124,8 +124,8 @@ def _stems_over_time(
 
 
 def _time_edges(audio: SegmentedAudio) -> np.ndarray:
-    first = audio.pieces[:: audio.components.num_sources]
-    return np.array([*(piece.start for piece in first), first[-1].end])
+    first = audio.extents[:: audio.components.num_sources]
+    return np.array([*(extent.start for extent in first), first[-1].end])
 
 
 def _largest(weights: np.ndarray, num: int) -> list[int]:

@@ -108,7 +108,7 @@ def _sounds(record: Mapping[str, Any], audio: SegmentedAudio) -> dict[str, bytes
     top = first["top_components"]
     if not top:
         return {}
-    masks = [tracks.mask_of(chosen, len(audio.pieces)) for chosen in (top[:1], top)]
+    masks = [tracks.mask_of(chosen, len(audio.extents)) for chosen in (top[:1], top)]
     names = [f"{_stem(first)}-{end}.wav" for end in ("top-highlight", f"top-{record['top_k']}")]
     rate = audio.sample_rate
     waveforms = (trimmed(waveform, rate) for waveform in tracks.rendered(audio, masks))

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lime_jax.audio.segment import SegmentedAudio
+from lime_jax.audio.segment import ComponentExtent, SegmentedAudio
 from lime_jax.core import ranking
 from lime_jax.core.explanation import Explanation, Status
 from lime_jax.core.over_fills import FillAverage
@@ -81,7 +81,7 @@ def to_json(
         "top_k": top_k,
         **({} if repeats is None else {"num_repeats": len(repeats.coefficients)}),
         **({} if marginal is None else {"fills": list(fills)}),
-        "components": [_component(i, piece) for i, piece in enumerate(audio.pieces)],
+        "components": [_component(i, extent) for i, extent in enumerate(audio.extents)],
         "outputs": [
             _output(explanation, index, output_names[index], top_k)
             | stability.of_repeats(repeats, explanation, index, top_k)
@@ -138,10 +138,10 @@ def _check_shapes(
             f"`explanation` must hold one item, got coefficients of shape {shape}. Take one item: "
             "jax.tree.map(lambda x: x[i], explanations)."
         )
-    if shape[1] != len(audio.pieces):
+    if shape[1] != len(audio.extents):
         raise ValueError(
-            f"`explanation` has {shape[1]} components, `audio` {len(audio.pieces)}. Pass the audio "
-            "that was explained."
+            f"`explanation` has {shape[1]} components, `audio` {len(audio.extents)}. Pass the "
+            "audio that was explained."
         )
     if shape[0] != len(output_names):
         raise ValueError(
@@ -180,9 +180,9 @@ def _audio_facts(audio: SegmentedAudio) -> dict[str, Any]:
     }
 
 
-def _component(index: int, piece: Any) -> dict[str, Any]:
-    extent = {name: float(getattr(piece, name)) for name in ("start", "end", "low", "high")}
-    return {"id": index, "name": piece.name, "source": piece.source, **extent}
+def _component(index: int, extent: ComponentExtent) -> dict[str, Any]:
+    place = {name: float(getattr(extent, name)) for name in ("start", "end", "low", "high")}
+    return {"id": index, "name": extent.name, "source": extent.source, **place}
 
 
 def _output(explanation: Explanation, index: int, name: str, num_top: int) -> dict[str, Any]:

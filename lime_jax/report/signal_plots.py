@@ -68,9 +68,9 @@ def stacked(axes: "Axes", audio: SegmentedAudio, sources: Sequence[int]) -> None
 def shade_segments(axes: "Axes", audio: SegmentedAudio, weights: np.ndarray) -> None:
     """Colours the time segments by weight, behind what else `axes` shows."""
     hatches = np.where(_strongly_negative(weights), style.HATCH, "")
-    for piece, colour, hatch in zip(audio.pieces, style.shades(weights), hatches, strict=True):
+    for extent, colour, hatch in zip(audio.extents, style.shades(weights), hatches, strict=True):
         axes.axvspan(
-            piece.start, piece.end, facecolor=colour, edgecolor=style.FAINT, linewidth=0.6,
+            extent.start, extent.end, facecolor=colour, edgecolor=style.FAINT, linewidth=0.6,
             hatch=str(hatch), zorder=0,
         )  # fmt: skip
 

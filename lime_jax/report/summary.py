@@ -192,7 +192,7 @@ def _clip(found: Store, item: Any, row: Mapping[str, Any], names: Mapping[str, A
     except LimeJaxError as error:
         problem = str(error)
     else:
-        number = len(audio.pieces)
+        number = len(audio.extents)
         masks = [(True,) * number, *([players.mask_of(top, number)] if top else [])]
         most = _MOST_SECONDS * audio.sample_rate
         heard = [waveform[:most] for waveform in players.rendered(audio, masks)]

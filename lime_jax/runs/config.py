@@ -5,13 +5,11 @@ import hashlib
 import importlib.metadata
 import json
 from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
+from typing import Any
 
 from lime_jax import settings
 from lime_jax.separation.base import Separator
-from lime_jax.settings import FLOAT, INT, TEXT, Question
+from lime_jax.settings import ExplainSettings
 
 # What may differ from one call of a run to the next, because the numbers do not depend on it.
 _FREE = frozenset(
@@ -21,7 +19,7 @@ _FREE = frozenset(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RunConfig(Question):
+class RunConfig(ExplainSettings):
     """Explains a model on every sound of a data set; the same command goes on after a stop.
 
     Attributes:
@@ -49,19 +47,19 @@ class RunConfig(Question):
       retry_failed: forget earlier failures and try those items again.
     """
 
-    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
-    output_dir: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STORE")]
-    layout: Annotated[str | None, TEXT] = None
+    source: str
+    output_dir: Path
+    layout: str | None = None
     outputs: str = "all"
-    snippet: Annotated[float | None, FLOAT] = None
-    hop: Annotated[float | None, FLOAT] = None
+    snippet: float | None = None
+    hop: float | None = None
     max_channels: int = 2
-    num_workers: Annotated[int | None, INT] = None
+    num_workers: int | None = None
     part_items: int = 256
     part_seconds: float = 60.0
-    shard: Annotated[str | None, TEXT] = None
-    ray: Annotated[str | None, TEXT] = None
-    num_engines: Annotated[int | None, INT] = None
+    shard: str | None = None
+    ray: str | None = None
+    num_engines: int | None = None
     retry_failed: bool = False
 
 
@@ -71,7 +69,7 @@ def check(config: RunConfig) -> None:
     Raises:
       ValueError: naming the option.
     """
-    settings.check_question(config)
+    settings.check_explain_settings(config)
     settings.check_snippet(config.snippet)
     if config.hop is not None and (config.snippet is None or not 0 < config.hop < float("inf")):
         raise ValueError(
@@ -89,7 +87,7 @@ def check(config: RunConfig) -> None:
 
 def layout_of(config: RunConfig) -> str:
     """The layout asked for, or the one that the components need."""
-    needs_stems = settings.has_stems(config) and settings.separator_given(config) is None
+    needs_stems = config.has_stems and not config.has_separator
     return config.layout or ("stems" if needs_stems else "files")
 
 
@@ -112,7 +110,7 @@ def determining(
     }
     return {
         **chosen,
-        "segments": _plain(settings.num_segments(config)),
+        "segments": _plain(config.num_segments),
         "hop": config.hop or config.snippet,
         "sample_rate": int(model.sample_rate),
         "resampler": getattr(model, "resampler", "soxr"),
@@ -123,9 +121,9 @@ def determining(
     }
 
 
-def question_of(determining: dict[str, Any]) -> Question:
-    """The question that the configuration of a store asks."""
-    names = {field.name for field in dataclasses.fields(Question)}
+def settings_of(determining: dict[str, Any]) -> ExplainSettings:
+    """Returns what the configuration of a store asks for."""
+    names = {field.name for field in dataclasses.fields(ExplainSettings)}
     given = {name: value for name, value in determining.items() if name in names}
     segments = given["segments"]
     if segments is not None:
@@ -133,7 +131,7 @@ def question_of(determining: dict[str, Any]) -> Question:
         given["segments"] = "x".join(map(str, numbers))
     if given.get("separator_weights") is not None:
         given["separator_weights"] = Path(given["separator_weights"])
-    return Question(**given)
+    return ExplainSettings(**given)
 
 
 def digest(determining: dict[str, Any]) -> str:

@@ -13,23 +13,20 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lime_jax import models
-from lime_jax import recipe
-from lime_jax import settings
-from lime_jax import streams
+from lime_jax import models, settings
+from lime_jax.audio import fills, segment
 from lime_jax.audio.render import waveform_predictor
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.explain import explain_batch
 from lime_jax.core.explanation import Explanation
-from lime_jax.core.methods import Method
-from lime_jax.core.methods import most_evaluations
+from lime_jax.core.methods import Method, most_evaluations
 from lime_jax.errors import LimeJaxError, ModelError
 from lime_jax.runs import cutting, schema
 from lime_jax.runs.config import RunConfig
 from lime_jax.runs.items import Item
 from lime_jax.runs.reader import Failure, Snippet, Want, load, one_line
-from lime_jax.settings import Question
+from lime_jax.settings import Outputs, OutputSelection
 
 # Items of a batch: enough masks together to fill a device, and not too much sound in memory.
 _NUM_MASKS, _MAX_ITEMS, _BATCH_BYTES = 1024, 64, 2**28
@@ -70,6 +67,7 @@ class Explainer:
       model: waveforms `(batch, num_samples)` to outputs `(batch, num_outputs)`.
       predict: the same, with its name for messages, ready to be evaluated.
       output_names: of the model.
+      outputs: those that are stored.
       method: how it is explained.
       want: what loading must provide.
       mesh: devices that share the items of a batch, or None.
@@ -79,6 +77,7 @@ class Explainer:
     model: Any
     predict: Any
     output_names: tuple[str, ...]
+    outputs: Outputs
     method: Method
     want: Want
     mesh: Mesh | None
@@ -117,10 +116,9 @@ class Explainer:
     ) -> Rows:
         layouts = [cutting.extents(audio) for audio in audios[: len(batch)]]
         names = [_name(layout) for layout in layouts]
-        wanted = functools.partial(recipe.wanted_outputs, self.config.outputs, self.output_names)
         # In NumPy: slices of any length compile nothing there.
         prediction = np.asarray(explanations.prediction)[: len(batch)]
-        outputs = np.array([wanted(each) for each in prediction], np.int64)
+        outputs = np.array([self.outputs.of(each) for each in prediction], np.int64)
         table = schema.results_table(
             batch,
             explanations,
@@ -152,17 +150,20 @@ class Explainer:
         fill_keys = _fill_keys(keys, self.config.fill)
         waveforms = np.stack([snippet.waveforms for snippet in batch])
         used = np.array([snippet.num_samples for snippet in batch], np.int32)
-        # All that decides about components, so that programs are shared.
-        chosen = {name: getattr(self.config, name) for name in ("components", "segments", "fill")}
-        parts = Question(**chosen)
-        rest = {"names": batch[0].names, "sample_rate": self.want.sample_rate}
+        kind, rate = self.config.components, self.want.sample_rate
+        segments = self.config.num_segments
+        options: dict[str, Any] = {"names": batch[0].names, "fill": self.config.fill}
         if self.config.components == "superpixels":
-            pieces = zip(waveforms, used, fill_keys, strict=True)
-            audios = [cutting.one(parts, *piece, **rest) for piece in pieces]
+            audios = [
+                segment.by_kind(kind, waveform, rate, segments, **options, key=key, used=num_used)
+                for waveform, key, num_used in zip(waveforms, fill_keys, used, strict=True)
+            ]
             components = cutting.stacked([audio.components for audio in audios])
         else:
-            audios = [_layout(parts, waveforms.shape[1:], **rest)] * len(batch)
-            components = cutting.cut(parts, waveforms, used, fill_keys, **rest)
+            audios = [_layout(kind, waveforms.shape[1:], rate, segments, **options)] * len(batch)
+            components = cutting.cut(
+                kind, waveforms, rate, segments, **options, keys=fill_keys, used=used
+            )
         explanations = explain_batch(
             waveform_predictor(self.predict, audios[0]),
             components,
@@ -182,8 +183,8 @@ class Explainer:
         return _item_keys(jax.random.key(self.config.seed), names, indices)
 
     def _num_components(self, snippet: Snippet) -> int:
-        segments = settings.num_segments(self.config)
-        sources = len(snippet.names) if settings.has_stems(self.config) else 1
+        segments = self.config.num_segments
+        sources = len(snippet.names) if self.config.has_stems else 1
         return sources * int(np.prod(segments or 1))
 
 
@@ -200,19 +201,21 @@ def explainer_of(config: RunConfig, items: Iterable[Item], *, model: Any = None)
       LimeJaxError: if the model cannot be used.
       ValueError: if an option is impossible.
     """
-    recipe.method_of(config, config.outputs, None)
+    method, selection = settings.method_of(config), OutputSelection.parse(config.outputs)
     model = models.resolve(config.model) if model is None else model
     size = lambda seconds: round(seconds * model.sample_rate)
-    snippet = None if config.snippet is None else recipe.snippet_size(model, config, config.snippet)
+    snippet = None
+    if config.snippet is not None:
+        snippet = settings.snippet_num_samples(model, config.model, config.snippet)
     want = Want(
         sample_rate=int(model.sample_rate),
-        shortest=recipe.shortest_input(model),
-        with_stems=settings.has_stems(config),
+        shortest=settings.shortest_input(model),
+        with_stems=config.has_stems,
         snippet=snippet,
         hop=max(1, size(config.hop)) if config.hop else snippet or 0,
         resampler=getattr(model, "resampler", "soxr"),
         max_channels=config.max_channels,
-        separator=recipe.separator_of(config),
+        separator=settings.separator_of(config),
         residual=config.residual,
         keep_stems=config.keep_stems,
     )
@@ -220,14 +223,14 @@ def explainer_of(config: RunConfig, items: Iterable[Item], *, model: Any = None)
         config, model, want, items
     )
     models.output_names(model, len(names))
-    recipe.wanted_outputs(config.outputs, names, np.zeros(len(names)))
-    method = recipe.method_of(config, config.outputs, names)
+    outputs = selection.resolve(names)
+    method = settings.target_outputs(method, outputs)
     devices = jax.local_devices()
     mesh = None
     if len(devices) > 1 and not isinstance(model, HostModel):
         mesh = Mesh(np.array(devices), ("devices",))
     predict = _with_fixed_weights(model, config.model)
-    return Explainer(config, model, predict, names, method, want, mesh)
+    return Explainer(config, model, predict, names, outputs, method, want, mesh)
 
 
 def merged(every: Sequence[Rows]) -> Rows:
@@ -316,11 +319,11 @@ def _name(layout: Any) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _layout(
-    question: Question, shape: tuple[int, ...], *, names: tuple[str, ...], sample_rate: int
+    kind: str, shape: tuple[int, ...], sample_rate: int, num_segments: Any, **options: Any
 ) -> SegmentedAudio:
     """Where the components of sounds of this shape lie."""
     silence, key = np.zeros(shape, np.float32), jax.random.key(0)
-    return cutting.one(question, silence, None, key, names=names, sample_rate=sample_rate)
+    return segment.by_kind(kind, silence, sample_rate, num_segments, **options, key=key)
 
 
 @jax.jit
@@ -331,4 +334,4 @@ def _item_keys(key: Any, names: Any, indices: Any) -> Any:
 
 @functools.partial(jax.jit, static_argnames="fill")
 def _fill_keys(keys: Any, fill: str) -> Any:
-    return jax.vmap(lambda key: streams.fill_key(key, fill))(keys)
+    return jax.vmap(lambda key: fills.fill_key(key, fill))(keys)

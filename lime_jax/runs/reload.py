@@ -4,17 +4,16 @@ import functools
 
 import jax
 
-from lime_jax import recipe
 from lime_jax import settings
+from lime_jax.audio import segment
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.errors import AudioError
-from lime_jax.runs import cutting
-from lime_jax.runs.config import question_of
+from lime_jax.runs.config import settings_of
 from lime_jax.runs.items import Item
 from lime_jax.runs.reader import Failure, Want, load
 from lime_jax.runs.store import Store
 from lime_jax.separation import Separator
-from lime_jax.settings import Question
+from lime_jax.settings import ExplainSettings
 
 
 def sound(found: Store, item: Item, snippet: int) -> SegmentedAudio:
@@ -24,8 +23,8 @@ def sound(found: Store, item: Item, snippet: int) -> SegmentedAudio:
       LimeJaxError: if it can no longer be read, or taken apart as it was.
     """
     config = found.config
-    question, rate = question_of(config), config["sample_rate"]
-    separator = _separator(question)
+    asked, rate = settings_of(config), config["sample_rate"]
+    separator = _separator(asked)
     if separator is not None and separator.version != config["separator_version"]:
         raise AudioError(
             f"`{separator.name}` is not what it was when `{item.path or item.id}` was explained: "
@@ -35,26 +34,33 @@ def sound(found: Store, item: Item, snippet: int) -> SegmentedAudio:
     want = Want(
         sample_rate=rate,
         shortest=1,
-        with_stems=settings.has_stems(question),
+        with_stems=asked.has_stems,
         snippet=size(config["snippet"]),
         hop=size(config["hop"]) or 0,
         resampler=config["resampler"],
         max_channels=config["max_channels"],
         separator=separator,
-        residual=question.residual,
+        residual=asked.residual,
     )
     loaded = load(item, want)
     if isinstance(loaded, Failure):
         raise AudioError(loaded.reason)
     if snippet >= len(loaded):
         raise AudioError(f"`{item.path or item.id}` is shorter than when it was explained.")
-    chosen, key = loaded[snippet], jax.random.key(question.seed)
-    return cutting.one(
-        question, chosen.waveforms, chosen.num_samples, key, names=chosen.names, sample_rate=rate
+    chosen, key = loaded[snippet], jax.random.key(asked.seed)
+    return segment.by_kind(
+        asked.components,
+        chosen.waveforms,
+        rate,
+        asked.num_segments,
+        names=chosen.names,
+        fill=asked.fill,
+        key=key,
+        used=chosen.num_samples,
     )
 
 
 @functools.lru_cache(maxsize=1)
-def _separator(question: Question) -> Separator | None:
+def _separator(asked: ExplainSettings) -> Separator | None:
     """Weights are read once, not once per sound."""
-    return recipe.separator_of(question)
+    return settings.separator_of(asked)

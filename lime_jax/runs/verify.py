@@ -5,13 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lime_jax import recipe
 from lime_jax.errors import StoreError
 from lime_jax.runs import schema as rows
 from lime_jax.runs import sql_views, store
 from lime_jax.runs.store import Store
+from lime_jax.settings import OutputSelection
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,9 +111,9 @@ _CHECKS = {
 
 def _problems(connection: Any, found: Store) -> Iterator[str]:
     names = found.config["output_names"]
-    outputs = recipe.wanted_outputs(found.config["outputs"], names, np.zeros(len(names)))
+    outputs = OutputSelection.parse(found.config["outputs"]).resolve(names)
     for sentence, text in _CHECKS.items():
-        given = {"rows_per_snippet": len(outputs)} if "$" in text else {}
+        given = {"rows_per_snippet": outputs.count} if "$" in text else {}
         ids = [id for (id,) in connection.execute(f"{text} ORDER BY id", given).fetchall()]
         if ids:
             shown = ", ".join(map(repr, ids[:3])) + (" …" if len(ids) > 3 else "")

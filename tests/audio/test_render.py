@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import lime_jax as lj
-from lime_jax.audio import render
-from lime_jax.audio import segment
+from lime_jax.audio import render, segment
 
 RATE = 8_000
 N = 4_000
@@ -51,7 +50,7 @@ def test_the_model_hears_what_is_rendered(audio):
 
 def test_each_tone_is_found_in_its_band(audio, explanation):
     for output, hz in enumerate((200.0, 1_000.0, 3_000.0)):
-        piece = audio.pieces[int(explanation.coefficients[output].argmax())]
+        piece = audio.extents[int(explanation.coefficients[output].argmax())]
         assert piece.low < hz < piece.high
 
 
@@ -113,18 +112,18 @@ class TestFaded:
         return request.param(self.STEMS)
 
     def test_all_on_is_the_input(self, cut):
-        everything = np.ones(len(cut.pieces), bool)
+        everything = np.ones(len(cut.extents), bool)
         np.testing.assert_allclose(render.faded(cut, everything), cut.waveform, atol=1e-6)
 
     def test_is_what_the_model_hears_but_for_the_fades(self, cut):
-        mask = np.arange(len(cut.pieces)) % 3 == 0
+        mask = np.arange(len(cut.extents)) % 3 == 0
         heard, played = np.asarray(render.render(cut, jnp.asarray(mask))), render.faded(cut, mask)
         edges = np.arange(0, N + 1, N // 5)
         near = np.abs(np.arange(N)[:, None] - edges).min(axis=1) <= round(0.01 * RATE)
         np.testing.assert_allclose(played[~near], heard[~near], atol=1e-6)
 
     def test_no_fade_is_what_the_model_hears(self, cut):
-        mask = np.arange(len(cut.pieces)) % 2 == 0
+        mask = np.arange(len(cut.extents)) % 2 == 0
         heard = render.render(cut, jnp.asarray(mask))
         np.testing.assert_allclose(render.faded(cut, mask, fade=0.0), heard, atol=1e-6)
 

@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lime_jax import streams
-from lime_jax.audio import fills as filling
+from lime_jax.audio import fills, repeats
 
 
 def numbers(keys):
@@ -15,17 +14,17 @@ def numbers(keys):
 def test_no_stream_is_that_of_a_row_or_round_of_masks():
     """Rows and rounds fold their numbers into the key, as fills and repeats once did."""
     key = jax.random.key(7)
-    beside = [streams.fill_key(key, name) for name in filling.FILLS]
-    beside += [streams.repeat_key(key, number) for number in range(1, 6)]
-    assert len(numbers(beside)) == len(filling.FILLS) + 5
+    beside = [fills.fill_key(key, name) for name in fills.FILLS]
+    beside += [repeats.repeat_key(key, number) for number in range(1, 6)]
+    assert len(numbers(beside)) == len(fills.FILLS) + 5
     rows = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(1000))
     assert not numbers(beside) & numbers([key, *rows, *jax.random.split(key, 1000)])
-    assert streams.repeat_key(key, 0) is key
+    assert repeats.repeat_key(key, 0) is key
 
 
 def test_random_fills_have_nothing_in_common():
     """Normal and uniform numbers of one key correlate at .98."""
     key, waveform = jax.random.key(0), jax.random.normal(jax.random.key(1), (10_000,))
     names = ("uniform", "noise", "shuffle")
-    fills = [filling.fill_of(name, waveform, streams.fill_key(key, name)) for name in names]
-    assert np.abs(np.corrcoef(np.stack(fills)) - np.eye(3)).max() < 0.05
+    drawn = [fills.fill_of(name, waveform, fills.fill_key(key, name)) for name in names]
+    assert np.abs(np.corrcoef(np.stack(drawn)) - np.eye(3)).max() < 0.05

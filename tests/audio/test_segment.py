@@ -5,11 +5,7 @@ import numpy as np
 import pytest
 
 import lime_jax as lj
-from lime_jax.audio import fills
-from lime_jax.audio import render
-from lime_jax.audio import segment
-from lime_jax.audio import superpixels
-from lime_jax.audio import timefrequency
+from lime_jax.audio import fills, render, segment, superpixels, timefrequency
 
 RATE = 8_000
 N = 6_001
@@ -52,7 +48,7 @@ def sounds(segmented):
     """Each segmentation with everything on, everything off, every piece alone, and all but it."""
 
     def sounds_of(audio):
-        num = len(audio.pieces)
+        num = len(audio.extents)
         masks = jnp.concatenate([jnp.ones((1, num)), jnp.zeros((1, num)), jnp.eye(num)]) == 1
         masks = jnp.concatenate([masks, ~masks[2:]])
         rendered = jax.jit(jax.vmap(lambda mask: render.render(audio, mask)))(masks)
@@ -87,21 +83,21 @@ class TestLaws:
     def test_every_component_is_a_piece_and_holds_something(self, segmented, kind):
         audio = segmented[kind]
         labels = np.asarray(audio.components.labels)
-        assert audio.components.num_components == len(audio.pieces)
+        assert audio.components.num_components == len(audio.extents)
         assert np.bincount(labels.ravel()).all()
         assert labels.max() + 1 == audio.components.num_segments
 
     def test_names_are_unique(self, segmented, kind):
-        pieces = segmented[kind].pieces
+        pieces = segmented[kind].extents
         assert len({piece.name for piece in pieces}) == len(pieces)
 
     def test_extents_cover_the_excerpt(self, segmented, kind):
         audio = segmented[kind]
-        assert min(piece.start for piece in audio.pieces) == 0.0
-        assert max(piece.end for piece in audio.pieces) == N / RATE
-        assert min(piece.low for piece in audio.pieces) == 0.0
-        assert max(piece.high for piece in audio.pieces) == RATE / 2
-        area = sum((p.end - p.start) * (p.high - p.low) for p in audio.pieces)
+        assert min(piece.start for piece in audio.extents) == 0.0
+        assert max(piece.end for piece in audio.extents) == N / RATE
+        assert min(piece.low for piece in audio.extents) == 0.0
+        assert max(piece.high for piece in audio.extents) == RATE / 2
+        area = sum((p.end - p.start) * (p.high - p.low) for p in audio.extents)
         whole = audio.components.num_sources * N / RATE * RATE / 2
         if audio.kind == "superpixels":
             assert area >= whole
@@ -112,7 +108,7 @@ class TestLaws:
 class TestExtents:
     @pytest.mark.parametrize("name", ["time", "stems-time"])
     def test_a_time_is_silent_outside_its_extent(self, segmented, sounds, name):
-        for piece, sound in zip(segmented[name].pieces, sounds[name]["alone"], strict=True):
+        for piece, sound in zip(segmented[name].extents, sounds[name]["alone"], strict=True):
             first, end = round(piece.start * RATE), round(piece.end * RATE)
             source = MIX if piece.source is None else STEMS[NAMES.index(piece.source)]
             np.testing.assert_array_equal(sound[first:end], source[first:end])
@@ -125,7 +121,7 @@ class TestExtents:
         labels = np.broadcast_to(audio.components.labels, shape)
         hertz = np.fft.rfftfreq(audio.n_fft, 1 / RATE)
         seconds = np.arange(shape[1]) * audio.hop_length / RATE
-        for index, piece in enumerate(audio.pieces):
+        for index, piece in enumerate(audio.extents):
             bins, frames = np.nonzero(labels == index)
             assert (hertz[bins] >= piece.low - 1e-9).all()
             assert (hertz[bins] <= piece.high + 1e-9).all()
@@ -145,7 +141,7 @@ class TestExtents:
 
 class TestNames:
     def test_times_bands_and_cells(self, segmented):
-        names = {kind: [piece.name for piece in segmented[kind].pieces] for kind in segmented}
+        names = {kind: [piece.name for piece in segmented[kind].extents] for kind in segmented}
         assert names["time"] == ["T1", "T2", "T3", "T4", "T5", "T6", "T7"]
         assert names["frequency"] == ["F1", "F2", "F3", "F4", "F5"]
         assert names["grid"][:5] == ["T1 F1", "T1 F2", "T1 F3", "T1 F4", "T2 F1"]
@@ -173,9 +169,9 @@ class TestFills:
     def test_all_off_is_the_fill_and_all_on_the_input(self, getkey, name, fill):
         audio = FILLED[name](fill=fill, key=getkey())
         components = audio.components
-        off = lj.recompose(components, jnp.zeros(len(audio.pieces), bool))
+        off = lj.recompose(components, jnp.zeros(len(audio.extents), bool))
         np.testing.assert_array_equal(off, np.broadcast_to(components.fill[0], off.shape))
-        on = lj.recompose(components, jnp.ones(len(audio.pieces), bool))
+        on = lj.recompose(components, jnp.ones(len(audio.extents), bool))
         np.testing.assert_array_equal(on, components.sources[0])
 
     @pytest.mark.parametrize("fill", fills.FILLS)
@@ -360,18 +356,18 @@ def test_lists_are_taken_as_arrays():
     np.testing.assert_allclose(audio.waveform, [0.1, 0.1, 0.5], atol=1e-7)
     mixed, names = segment.with_residual(stems, ("a", "b"), [0.1, 0.1, 1.0])
     assert mixed.shape == (3, 3) and names == ("a", "b", "residual")
-    assert len(segment.by_time([0.1, 0.2, 0.3], RATE, 3).pieces) == 3
+    assert len(segment.by_time([0.1, 0.2, 0.3], RATE, 3).extents) == 3
 
 
 def test_the_most_bands_all_hold_a_bin():
     view = timefrequency.analyse(jnp.asarray(MIX), RATE, None)
     most = timefrequency.most_bands(view, 10_000)
-    assert len(segment.by_frequency(MIX, RATE, most).pieces) == most
+    assert len(segment.by_frequency(MIX, RATE, most).extents) == most
     with pytest.raises(ValueError, match=f"between 1 and {most} "):
         segment.by_frequency(MIX, RATE, most + 1)
 
 
 def test_the_shortest_excerpts_can_be_taken_apart():
     audio = segment.by_superpixels(MIX[:1], RATE, 2)
-    everything = render.render(audio, jnp.ones(len(audio.pieces), bool))
+    everything = render.render(audio, jnp.ones(len(audio.extents), bool))
     np.testing.assert_allclose(everything, MIX[:1], atol=1e-6)

@@ -14,11 +14,9 @@ import numpy as np
 import pytest
 
 import lime_jax as lj
-from lime_jax import cli
-from lime_jax import examples
-from lime_jax import settings
-from lime_jax.audio import io
-from lime_jax.audio import repeats
+from lime_jax import cli, examples
+from lime_jax.audio import io, repeats
+from lime_jax.commands import explain
 from lime_jax.errors import AudioError
 
 MODEL = '''
@@ -472,9 +470,9 @@ def test_repeats_say_how_stable_the_answer_is(place, capsys):
 def test_the_first_repeat_is_the_answer_without_repeats(place):
     audio = lj.audio.segment.by_time(io.load(place / "song.wav", 8000), 8000, 12)
     model = lambda x: jnp.sqrt(jnp.square(x.reshape(len(x), 2, -1)).mean(axis=2))
-    once = repeats.ask(model, audio, lj.lime(100), seed=7)
-    thrice = repeats.ask(model, audio, lj.lime(100), seed=7, repeats=3)
-    assert once.repeats is None and once.marginal is None
+    once = repeats.explain_repeatedly(model, audio, lj.lime(100), seed=7)
+    thrice = repeats.explain_repeatedly(model, audio, lj.lime(100), seed=7, repeats=3)
+    assert once.repeats is None and once.over_fills is None
     first = jax.tree.map(lambda x: x[0], thrice.repeats)
     np.testing.assert_array_equal(first.coefficients, once.explanation.coefficients)
     assert len(np.unique(np.asarray(thrice.repeats.coefficients[:, 0, 0]))) == 3
@@ -503,8 +501,8 @@ def test_fills_say_how_much_hangs_on_what_stands_in_for_removed_parts(place, cap
 
 
 def test_the_example_of_fills_goes_with_the_default_components():
-    (example,) = re.findall(r"such as\s+(zero,\S+);", settings.ExplainConfig.__doc__)
-    settings.check(settings.ExplainConfig(audio=Path("song.wav"), fills=example))
+    (example,) = re.findall(r"such as\s+(zero,\S+);", explain.ExplainConfig.__doc__)
+    explain.check(explain.ExplainConfig(audio=Path("song.wav"), fills=example))
 
 
 @pytest.mark.slow

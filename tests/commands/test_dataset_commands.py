@@ -16,7 +16,7 @@ HOSTILE = "</script><img src=x onerror=alert(1)>"
 def call(model_folder, monkeypatch, capsys):
     """Calls a command in the folder of the model; returns its exit code and what it said."""
     monkeypatch.chdir(model_folder)
-    monkeypatch.setattr(cli, "_make_ready", lambda: None)
+    monkeypatch.setattr(cli, "_prepare_process", lambda: None)
 
     def run(*arguments):
         code = cli.main([str(argument) for argument in arguments])

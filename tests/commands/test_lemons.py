@@ -100,7 +100,7 @@ def test_unusable_options_are_one_line(arguments, sentence, capsys):
 def test_the_extra_is_named_where_it_is_missing(capsys, monkeypatch):
     monkeypatch.setattr(lemons.importlib.util, "find_spec", lambda name: None)
     assert cli.main(["lemons", "serve"]) == 2
-    assert "pip install 'lime-jax[demo]'" in capsys.readouterr().err
+    assert "pip install 'lime-jax[lemons]'" in capsys.readouterr().err
 
 
 def test_listeners_are_listed(capsys):

@@ -40,7 +40,7 @@ def place(tmp_path, monkeypatch):
     """A working folder with a stereo song, a model and a program that separates."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LIME_JAX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cli, "_make_ready", lambda: None)
+    monkeypatch.setattr(cli, "_prepare_process", lambda: None)
     (tmp_path / "loudness_of_all.py").write_text(MODEL, encoding="utf-8")
     (tmp_path / "separate.py").write_text(PROGRAM, encoding="utf-8")
     write(tmp_path / "song.wav", noise(RATE, 2))
@@ -276,7 +276,7 @@ class TestRun:
         assert ran()[0] == 0
         found = store.open_store(place / "store")
         (item,) = [item for item in found.items() if item.id == "1.wav"]
-        assert len(reload.sound(found, item, 0).pieces) > 1
+        assert len(reload.sound(found, item, 0).extents) > 1
         with (place / "separate.py").open("a", encoding="utf-8") as file:
             file.write("# changed\n")
         with pytest.raises(AudioError, match="is not what it was when"):

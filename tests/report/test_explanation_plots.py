@@ -27,7 +27,7 @@ def pixels(audio, explain, coefficients, **fields):
 
     explanation = explain([coefficients], **fields)
     record = report.to_json(explanation, audio, output_names=["out"])
-    labels = [piece.name for piece in audio.pieces]
+    labels = list(audio.names)
     return imread(io.BytesIO(picture(record["outputs"][0], labels, audio)))[..., :3]
 
 
@@ -42,7 +42,7 @@ def share_of(image, colour):
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
 def test_positive_is_vermilion_and_negative_blue(make, explain, stems):
     audio = make(stems)
-    num_components = len(audio.pieces)
+    num_components = len(audio.extents)
     weights = np.where(np.arange(num_components) < 0.6 * num_components, 1.0, -1.0)
     image = pixels(audio, explain, weights)
     assert image.shape[1] == 1350
@@ -52,7 +52,7 @@ def test_positive_is_vermilion_and_negative_blue(make, explain, stems):
 @pytest.mark.parametrize("kind", ["time", "grid", "stems-time"])
 def test_nothing_known_can_be_drawn(kind, explain, stems):
     audio = KINDS[kind](stems)
-    nan = np.full(len(audio.pieces), np.nan)
+    nan = np.full(len(audio.extents), np.nan)
     image = pixels(audio, explain, nan, std_error=nan[None], fidelity=[np.nan], status=[2])
     assert image.std() > 0.02
     assert max(share_of(image, style.FOR), share_of(image, style.AGAINST)) < 0.001

@@ -12,8 +12,7 @@ import soundfile
 
 import lime_jax as lj
 from lime_jax import runs
-from lime_jax import streams
-from lime_jax.audio import io, segment
+from lime_jax.audio import fills, io, segment
 from lime_jax.audio.render import waveform_predictor
 from lime_jax.errors import LimeJaxError, ModelError, StoreError
 from lime_jax.runs import store
@@ -80,7 +79,7 @@ def test_numbers_are_those_of_explain(run, songs, model, tmp_path, kind):
     import pandas as pd
 
     named = pd.read_parquet(components).sort_values("index")
-    assert list(named[named["layout"] == row["layout"]]["name"]) == [p.name for p in audio.pieces]
+    assert list(named[named["layout"] == row["layout"]]["name"]) == list(audio.names)
 
 
 @pytest.mark.slow
@@ -90,7 +89,7 @@ def test_random_fills_are_drawn_from_a_stream_of_their_own(run, songs, model, tm
     run(items=[item], components="time", segments="4", fill="noise", num_samples=100)
     _, stems = io.load_stems(songs / item.id, RATE)
     key = key_of(item.id)
-    fill_key = streams.fill_key(key, "noise")
+    fill_key = fills.fill_key(key, "noise")
     audio = segment.by_time(stems.sum(axis=0), RATE, 4, fill="noise", key=fill_key)
     expected = lj.explain(waveform_predictor(model, audio), audio.components, lj.lime(100), key=key)
     found = np.stack(frame(tmp_path / "store").sort_values("output_index")["coefficients"])
