@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lime_jax.audio import truncation
-from lime_jax.audio.resampling import resampled
+from lime_jax.audio.resampling import resample
 from lime_jax.errors import AudioError
 
 Waveform = Float[np.ndarray, " num_samples"]
@@ -50,7 +50,7 @@ class Source:
 
 
 @contextlib.contextmanager
-def opened(path: Path, max_channels: int = MAX_CHANNELS) -> Iterator[Source]:
+def open_audio(path: Path, max_channels: int = MAX_CHANNELS) -> Iterator[Source]:
     """Opens an audio file for `excerpt`.
 
     Raises:
@@ -77,7 +77,7 @@ def opened(path: Path, max_channels: int = MAX_CHANNELS) -> Iterator[Source]:
 def excerpt(
     source: Source, sample_rate: int, start: float, duration: float | None, resampler: str
 ) -> Waveform:
-    """The channel mean at `sample_rate`, `round(duration * sample_rate)` samples where given.
+    """Decodes the channel mean at `sample_rate`; `round(duration * sample_rate)` samples if given.
 
     Raises:
       AudioError: if the file is shorter than the excerpt, the excerpt too long, or the sound
@@ -88,7 +88,7 @@ def excerpt(
     first, count = _span(source, start, duration)
     blocks = _mono_blocks(source, first, count)
     rate = source.sound.samplerate
-    waveform = np.concatenate(list(resampled(blocks, rate, sample_rate, resampler)))
+    waveform = np.concatenate(list(resample(blocks, rate, sample_rate, resampler)))
     if duration is not None:
         waveform = waveform[: round(duration * sample_rate)]
     if len(waveform) == 0:
@@ -175,7 +175,7 @@ def _span(source: Source, start: float, duration: float | None) -> tuple[int, in
 def channel_blocks(
     source: Source, start: float, duration: float | None
 ) -> Iterator[Float[np.ndarray, "num_frames num_channels"]]:
-    """The excerpt as it is in the file: its own rate and channels, block by block.
+    """Yields the excerpt as it is in the file: its own rate and channels, block by block.
 
     Raises:
       AudioError: see `excerpt`; for broken samples behind the last block.
@@ -186,7 +186,7 @@ def channel_blocks(
 
 
 def num_frames(source: Source, start: float, duration: float | None) -> int:
-    """How many frames `channel_blocks` gives, as far as the header is right.
+    """Returns how many frames `channel_blocks` gives, as far as the header is right.
 
     Raises:
       AudioError: if the file is shorter than the excerpt, or the excerpt too long.

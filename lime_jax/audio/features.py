@@ -35,7 +35,7 @@ def stft(
     pad_mode: str = "constant",
     symmetric: bool = False,
 ) -> Complex[Array, "*batch num_bins num_frames"]:
-    """The short-time Fourier transform with a Hann window and centred frames.
+    """Computes the short-time Fourier transform with a Hann window and centred frames.
 
     Frame `t` is centred on sample `t * hop_length`, as in `librosa.stft`; it starts there if
     nothing is padded.
@@ -63,7 +63,7 @@ def stft(
 def istft(
     spectrogram: Spectrogram, *, n_fft: int, hop_length: int, num_samples: int
 ) -> Float[Array, "*batch num_samples"]:
-    """The waveform whose `stft` is closest to `spectrogram` in the least-squares sense.
+    """Returns the waveform whose `stft` is closest to `spectrogram` in the least-squares sense.
 
     Undoes `stft` to about 1e-6 of full scale for `hop_length <= n_fft // 3`. Longer hops leave the
     last samples to the foot of one window, where rounding errors grow.
@@ -93,9 +93,9 @@ def istft(
 def overlap_add(
     spectrogram: Spectrogram, *, n_fft: int, hop_length: int
 ) -> Float[Array, "*batch num_samples"]:
-    """Frames back to waveforms under a Hann window, added up where they overlap.
+    """Turns frames back into waveforms under a Hann window, added up where they overlap.
 
-    For spectrograms that come piece by piece: pieces of a waveform are added up in turn. With a hop
+    For spectrograms that come block by block: blocks of a waveform are added up in turn. With a hop
     of a quarter window, inner samples come out 1.5 times as large as they went into `stft`.
 
     Args:
@@ -119,7 +119,7 @@ def mel_filterbank(
     htk: bool = False,
     norm: str | None = "slaney",
 ) -> Float[np.ndarray, "num_mels num_bins"]:
-    """Triangular bands, equally wide on the mel scale, as weights of STFT bins.
+    """Returns triangular bands, equally wide on the mel scale, as weights of STFT bins.
 
     Args:
       sample_rate: in Hz.
@@ -169,7 +169,7 @@ def mel_spectrogram(
     htk: bool = False,
     norm: str | None = "slaney",
 ) -> MelSpectrogram:
-    """Energy (`power` 2) or magnitude (`power` 1) of the STFT summed over mel bands.
+    """Sums energy (`power` 2) or magnitude (`power` 1) of the STFT over mel bands.
 
     Args:
       waveform: `(*batch, num_samples)`.
@@ -208,7 +208,7 @@ def log_mel(
     norm: str | None = "slaney",
     floor: float = 1e-10,
 ) -> MelSpectrogram:
-    """The natural logarithm of `mel_spectrogram`, not below `log(floor)`.
+    """Returns the natural logarithm of `mel_spectrogram`, not below `log(floor)`.
 
     For decibels use `decibels(mel_spectrogram(...))`. Arguments as there, and:
 
@@ -248,7 +248,7 @@ def decibels(
     floor: float = 1e-10,
     dynamic_range: float | None = None,
 ) -> Float[Array, "*batch num_bins num_frames"]:
-    """Energies in dB relative to 1, `10 log10(max(power, floor))`.
+    """Returns energies in dB relative to 1, `10 log10(max(power, floor))`.
 
     Args:
       power: `(*batch, num_bins, num_frames)`, squared magnitudes.
@@ -263,7 +263,7 @@ def decibels(
 
 
 def hz_to_mel(frequency: float | np.ndarray, *, htk: bool = False) -> np.ndarray:
-    """Frequencies in Hz on Slaney's mel scale, or on HTK's."""
+    """Returns frequencies in Hz on Slaney's mel scale, or on HTK's."""
     hz = np.asarray(frequency, np.float64)
     if htk:
         return np.asarray(2595.0 * np.log10(1.0 + hz / 700.0))
@@ -272,7 +272,7 @@ def hz_to_mel(frequency: float | np.ndarray, *, htk: bool = False) -> np.ndarray
 
 
 def mel_to_hz(mel: float | np.ndarray, *, htk: bool = False) -> np.ndarray:
-    """Values of Slaney's mel scale, or of HTK's, as frequencies in Hz."""
+    """Returns values of Slaney's mel scale, or of HTK's, as frequencies in Hz."""
     mel = np.asarray(mel, np.float64)
     if htk:
         return np.asarray(700.0 * (10.0 ** (mel / 2595.0) - 1.0))

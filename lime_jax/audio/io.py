@@ -75,7 +75,7 @@ def load(
         NaN.
       ValueError: for an impossible `sample_rate`, `start` or `duration`.
     """
-    with decode.opened(Path(path), max_channels) as source:
+    with decode.open_audio(Path(path), max_channels) as source:
         waveform = decode.excerpt(source, sample_rate, start, duration, resampler)
     if is_silent(waveform):
         raise AudioError(
@@ -128,7 +128,7 @@ def load_stems(
     _check_same(where, "sample rates", rates, "Hz", tolerance=0)
     read = {}
     for path in paths:
-        with decode.opened(path, max_channels) as source:
+        with decode.open_audio(path, max_channels) as source:
             read[path] = decode.excerpt(source, sample_rate, start, duration, resampler)
     lengths = {path: len(waveform) for path, waveform in read.items()}
     _check_same(where, "lengths", lengths, "samples", tolerance=STEM_TOLERANCE)
@@ -183,7 +183,7 @@ def save(
 def encode(
     waveform: Float[Array | np.ndarray, " num_samples"], sample_rate: int, format: str
 ) -> bytes:
-    """The bytes of an audio file; see `save`.
+    """Returns the bytes of an audio file; see `save`.
 
     Args:
       waveform: float `(num_samples,)`, full scale 1; scaled down if it leaves [-1, 1].
@@ -207,19 +207,19 @@ def encode(
     container, subtype = _ENCODERS[format]
     target = io.BytesIO()
     with soundfile.SoundFile(target, "w", sample_rate, 1, subtype, format=container) as sound:
-        # libsndfile overflows its stack on long Vorbis waveforms in one piece.
+        # libsndfile overflows its stack on long Vorbis waveforms in one block.
         for first in range(0, len(samples), _BLOCK):
             sound.write(samples[first : first + _BLOCK])
     return target.getvalue()
 
 
 def is_silent(waveform: Waveform) -> bool:
-    """Whether there is nothing to hear; a constant is as silent as zero."""
+    """Tests whether there is nothing to hear; a constant is as silent as zero."""
     return float(np.ptp(waveform)) < _SILENCE
 
 
 def stem_files(folder: Path) -> list[Path]:
-    """The stems in a folder, see `load_stems`.
+    """Returns the stems in a folder, see `load_stems`.
 
     Raises:
       AudioError: if it holds none, or two of one name.
@@ -243,7 +243,7 @@ def stem_files(folder: Path) -> list[Path]:
 
 
 def _sample_rate(path: Path) -> int:
-    with decode.opened(path) as source:
+    with decode.open_audio(path) as source:
         return source.sound.samplerate
 
 

@@ -1,4 +1,4 @@
-"""Components to sound: for listeners, and for models that take waveforms."""
+"""Components to waveforms: for listeners, and for models that take waveforms."""
 
 import functools
 from collections.abc import Callable
@@ -19,11 +19,11 @@ from lime_jax.core.pytree import pytree, static
 def render(
     audio: SegmentedAudio, mask: Bool[Array, " num_components"]
 ) -> Float[Array, " num_samples"]:
-    """The sound of the components in `mask`, exactly as the model hears it.
+    """Recomposes the waveform of the components in `mask`, exactly as the model gets it.
 
-    Stems and times are switched hard, without fades (see `faded`); time-frequency pieces keep the
-    phase they have in the input. All on is the input: bit for bit for waveforms, to 1e-6 of full
-    scale through the STFT.
+    Stems and times are switched hard, without fades (see `render_faded`); time-frequency components
+    keep the phase they have in the input. All on is the input: bit for bit for waveforms, to 1e-6
+    of full scale through the STFT.
 
     Args:
       audio: from `lime_jax.audio.segment`.
@@ -39,17 +39,17 @@ _SILENCE_DB = -60.0
 _MARGIN_SECONDS = 0.05
 
 
-def faded(
+def render_faded(
     audio: SegmentedAudio,
     mask: Bool[Array | np.ndarray, " num_components"],
     *,
     fade: float = FADE_SECONDS,
 ) -> Float[np.ndarray, " num_samples"]:
-    """The sound of the components in `mask` for listeners: like `render`, without clicks.
+    """Recomposes the components in `mask` for listeners: like `render`, without clicks.
 
     Where a stem or time is switched on or off in the middle of the sound, it fades within what is
-    on, so that nothing is heard of what is off. All on is the input, and time-frequency pieces are
-    as in `render`: the STFT fades them.
+    on, so that nothing is heard of what is off. All on is the input, and time-frequency components
+    are as in `render`: the STFT fades them.
 
     Args:
       audio: from `lime_jax.audio.segment`.
@@ -66,12 +66,12 @@ def faded(
     return (gains * sources + (1 - gains) * fill).sum(axis=0, dtype=np.float32)
 
 
-def trimmed(
+def trim_silence(
     waveform: Float[np.ndarray, " num_samples"], sample_rate: int
 ) -> Float[np.ndarray, " at_most_num_samples"]:
-    """The waveform without the silence at its ends, fading in and out.
+    """Cuts off the silence at both ends, fading in and out.
 
-    Silent is what lies 60 dB below the peak; 50 ms around the rest are kept. What is silent
+    Silent is what lies 60 dB below the peak; 50 ms around the rest stay. What is silent
     throughout stays as it is.
 
     Args:
@@ -90,7 +90,7 @@ def trimmed(
 
 
 def waveform_predictor(model: Any, audio: SegmentedAudio) -> Callable[[Any], Any]:
-    """What `lime_jax.explain` needs to explain a model of waveforms over `audio.components`.
+    """Returns the predictor that explains a model of waveforms over `audio.components`.
 
     Args:
       model: any callable pytree or host model, waveforms `(batch, num_samples)` to outputs

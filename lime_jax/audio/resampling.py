@@ -20,10 +20,10 @@ _BETA = 14.769656459379492
 _ENTRIES = 512  # of its table, per zero crossing
 
 
-def resampled(
+def resample(
     blocks: Iterator[Waveform], rate: int, sample_rate: int, resampler: str
 ) -> Iterator[Waveform]:
-    """The blocks of a waveform at another rate.
+    """Yields the blocks of a waveform at another rate.
 
     Args:
       blocks: of a waveform at `rate`.
@@ -43,10 +43,10 @@ def resampled(
     return streams[resampler](blocks, rate, sample_rate)
 
 
-def resampled_frames(
+def resample_frames(
     blocks: Iterator[Frames], rate: int, sample_rate: int, num_channels: int
 ) -> Iterator[Frames]:
-    """The blocks of a sound of several channels at another rate, by soxr (HQ).
+    """Yields the blocks of several channels at another rate, by soxr (HQ).
 
     Args:
       blocks: of frames at `rate`.
@@ -67,7 +67,7 @@ def resampled_frames(
 
 def _soxr(blocks: Iterator[Waveform], rate: int, sample_rate: int) -> Iterator[Waveform]:
     frames = (block[:, None] for block in blocks)
-    return (block[:, 0] for block in resampled_frames(frames, rate, sample_rate, 1))
+    return (block[:, 0] for block in resample_frames(frames, rate, sample_rate, 1))
 
 
 def _kaiser_best(blocks: Iterator[Waveform], rate: int, sample_rate: int) -> Iterator[Waveform]:

@@ -17,7 +17,7 @@ _NUM_BISECTIONS = 12
 def superpixels(
     image: Float[np.ndarray, "rows columns"], num_segments: int, algorithm: str
 ) -> Int[np.ndarray, "rows columns"]:
-    """Labels `0 ... d-1` of connected regions, each used at least once.
+    """Returns labels `0 ... d-1` of connected regions, each used at least once.
 
     Args:
       image: levels within [0, 1].
@@ -56,14 +56,11 @@ def _felzenszwalb(image: np.ndarray, num_segments: int) -> np.ndarray:
     from skimage.segmentation import felzenszwalb
 
     smallest = max(1, image.size // (4 * num_segments))
-    regions_at = lambda scale: felzenszwalb(
-        image, scale=scale, sigma=0.8, min_size=smallest, channel_axis=None
-    )
     low, high = _SCALES
     best = np.zeros(image.shape, np.int32)
     for _ in range(_NUM_BISECTIONS):
         scale = np.sqrt(low * high)
-        regions = regions_at(scale)
+        regions = felzenszwalb(image, scale=scale, sigma=0.8, min_size=smallest, channel_axis=None)
         if regions.max() < num_segments:
             best, high = regions, scale
         else:

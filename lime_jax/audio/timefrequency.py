@@ -48,14 +48,14 @@ def analyse(waveform: Float[Array, " num_samples"], sample_rate: int, n_fft: int
 
 
 def frame_extent(view: View, first: int, end: int) -> tuple[float, float]:
-    """Seconds from half a hop before the centre of frame `first` to half a hop behind the last."""
+    """Returns seconds from half a hop before the centre of `first` to half one behind the last."""
     hop_seconds = view.n_fft // 4 / view.sample_rate
-    edge = lambda frame: min(max(0.0, (frame - 0.5) * hop_seconds), view.seconds)
-    return edge(first), view.seconds if end == view.num_frames else edge(end)
+    start, stop = np.clip((np.array([first, end]) - 0.5) * hop_seconds, 0.0, view.seconds).tolist()
+    return start, view.seconds if end == view.num_frames else stop
 
 
 def band_edges(sample_rate: int, num_bands: int) -> list[tuple[float, float]]:
-    """Lower and upper edge of bands of equal mel width from 0 to half the sample rate, in Hz."""
+    """Returns both edges, in Hz, of bands of equal mel width from 0 to half the sample rate."""
     highest = features.hz_to_mel(sample_rate / 2)
     edges = features.mel_to_hz(np.linspace(0.0, highest, num_bands + 1)).tolist()
     edges[-1] = sample_rate / 2
@@ -63,7 +63,7 @@ def band_edges(sample_rate: int, num_bands: int) -> list[tuple[float, float]]:
 
 
 def bands(view: View, num_bands: int) -> Int[np.ndarray, " num_bins"]:
-    """The band of every STFT bin; each band has one at least.
+    """Returns the band of every STFT bin; each band has one at least.
 
     Raises:
       ValueError: for more bands than that.
@@ -79,15 +79,17 @@ def bands(view: View, num_bands: int) -> Int[np.ndarray, " num_bins"]:
 
 
 def most_bands(view: View, limit: int) -> int:
-    """The most bands up to `limit` that all have a bin."""
-    fits = lambda num: len(np.unique(_band_of_bins(view, num))) == num
-    return next((num for num in range(min(limit, view.n_fft // 2 + 1), 1, -1) if fits(num)), 1)
+    """Returns the most bands up to `limit` that all have a bin."""
+    for num_bands in range(min(limit, view.n_fft // 2 + 1), 1, -1):
+        if len(np.unique(_band_of_bins(view, num_bands))) == num_bands:
+            return num_bands
+    return 1
 
 
 def image(
     view: View, band_of_bins: Int[np.ndarray, " num_bins"]
 ) -> Float[np.ndarray, "num_bands num_frames"]:
-    """The mean energy in every band; the loudest is 1, and 0 is 80 dB or more below it."""
+    """Returns the mean energy in every band; the loudest is 1, and 0 is 80 dB or more below it."""
     energy = np.square(np.abs(np.asarray(view.spectrogram)))
     starts = np.searchsorted(band_of_bins, np.arange(band_of_bins[-1] + 1))
     means = np.add.reduceat(energy, starts, axis=0) / np.bincount(band_of_bins)[:, None]

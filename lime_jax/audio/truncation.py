@@ -40,7 +40,7 @@ def ogg_shortfall(file: BinaryIO, size: int) -> str | None:
         return None
     file.seek(max(0, size - 2 * _LONGEST_OGG_PAGE))
     tail = file.read(2 * _LONGEST_OGG_PAGE)
-    pages = [found.start() for found in re.finditer(b"OggS", tail)]
+    pages = [match.start() for match in re.finditer(b"OggS", tail)]
     whole = [page for page in pages if page + _page_length(tail[page : page + 282]) <= len(tail)]
     ends = bool(whole) and bool(tail[whole[-1] + 5] & 4)
     return None if ends else "is truncated: its last page is missing"
@@ -64,7 +64,7 @@ def mp3_shortfall(file: BinaryIO, size: int) -> str | None:
 
 
 def has_mp3_length(file: BinaryIO) -> bool:
-    """Whether a file has the header that spares a decoder of MP3 to estimate its length."""
+    """Tests whether a file has the header that spares a decoder of MP3 to estimate its length."""
     return _promised_bytes(file, _first_frame(file)) is not None
 
 
@@ -92,8 +92,8 @@ def _first_frame(file: BinaryIO) -> int:
 def _promised_bytes(file: BinaryIO, start: int) -> int | None:
     """The stream size in the Xing or Info header inside the first frame."""
     file.seek(start)
-    found = _MP3_SIZE.search(file.read(200))
-    return None if found is None else int.from_bytes(found[1], "big")
+    match = _MP3_SIZE.search(file.read(200))
+    return None if match is None else int.from_bytes(match[1], "big")
 
 
 def _walk_shortfall(file: BinaryIO, start: int) -> str | None:

@@ -59,7 +59,7 @@ def decoded(path: Path) -> decode.Waveform:
     Raises:
       AudioError: if it is not a sound of a usual type, shorter than 5 s or longer than 10 minutes.
     """
-    with decode.opened(path, _MAX_CHANNELS) as source:
+    with decode.open_audio(path, _MAX_CHANNELS) as source:
         sound = source.sound
         if sound.subtype not in _SUBTYPES:
             raise AudioError(f"`{path}` uses the rare codec {sound.subtype}. Convert it to FLAC.")

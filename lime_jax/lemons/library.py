@@ -81,7 +81,7 @@ class Library:
         num_samples = self._num_samples(track)
         waveforms = np.zeros((len(self.sources), num_samples), np.float32)
         for source, path in self._files(track):
-            with decode.opened(path) as opened:
+            with decode.open_audio(path) as opened:
                 found = decode.excerpt(opened, self.sample_rate, 0.0, None, "soxr")
             if abs(len(found) - num_samples) > io.STEM_TOLERANCE:
                 raise AudioError(

@@ -70,14 +70,14 @@ def part(stems: Stems, record: Record, indices: Sequence[int]) -> Part:
     """
     audio, mono = segmented(stems, record.kind), stems.mono()
     mask = _mask(record, indices)
-    mix = render.faded(audio, mask)
+    mix = render.render_faded(audio, mask)
     if record.kind == "time":
         sources = {SONG: mix}
     else:
         asked = {record.components[index].source for index in indices}
         of = np.array([one.source for one in record.components])
         sources = {
-            name: render.faded(audio, mask & (of == name)) for name in mono.names if name in asked
+            name: render.render_faded(audio, mask & (of == name)) for name in mono.names if name in asked
         }
     heard = np.flatnonzero(np.any([wave != 0 for wave in (mix, *sources.values())], axis=0))
     first, last = (int(heard[0]), int(heard[-1]) + 1) if len(heard) else (0, 0)
@@ -93,7 +93,7 @@ def without(stems: Stems, record: Record, indices: Sequence[int]) -> Waveform:
       record: its explanation.
       indices: of the components.
     """
-    return render.faded(segmented(stems, record.kind), ~_mask(record, indices))
+    return render.render_faded(segmented(stems, record.kind), ~_mask(record, indices))
 
 
 def _mask(record: Record, indices: Sequence[int]) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lime_jax.audio import io
-from lime_jax.audio.render import trimmed
+from lime_jax.audio.render import trim_silence
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.over_fills import FillAverage
@@ -111,7 +111,7 @@ def _sounds(record: Mapping[str, Any], audio: SegmentedAudio) -> dict[str, bytes
     masks = [tracks.mask_of(chosen, len(audio.extents)) for chosen in (top[:1], top)]
     names = [f"{_stem(first)}-{end}.wav" for end in ("top-highlight", f"top-{record['top_k']}")]
     rate = audio.sample_rate
-    waveforms = (trimmed(waveform, rate) for waveform in tracks.rendered(audio, masks))
+    waveforms = (trim_silence(waveform, rate) for waveform in tracks.rendered(audio, masks))
     return {
         name: io.encode(waveform, rate, "wav")
         for name, waveform in zip(names, waveforms, strict=True)

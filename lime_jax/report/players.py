@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lime_jax.audio import io
-from lime_jax.audio.render import faded
+from lime_jax.audio.render import render_faded
 from lime_jax.audio.segment import SegmentedAudio
 
 MAX_TRACKS = 40
@@ -86,7 +86,7 @@ def embedded(players: Sequence[Sequence[Choice]], num_samples: int) -> list[Mask
 
 def rendered(audio: SegmentedAudio, masks: Sequence[Mask]) -> list[np.ndarray]:
     """The waveform of every mask without clicks, all with the same gain so that none clips."""
-    waveforms = [faded(audio, np.array(mask)) for mask in masks]
+    waveforms = [render_faded(audio, np.array(mask)) for mask in masks]
     peak = max((float(np.abs(waveform).max()) for waveform in waveforms), default=0.0)
     return [waveform / np.float32(max(1.0, peak / _PEAK)) for waveform in waveforms]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lime_jax.audio import decode, io
-from lime_jax.audio.resampling import resampled_frames
+from lime_jax.audio.resampling import resample_frames
 from lime_jax.errors import AudioError, LimeJaxError
 from lime_jax.separation.base import Channels, Stems, StemStream, Stemwise, Waveform, gathered
 
@@ -188,7 +188,7 @@ def _fitted(
     path: Path, sample_rate: int, num_samples: int, num_channels: int
 ) -> Iterator[Channels]:
     """A stem at the rate and with the channels of the sound, and exactly as long."""
-    with decode.opened(path) as source:
+    with decode.open_audio(path) as source:
         rate, channels = source.sound.samplerate, source.sound.channels
         if channels not in (1, num_channels) and num_channels != 1:
             raise AudioError(
@@ -196,7 +196,7 @@ def _fitted(
             )
         frames = decode.channel_blocks(source, 0.0, None)
         done = 0
-        for block in resampled_frames(frames, rate, sample_rate, channels):
+        for block in resample_frames(frames, rate, sample_rate, channels):
             block = block.mean(axis=1, keepdims=True) if num_channels == 1 else block
             block = np.broadcast_to(block, (len(block), num_channels))
             done += len(block)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lime_jax.audio import io
-from lime_jax.audio.resampling import resampled
+from lime_jax.audio.resampling import resample
 from lime_jax.errors import AudioError
 
 SUFFIX = ".stem.mp4"
@@ -79,7 +79,7 @@ def _mono_streams(
     # (num_streams, num_samples, num_channels)
     mono = streams.mean(axis=2).astype(np.float32)
     at_rate = lambda wave: np.concatenate(
-        list(resampled(iter([wave]), int(rate), sample_rate, resampler))
+        list(resample(iter([wave]), int(rate), sample_rate, resampler))
     )
     waveforms = [at_rate(waveform) for waveform in mono]
     wanted = round((duration or 0) * sample_rate)

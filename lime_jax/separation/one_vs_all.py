@@ -21,7 +21,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from lime_jax.audio import features
-from lime_jax.audio.resampling import resampled_frames
+from lime_jax.audio.resampling import resample_frames
 from lime_jax.core.execution.precision import products
 from lime_jax.core.pytree import pytree, static
 from lime_jax.errors import ModelError
@@ -215,5 +215,5 @@ def default_folder() -> Path:
 
 
 def _at_rate(channels: Channels, rate: int, sample_rate: int) -> Channels:
-    blocks = resampled_frames(iter([channels.T]), rate, sample_rate, len(channels))
+    blocks = resample_frames(iter([channels.T]), rate, sample_rate, len(channels))
     return np.ascontiguousarray(np.concatenate(list(blocks)).T)

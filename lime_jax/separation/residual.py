@@ -26,7 +26,7 @@ def residual_file(
 
     target = folder / f"{RESIDUAL}.wav"
     energy, energy_of_mix = 0.0, 0.0
-    with decode.opened(path) as source, contextlib.ExitStack() as stack:
+    with decode.open_audio(path) as source, contextlib.ExitStack() as stack:
         files = [file for name, file in entry.files.items() if name != RESIDUAL]
         stems = [stack.enter_context(soundfile.SoundFile(file)) for file in files]
         writer = stack.enter_context(stem_writer(target, entry.sample_rate, source.sound.channels))

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lime_jax.audio import features
-from lime_jax.audio.resampling import resampled_frames
+from lime_jax.audio.resampling import resample_frames
 from lime_jax.core.execution.precision import products
 from lime_jax.core.pytree import pytree, static
 from lime_jax.models import weights
@@ -160,10 +160,10 @@ def _at_rate(
     """Stems at the rate, with the channels and of the length of the blocks."""
     seen = Seen(blocks)
     frames = (_stereo(block).T for block in seen)
-    at_44100 = resampled_frames(frames, sample_rate, SAMPLE_RATE, NUM_CHANNELS)
+    at_44100 = resample_frames(frames, sample_rate, SAMPLE_RATE, NUM_CHANNELS)
     stems = _separated((block.T for block in at_44100), chunk, overlap)
     flat = (block.reshape(-1, block.shape[-1]).T for block in stems)
-    back = resampled_frames(flat, SAMPLE_RATE, sample_rate, len(names) * NUM_CHANNELS)
+    back = resample_frames(flat, SAMPLE_RATE, sample_rate, len(names) * NUM_CHANNELS)
     done = 0
     for block in back:
         separated = block.T.reshape(len(names), NUM_CHANNELS, -1)

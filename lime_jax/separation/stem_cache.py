@@ -156,7 +156,7 @@ def _listing(folder: Path) -> dict[str, Any]:
 def _key(path: Path, separator: Separator, start: float, duration: float | None) -> tuple[str, str]:
     """What an entry is called, and the digest of the sound file."""
     # `opened` has the words for files that are missing, empty or not regular.
-    with decode.opened(path):
+    with decode.open_audio(path):
         content = _digest(path)
     excerpt = [float(start), None if duration is None else float(duration)]
     parts = [SCHEMA_VERSION, content, *excerpt, separator.name, separator.version]
@@ -177,7 +177,7 @@ def _separate(
     folder: Path,
     tell: Callable[[str], None] | None,
 ) -> None:
-    with decode.opened(path, MAX_CHANNELS) as source:
+    with decode.open_audio(path, MAX_CHANNELS) as source:
         rate = source.sound.samplerate
         seconds = decode.num_frames(source, start, duration) / rate
         if tell is not None:

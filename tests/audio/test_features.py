@@ -4,11 +4,11 @@ import sys
 
 import jax
 import jax.numpy as jnp
-import librosa
 import numpy as np
 import pytest
 
 from lime_jax.audio import features
+from tests.audio import librosa_in_numpy
 
 RATE = 16_000
 
@@ -48,20 +48,18 @@ FRAMINGS = [
 @pytest.mark.parametrize(("n_fft", "hop_length", "pad_mode", "num_samples"), FRAMINGS)
 def test_stft_is_librosas(n_fft, hop_length, pad_mode, num_samples):
     waveform = chirp(num_samples)
-    expected = librosa.stft(
-        waveform.astype(np.float64), n_fft=n_fft, hop_length=hop_length, pad_mode=pad_mode
-    )
-    actual = stft(waveform, n_fft=n_fft, hop_length=hop_length, pad_mode=pad_mode)
+    framing = dict(n_fft=n_fft, hop_length=hop_length, pad_mode=pad_mode)
+    expected = librosa_in_numpy.stft(waveform, **framing)
+    actual = stft(waveform, **framing)
     assert actual.dtype == jnp.complex64
     assert largest_error(actual, expected) < 1e-6
 
 
-@pytest.mark.filterwarnings("ignore:n_fft")
 @pytest.mark.parametrize("pad_mode", ["constant", "reflect"])
 @pytest.mark.parametrize("num_samples", [2, 37])
 def test_stft_of_less_than_a_window_is_librosas(num_samples, pad_mode):
     waveform = chirp(num_samples)
-    expected = librosa.stft(waveform, n_fft=256, hop_length=64, pad_mode=pad_mode)
+    expected = librosa_in_numpy.stft(waveform, n_fft=256, hop_length=64, pad_mode=pad_mode)
     actual = stft(waveform, n_fft=256, hop_length=64, pad_mode=pad_mode)
     assert largest_error(actual, expected) < 1e-5
 
@@ -69,7 +67,7 @@ def test_stft_of_less_than_a_window_is_librosas(num_samples, pad_mode):
 @pytest.mark.parametrize("num_samples", [512, 700, 7919])
 def test_without_padding_frames_start_at_the_first_sample(num_samples):
     waveform = chirp(num_samples)
-    expected = librosa.stft(waveform, n_fft=512, hop_length=128, center=False)
+    expected = librosa_in_numpy.stft(waveform, n_fft=512, hop_length=128, center=False)
     actual = stft(waveform, n_fft=512, hop_length=128, pad_mode="none")
     assert largest_error(actual, expected) < 1e-5
     with pytest.raises(ValueError, match="at least 512 samples without padding, got 511"):
@@ -97,9 +95,10 @@ def test_istft_undoes_stft(n_fft, hop_length, num_samples):
 @pytest.mark.parametrize(("n_fft", "hop_length"), [(512, 128), (1024, 315), (512, 256)])
 def test_istft_of_a_masked_spectrogram_is_librosas(n_fft, hop_length):
     waveform = chirp(7919)
-    spectrogram = librosa.stft(waveform, n_fft=n_fft, hop_length=hop_length)
+    spectrogram = librosa_in_numpy.stft(waveform, n_fft=n_fft, hop_length=hop_length)
     spectrogram[40:, 3:9] = 0
-    expected = librosa.istft(spectrogram, n_fft=n_fft, hop_length=hop_length, length=7919)
+    spectrogram = spectrogram.astype(np.complex64)
+    expected = librosa_in_numpy.istft(spectrogram, n_fft=n_fft, hop_length=hop_length, length=7919)
     actual = istft(spectrogram, n_fft=n_fft, hop_length=hop_length, num_samples=7919)
     inside = slice(0, 7919 - n_fft // 2)
     np.testing.assert_allclose(actual[inside], expected[inside], atol=2e-6)
@@ -121,19 +120,16 @@ BANKS = [
 POWERS = (2.0, 1.0, 2.0, 1.5)
 
 
+def librosas(options):
+    """The options of a bank by librosa's names."""
+    names = {"num_mels": "n_mels", "low": "fmin", "high": "fmax"}
+    return {names.get(name, name): value for name, value in options.items()}
+
+
 @pytest.mark.parametrize("options", BANKS)
 @pytest.mark.parametrize(("rate", "n_fft"), [(16_000, 512), (22_050, 1024), (44_100, 2048)])
 def test_mel_filterbank_is_librosas(rate, n_fft, options):
-    expected = librosa.filters.mel(
-        sr=rate,
-        n_fft=n_fft,
-        n_mels=options["num_mels"],
-        fmin=options.get("low", 0.0),
-        fmax=options.get("high"),
-        htk=options.get("htk", False),
-        norm=options.get("norm", "slaney"),
-        dtype=np.float64,
-    )
+    expected = librosa_in_numpy.mel(sr=rate, n_fft=n_fft, **librosas(options))
     actual = features.mel_filterbank(rate, n_fft, **options)
     assert actual.dtype == np.float32
     np.testing.assert_allclose(actual, expected, atol=1e-6 * expected.max(), rtol=0)
@@ -142,38 +138,20 @@ def test_mel_filterbank_is_librosas(rate, n_fft, options):
 @pytest.mark.parametrize(("options", "power"), list(zip(BANKS, POWERS, strict=True)))
 def test_mel_spectrogram_is_librosas(options, power):
     waveform = chirp(16_001)
-    expected = librosa.feature.melspectrogram(
-        y=waveform.astype(np.float64),
-        sr=RATE,
-        n_fft=512,
-        hop_length=160,
-        power=power,
-        pad_mode="reflect",
-        n_mels=options["num_mels"],
-        fmin=options.get("low", 0.0),
-        fmax=options.get("high"),
-        htk=options.get("htk", False),
-        norm=options.get("norm", "slaney"),
-    )
-    actual = mel_spectrogram(
-        waveform,
-        sample_rate=RATE,
-        n_fft=512,
-        hop_length=160,
-        power=power,
-        pad_mode="reflect",
-        **options,
-    )
+    framing = dict(n_fft=512, hop_length=160, power=power, pad_mode="reflect")
+    expected = librosa_in_numpy.melspectrogram(y=waveform, sr=RATE, **framing, **librosas(options))
+    actual = mel_spectrogram(waveform, sample_rate=RATE, **framing, **options)
     assert largest_error(actual, expected) < 1e-5
 
 
 def test_decibels_are_librosas():
-    power = np.square(np.abs(librosa.stft(chirp(8000), n_fft=512)))
+    power = np.square(np.abs(librosa_in_numpy.stft(chirp(8000), n_fft=512, hop_length=128)))
     power[:, :3] = 0
-    everything = librosa.power_to_db(power, top_db=None)
+    power = power.astype(np.float32)
+    everything = librosa_in_numpy.power_to_db(power, top_db=None)
     np.testing.assert_allclose(features.decibels(jnp.asarray(power)), everything, atol=1e-4)
     clipped = features.decibels(jnp.asarray(power), dynamic_range=60.0)
-    np.testing.assert_allclose(clipped, librosa.power_to_db(power, top_db=60.0), atol=1e-4)
+    np.testing.assert_allclose(clipped, librosa_in_numpy.power_to_db(power, top_db=60.0), atol=1e-4)
 
 
 def test_log_mel_is_a_natural_logarithm_with_a_floor():
@@ -217,7 +195,7 @@ def test_mel_scale_inverts(htk):
         features.mel_to_hz(features.hz_to_mel(hz, htk=htk), htk=htk), hz, atol=1e-8
     )
     np.testing.assert_allclose(
-        features.hz_to_mel(hz, htk=htk), librosa.hz_to_mel(hz, htk=htk), atol=1e-9
+        features.hz_to_mel(hz, htk=htk), librosa_in_numpy.hz_to_mel(hz, htk=htk), atol=1e-9
     )
 
 
@@ -247,3 +225,39 @@ def test_features_need_only_jax_and_numpy():
     heavy = ("librosa", "soundfile", "soxr", "scipy.signal", "skimage")
     code = f"import sys, lime_jax.audio.features; sys.exit(any(h in sys.modules for h in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:n_fft")
+def test_the_functions_compared_with_are_librosas():
+    import librosa
+
+    for n_fft, hop_length, pad_mode, num_samples in (*FRAMINGS, (256, 64, "reflect", 2)):
+        framing = dict(n_fft=n_fft, hop_length=hop_length, pad_mode=pad_mode)
+        waveform = chirp(num_samples).astype(np.float64)
+        expected = librosa.stft(waveform, **framing)
+        np.testing.assert_allclose(librosa_in_numpy.stft(waveform, **framing), expected, atol=1e-9)
+    framing = dict(n_fft=512, hop_length=128)
+    spectrogram = librosa.stft(chirp(7919).astype(np.float64), center=False, **framing)
+    ours = librosa_in_numpy.stft(chirp(7919), center=False, **framing)
+    np.testing.assert_allclose(ours, spectrogram, atol=1e-9)
+    spectrogram[40:, 3:9] = 0
+    expected = librosa.istft(spectrogram, length=7000, **framing)
+    ours = librosa_in_numpy.istft(spectrogram, length=7000, **framing)
+    np.testing.assert_allclose(ours, expected, atol=1e-9)
+    for options in map(librosas, BANKS):
+        expected = librosa.filters.mel(sr=22_050, n_fft=1024, dtype=np.float64, **options)
+        ours = librosa_in_numpy.mel(sr=22_050, n_fft=1024, **options)
+        np.testing.assert_allclose(ours, expected, atol=1e-9)
+        given = dict(y=chirp(8000).astype(np.float64), sr=RATE, power=1.5, pad_mode="reflect")
+        expected = librosa.feature.melspectrogram(**given, **framing, **options)
+        ours = librosa_in_numpy.melspectrogram(**given, **framing, **options)
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
+    for top_db in (None, 60.0):
+        power = np.square(np.abs(spectrogram))
+        expected = librosa.power_to_db(power, top_db=top_db)
+        np.testing.assert_allclose(librosa_in_numpy.power_to_db(power, top_db=top_db), expected)
+    for htk in (False, True):
+        hz = np.linspace(0.0, 12_000.0, 1001)
+        expected = librosa.hz_to_mel(hz, htk=htk)
+        np.testing.assert_allclose(librosa_in_numpy.hz_to_mel(hz, htk=htk), expected, atol=1e-9)

@@ -34,12 +34,12 @@ def test_models_of_waveforms_are_used_as_they_are():
     assert render.waveform_predictor(MODEL, segment.by_time(MIX, RATE, 3)) is MODEL
 
 
-def test_the_unperturbed_spectrogram_sounds_like_the_input(audio):
+def test_the_unperturbed_spectrogram_renders_the_input(audio):
     heard = render.waveform_predictor(MODEL, audio)(audio.components.sources)
     np.testing.assert_allclose(heard, MODEL(MIX[None]), atol=1e-5)
 
 
-def test_the_model_hears_what_is_rendered(audio):
+def test_the_model_gets_what_is_rendered(audio):
     masks = jax.random.bernoulli(jax.random.key(0), shape=(20, 6))
     _, outputs = lj.predict_neighbourhood(
         render.waveform_predictor(MODEL, audio), audio.components, masks
@@ -61,7 +61,7 @@ def test_weights_stay_leaves(audio):
     assert leaves[0] is MODEL.args[0]
 
 
-def test_new_weights_and_clips_do_not_recompile():
+def test_new_weights_and_excerpts_do_not_recompile():
     num_traces = []
 
     def model(weights, waveforms):
@@ -82,7 +82,7 @@ def test_new_weights_and_clips_do_not_recompile():
     assert explain(1.0) == explain(2.0) > 0
 
 
-def test_host_models_hear_the_same(audio, explanation):
+def test_host_models_get_the_same_waveforms(audio, explanation):
     def model(waveforms):
         assert isinstance(waveforms, np.ndarray)
         return waveforms @ TONES.T.astype(np.float32) / N
@@ -94,7 +94,7 @@ def test_host_models_hear_the_same(audio, explanation):
     np.testing.assert_allclose(ours.coefficients, explanation.coefficients, atol=1e-5)
 
 
-class TestFaded:
+class TestRenderFaded:
     """What listeners hear: `render` without the clicks."""
 
     STEMS = np.random.default_rng(0).standard_normal((2, N)).astype(np.float32)
@@ -113,26 +113,27 @@ class TestFaded:
 
     def test_all_on_is_the_input(self, cut):
         everything = np.ones(len(cut.extents), bool)
-        np.testing.assert_allclose(render.faded(cut, everything), cut.waveform, atol=1e-6)
+        np.testing.assert_allclose(render.render_faded(cut, everything), cut.waveform, atol=1e-6)
 
-    def test_is_what_the_model_hears_but_for_the_fades(self, cut):
+    def test_is_the_render_but_for_the_fades(self, cut):
         mask = np.arange(len(cut.extents)) % 3 == 0
-        heard, played = np.asarray(render.render(cut, jnp.asarray(mask))), render.faded(cut, mask)
+        rendered = np.asarray(render.render(cut, jnp.asarray(mask)))
+        faded = render.render_faded(cut, mask)
         edges = np.arange(0, N + 1, N // 5)
         near = np.abs(np.arange(N)[:, None] - edges).min(axis=1) <= round(0.01 * RATE)
-        np.testing.assert_allclose(played[~near], heard[~near], atol=1e-6)
+        np.testing.assert_allclose(faded[~near], rendered[~near], atol=1e-6)
 
-    def test_no_fade_is_what_the_model_hears(self, cut):
+    def test_without_a_fade_it_is_the_render(self, cut):
         mask = np.arange(len(cut.extents)) % 2 == 0
-        heard = render.render(cut, jnp.asarray(mask))
-        np.testing.assert_allclose(render.faded(cut, mask, fade=0.0), heard, atol=1e-6)
+        rendered = render.render(cut, jnp.asarray(mask))
+        np.testing.assert_allclose(render.render_faded(cut, mask, fade=0.0), rendered, atol=1e-6)
 
 
-def test_edges_do_not_click():
+def test_fades_leave_no_step_at_the_edges():
     """A constant switched on and off: no step is larger than that of a fade over 10 ms."""
     audio = segment.by_time(np.ones(N, np.float32), RATE, 5)
     for mask in ([0, 1, 0, 1, 0], [1, 0, 1, 1, 0], [0, 0, 0, 0, 1]):
-        played = render.faded(audio, np.array(mask, bool))
+        played = render.render_faded(audio, np.array(mask, bool))
         assert np.abs(np.diff(played)).max() < 1.6 / (0.01 * RATE)
         off = np.repeat(np.array(mask) == 0, N // 5)
         assert not played[off].any() and played.max() == 1.0
@@ -140,48 +141,48 @@ def test_edges_do_not_click():
 
 def test_nothing_is_heard_of_what_is_off():
     audio = segment.by_stems_and_time(np.stack([TONES[0], TONES[2]]), "ab", RATE, 4)
-    played = render.faded(audio, np.arange(8) == 2)
+    played = render.render_faded(audio, np.arange(8) == 2)
     inside = slice(N // 4, N // 2)
     assert not played[: N // 4].any() and not played[N // 2 :].any()
     gain = played[inside] / np.where(np.abs(TONES[0][inside]) > 0.1, TONES[0][inside], np.nan)
     assert np.nanmin(gain) >= 0 and np.nanmax(gain) <= 1 + 1e-6
 
 
-def test_pieces_of_a_spectrogram_are_as_rendered(audio):
+def test_components_of_a_spectrogram_are_faded_by_the_stft_alone(audio):
     mask = np.arange(6) < 3
     expected = render.render(audio, jnp.asarray(mask))
-    np.testing.assert_array_equal(render.faded(audio, mask), expected)
+    np.testing.assert_array_equal(render.render_faded(audio, mask), expected)
 
 
-def test_short_pieces_keep_something():
+def test_components_shorter_than_two_fades_stay_audible():
     audio = segment.by_time(np.ones(N, np.float32), RATE, 100)
-    assert 0.1 < render.faded(audio, np.arange(100) == 50).max() < 1
+    assert 0.1 < render.render_faded(audio, np.arange(100) == 50).max() < 1
 
 
-class TestTrimmed:
-    def test_silence_at_the_ends_goes(self):
+class TestTrimSilence:
+    def test_silence_at_the_ends_is_cut_off(self):
         waveform = np.zeros(N, np.float32)
         waveform[1500:2000] = 0.5
-        kept = render.trimmed(waveform, RATE)
+        trimmed = render.trim_silence(waveform, RATE)
         margin = round(0.05 * RATE)
-        assert len(kept) == 500 + 2 * margin
-        np.testing.assert_array_equal(kept[margin:-margin], waveform[1500:2000])
+        assert len(trimmed) == 500 + 2 * margin
+        np.testing.assert_array_equal(trimmed[margin:-margin], waveform[1500:2000])
 
     def test_silence_inside_stays(self):
         waveform = np.zeros(N, np.float32)
         waveform[[1000, 3000]] = 1
-        assert len(render.trimmed(waveform, RATE)) == 2001 + 2 * round(0.05 * RATE)
+        assert len(render.trim_silence(waveform, RATE)) == 2001 + 2 * round(0.05 * RATE)
 
     @pytest.mark.parametrize("level", [1.0, 1e-4])
-    def test_quiet_sounds_are_judged_by_their_own_peak(self, level):
+    def test_silence_is_relative_to_the_peak(self, level):
         waveform = np.zeros(N, np.float32)
         waveform[1500:2000] = level
-        assert len(render.trimmed(waveform, RATE)) == 500 + 2 * round(0.05 * RATE)
+        assert len(render.trim_silence(waveform, RATE)) == 500 + 2 * round(0.05 * RATE)
 
-    def test_what_begins_loud_fades_in(self):
-        kept = render.trimmed(np.ones(N, np.float32), RATE)
-        assert len(kept) == N and kept[0] < 0.01 and kept[-1] < 0.01
-        assert kept[round(0.01 * RATE) : -round(0.01 * RATE)].min() == 1.0
+    def test_a_loud_beginning_and_end_fade(self):
+        trimmed = render.trim_silence(np.ones(N, np.float32), RATE)
+        assert len(trimmed) == N and trimmed[0] < 0.01 and trimmed[-1] < 0.01
+        assert trimmed[round(0.01 * RATE) : -round(0.01 * RATE)].min() == 1.0
 
     def test_silence_throughout_stays(self):
-        assert len(render.trimmed(np.zeros(100, np.float32), RATE)) == 100
+        assert len(render.trim_silence(np.zeros(100, np.float32), RATE)) == 100

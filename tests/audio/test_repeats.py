@@ -1,4 +1,4 @@
-"""Random numbers beside the masks: no stream is another one."""
+"""Keys of fills and repeats: no random number is drawn twice."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ def numbers(keys):
     return {tuple(np.asarray(jax.random.key_data(key)).tolist()) for key in keys}
 
 
-def test_no_stream_is_that_of_a_row_or_round_of_masks():
+def test_keys_of_fills_and_repeats_are_no_keys_of_masks():
     """Rows and rounds fold their numbers into the key, as fills and repeats once did."""
     key = jax.random.key(7)
     beside = [fills.fill_key(key, name) for name in fills.FILLS]
@@ -22,7 +22,7 @@ def test_no_stream_is_that_of_a_row_or_round_of_masks():
     assert repeats.repeat_key(key, 0) is key
 
 
-def test_random_fills_have_nothing_in_common():
+def test_random_fills_are_uncorrelated():
     """Normal and uniform numbers of one key correlate at .98."""
     key, waveform = jax.random.key(0), jax.random.normal(jax.random.key(1), (10_000,))
     names = ("uniform", "noise", "shuffle")

@@ -1,11 +1,11 @@
 import jax
 import jax.numpy as jnp
-import librosa
 import numpy as np
 import pytest
 
 import lime_jax as lj
 from lime_jax.audio import fills, render, segment, superpixels, timefrequency
+from tests.audio import librosa_in_numpy
 
 RATE = 8_000
 N = 6_001
@@ -20,7 +20,7 @@ STEMS = np.stack(
 ).astype(np.float32)
 MIX = STEMS.sum(axis=0)
 
-# Every way to take an excerpt apart that may have a fill, then those that are silent where off.
+# Every way to segment an excerpt that may have a fill, then those that are silent where off.
 FILLED = {
     "time": lambda **options: segment.by_time(MIX, RATE, 7, **options),
     "frequency": lambda **options: segment.by_frequency(MIX, RATE, 5, **options),
@@ -45,7 +45,7 @@ def segmented():
 
 @pytest.fixture(scope="module")
 def sounds(segmented):
-    """Each segmentation with everything on, everything off, every piece alone, and all but it."""
+    """Each segmentation with all on, all off, every component alone, and all but it."""
 
     def sounds_of(audio):
         num = len(audio.extents)
@@ -73,14 +73,14 @@ class TestLaws:
     def test_all_off_is_silent(self, sounds, kind):
         assert not sounds[kind]["nothing"].any()
 
-    def test_pieces_add_up(self, sounds, kind):
+    def test_components_add_up_to_the_input(self, sounds, kind):
         np.testing.assert_allclose(sounds[kind]["alone"].sum(axis=0), MIX, atol=2e-6)
 
-    def test_a_piece_and_all_others_add_up(self, sounds, kind):
+    def test_a_component_and_all_others_add_up_to_the_input(self, sounds, kind):
         both = sounds[kind]["alone"] + sounds[kind]["without"]
         np.testing.assert_allclose(both, np.broadcast_to(MIX, both.shape), atol=2e-6)
 
-    def test_every_component_is_a_piece_and_holds_something(self, segmented, kind):
+    def test_every_component_has_an_extent_and_an_effect(self, segmented, kind):
         audio = segmented[kind]
         labels = np.asarray(audio.components.labels)
         assert audio.components.num_components == len(audio.extents)
@@ -88,15 +88,15 @@ class TestLaws:
         assert labels.max() + 1 == audio.components.num_segments
 
     def test_names_are_unique(self, segmented, kind):
-        pieces = segmented[kind].extents
-        assert len({piece.name for piece in pieces}) == len(pieces)
+        extents = segmented[kind].extents
+        assert len({extent.name for extent in extents}) == len(extents)
 
     def test_extents_cover_the_excerpt(self, segmented, kind):
         audio = segmented[kind]
-        assert min(piece.start for piece in audio.extents) == 0.0
-        assert max(piece.end for piece in audio.extents) == N / RATE
-        assert min(piece.low for piece in audio.extents) == 0.0
-        assert max(piece.high for piece in audio.extents) == RATE / 2
+        assert min(extent.start for extent in audio.extents) == 0.0
+        assert max(extent.end for extent in audio.extents) == N / RATE
+        assert min(extent.low for extent in audio.extents) == 0.0
+        assert max(extent.high for extent in audio.extents) == RATE / 2
         area = sum((p.end - p.start) * (p.high - p.low) for p in audio.extents)
         whole = audio.components.num_sources * N / RATE * RATE / 2
         if audio.kind == "superpixels":
@@ -108,30 +108,30 @@ class TestLaws:
 class TestExtents:
     @pytest.mark.parametrize("name", ["time", "stems-time"])
     def test_a_time_is_silent_outside_its_extent(self, segmented, sounds, name):
-        for piece, sound in zip(segmented[name].extents, sounds[name]["alone"], strict=True):
-            first, end = round(piece.start * RATE), round(piece.end * RATE)
-            source = MIX if piece.source is None else STEMS[NAMES.index(piece.source)]
+        for extent, sound in zip(segmented[name].extents, sounds[name]["alone"], strict=True):
+            first, end = round(extent.start * RATE), round(extent.end * RATE)
+            source = MIX if extent.source is None else STEMS[NAMES.index(extent.source)]
             np.testing.assert_array_equal(sound[first:end], source[first:end])
             assert not sound[:first].any() and not sound[end:].any()
 
     @pytest.mark.parametrize("name", SPECTRAL)
-    def test_bins_and_frames_lie_inside_the_extent_of_their_piece(self, segmented, name):
+    def test_bins_and_frames_lie_inside_the_extent_of_their_component(self, segmented, name):
         audio = segmented[name]
         shape = audio.components.sources.shape[1:]
         labels = np.broadcast_to(audio.components.labels, shape)
         hertz = np.fft.rfftfreq(audio.n_fft, 1 / RATE)
         seconds = np.arange(shape[1]) * audio.hop_length / RATE
-        for index, piece in enumerate(audio.extents):
+        for index, extent in enumerate(audio.extents):
             bins, frames = np.nonzero(labels == index)
-            assert (hertz[bins] >= piece.low - 1e-9).all()
-            assert (hertz[bins] <= piece.high + 1e-9).all()
-            assert (seconds[frames] >= piece.start).all()
-            assert (seconds[frames] <= piece.end).all()
+            assert (hertz[bins] >= extent.low - 1e-9).all()
+            assert (hertz[bins] <= extent.high + 1e-9).all()
+            assert (seconds[frames] >= extent.start).all()
+            assert (seconds[frames] <= extent.end).all()
 
     @pytest.mark.parametrize("rate", [16_000, 44_100])
     def test_bands_are_equally_wide_on_the_mel_scale(self, rate):
         edges = timefrequency.band_edges(rate, 9)
-        mels = librosa.hz_to_mel(np.array([edges[0][0], *(high for _, high in edges)]))
+        mels = librosa_in_numpy.hz_to_mel(np.array([edges[0][0], *(high for _, high in edges)]))
         np.testing.assert_allclose(np.diff(mels), mels[-1] / 9, rtol=1e-6)
 
     @pytest.mark.parametrize(("rate", "n_fft"), [(8_000, 512), (16_000, 1024), (44_100, 2048)])
@@ -140,8 +140,8 @@ class TestExtents:
 
 
 class TestNames:
-    def test_times_bands_and_cells(self, segmented):
-        names = {kind: [piece.name for piece in segmented[kind].extents] for kind in segmented}
+    def test_names_count_times_bands_and_cells_from_one(self, segmented):
+        names = {kind: list(segmented[kind].names) for kind in segmented}
         assert names["time"] == ["T1", "T2", "T3", "T4", "T5", "T6", "T7"]
         assert names["frequency"] == ["F1", "F2", "F3", "F4", "F5"]
         assert names["grid"][:5] == ["T1 F1", "T1 F2", "T1 F3", "T1 F4", "T2 F1"]
@@ -185,7 +185,7 @@ class TestFills:
             turned.real, np.broadcast_to(np.abs(filled), turned.shape), atol=1e-4
         )
 
-    def test_what_the_fixed_fills_are(self):
+    def test_fixed_fills_are_levels_of_the_input(self):
         spectrogram = np.asarray(segment.by_frequency(MIX, RATE, 2).components.sources[0])
         magnitude = np.abs(spectrogram)
         for fill, signal, expected in [
@@ -230,7 +230,7 @@ class TestFills:
         assert np.log10(energy(noise) / energy(spectrogram)).mean() == pytest.approx(0, abs=0.02)
 
     @pytest.mark.parametrize("fill", ["noise", "shuffle"])
-    def test_the_key_decides(self, getkey, fill):
+    def test_random_fills_depend_on_the_key_alone(self, getkey, fill):
         first, second = getkey(), getkey()
         draw = lambda key: FILLED["grid"](fill=fill, key=key).components.fill
         np.testing.assert_array_equal(draw(first), draw(first))
@@ -261,7 +261,7 @@ class TestSuperpixels:
         labels = superpixels.superpixels(self.image, 3, "slic")
         np.testing.assert_array_equal(labels, np.searchsorted([1, 3, 7], given))
 
-    def test_finer_asking_gives_more_regions(self):
+    def test_more_segments_asked_for_give_more_regions(self):
         view = timefrequency.analyse(jnp.asarray(MIX), RATE, None)
         image = timefrequency.image(view, timefrequency.bands(view, 60))
         for algorithm in superpixels.ALGORITHMS:
@@ -300,7 +300,7 @@ class TestStems:
         loudest = int(np.square(STEMS).sum(axis=1).argmax())
         assert names == NAMES and changed == [index == loudest for index in range(3)]
 
-    def test_a_residual_that_is_there_is_replaced(self):
+    def test_a_stem_called_residual_is_replaced(self):
         whole, names = segment.with_residual(STEMS[:2], NAMES[:2], MIX)
         again, same = segment.with_residual(whole * [[1], [1], [0.5]], names, MIX)
         assert same == names
@@ -367,7 +367,7 @@ def test_the_most_bands_all_hold_a_bin():
         segment.by_frequency(MIX, RATE, most + 1)
 
 
-def test_the_shortest_excerpts_can_be_taken_apart():
+def test_the_shortest_excerpts_can_be_segmented():
     audio = segment.by_superpixels(MIX[:1], RATE, 2)
     everything = render.render(audio, jnp.ones(len(audio.extents), bool))
     np.testing.assert_allclose(everything, MIX[:1], atol=1e-6)
