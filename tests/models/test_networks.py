@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lime_jax.models.singing_voice import SvdNet
+from lime_jax.models.singing_voice_network import SvdNet
 from scripts.experiments.confounder.vgg16 import Vgg16, Vgg16Config, adaptive_average_pool
 
 

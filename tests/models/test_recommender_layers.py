@@ -6,7 +6,8 @@ import pytest
 from flax import nnx
 
 import lime_jax as lj
-from lime_jax.models.recommender import Network, Recommender
+from lime_jax.models.recommender import Recommender
+from lime_jax.models.recommender_network import Network
 
 STEPS = 2 * 8192
 
