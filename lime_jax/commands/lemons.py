@@ -17,9 +17,8 @@ import tyro
 
 from lime_jax.commands import terminal
 from lime_jax.commands.annotations import command
+from lime_jax.lemons import HOME
 from lime_jax.models.cache import cache_folder
-
-HOME = Path(__file__).parents[1] / "data" / "lemons"
 
 _MAX_CONNECTIONS = 256
 _SECONDS_TO_END = 3

@@ -13,9 +13,7 @@ from lime_jax.audio import segment
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.core.explain import explain
 from lime_jax.core.explanation import Explanation, Status
-from lime_jax.core.methods import Method
-from lime_jax.core.methods import exhaustive
-from lime_jax.core.methods import lime
+from lime_jax.core.methods import Method, exhaustive, lime
 from lime_jax.errors import unknown_name
 from lime_jax.separation.base import Stems
 

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lime_jax.commands.lemons import HOME
+from lime_jax.lemons import HOME
 from lime_jax.lemons import relevance as recommending
 from lime_jax.lemons.application import Application
 

@@ -77,7 +77,9 @@ def part(stems: Stems, record: Record, indices: Sequence[int]) -> Part:
         asked = {record.components[index].source for index in indices}
         of = np.array([one.source for one in record.components])
         sources = {
-            name: render.render_faded(audio, mask & (of == name)) for name in mono.names if name in asked
+            name: render.render_faded(audio, mask & (of == name))
+            for name in mono.names
+            if name in asked
         }
     heard = np.flatnonzero(np.any([wave != 0 for wave in (mix, *sources.values())], axis=0))
     first, last = (int(heard[0]), int(heard[-1]) + 1) if len(heard) else (0, 0)

@@ -29,8 +29,8 @@ _DECODER = """
 import sys, types
 package = sys.modules["lime_jax"] = types.ModuleType("lime_jax")
 package.__path__ = [sys.argv[1]]
-from lime_jax.lemons import decoding
-sys.exit(decoding.main(sys.argv[2:]))
+from lime_jax.lemons import decode_worker
+sys.exit(decode_worker.main(sys.argv[2:]))
 """
 
 

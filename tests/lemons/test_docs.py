@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lime_jax.commands.lemons import HOME
-from lime_jax.lemons import server
+from lime_jax.lemons import HOME, server
 from lime_jax.lemons.application import Application
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -20,13 +20,11 @@ import soundfile
 import uvicorn
 
 from lime_jax.audio import io as audio_io
-from lime_jax.commands import lemons
+from lime_jax.lemons import HOME, explain_track, explanation_body, selections, server
 from lime_jax.lemons import application as applications
-from lime_jax.lemons import explain_track, explanation_body, selections, server
 from tests.lemons import serving, tiny_library
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-SHIPPED = lemons.HOME
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
@@ -265,9 +263,9 @@ def test_the_whole_walk(browser, site, application):
         walk(page, site, application)
 
 
-@pytest.mark.skipif(not (SHIPPED / "recommenders").exists(), reason="needs the shipped library")
+@pytest.mark.skipif(not (HOME / "recommenders").exists(), reason="needs the shipped library")
 def test_the_whole_walk_on_the_shipped_library(browser, tmp_path):
-    made = applications.Application(SHIPPED, cache=tmp_path)
+    made = applications.Application(HOME, cache=tmp_path)
     with served(made) as address, opened(browser, address) as page:
         walk(page, address, made)
         relevance = page.inner_text("#relevance").removeprefix("Relevance ")

@@ -5,11 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from lime_jax.commands import lemons
-from lime_jax.lemons import relevance
+from lime_jax.lemons import HOME, relevance
 from lime_jax.lemons.application import DEFAULT_PERSONA, Application
 
-HOME = lemons.HOME
 pytestmark = pytest.mark.skipif(
     not (HOME / relevance.PRECOMPUTED).exists(), reason="needs the shipped library"
 )

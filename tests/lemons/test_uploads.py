@@ -297,8 +297,8 @@ GREEDY = """
 import sys, types
 sys.modules["lime_jax"] = types.ModuleType("lime_jax")
 sys.modules["lime_jax"].__path__ = [sys.argv[1]]
-from lime_jax.lemons import decoding
-decoding._limit()
+from lime_jax.lemons import decode_worker
+decode_worker._limit()
 if sys.argv[2] == "memory":
     bytearray(2**31)
 else:
