@@ -1,4 +1,4 @@
-"""Separators on the command line: `lime-jax separate`, and stems that `explain` and `run` make."""
+"""`lime-jax separate`, and stems that `explain` and `run` make."""
 
 import json
 import shlex
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from lime_jax import cli
 from lime_jax.errors import AudioError
 from lime_jax.models import weights
 from lime_jax.models.crc32c import crc32c
@@ -16,6 +15,7 @@ from lime_jax.runs import reload, store
 from lime_jax.separation import spleeter_weights
 from lime_jax.separation.unet import SpleeterConfig, SpleeterNetwork
 from tests.checkpoints import CheckpointWriter
+from tests.commands.conftest import record_of
 from tests.separation.conftest import PROGRAM, RATE, noise, read, write
 
 MODEL = '''
@@ -40,25 +40,11 @@ def place(tmp_path, monkeypatch):
     """A working folder with a stereo song, a model and a program that separates."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LIME_JAX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cli, "_prepare_process", lambda: None)
     (tmp_path / "loudness_of_all.py").write_text(MODEL, encoding="utf-8")
     (tmp_path / "separate.py").write_text(PROGRAM, encoding="utf-8")
     write(tmp_path / "song.wav", noise(RATE, 2))
     yield tmp_path
     sys.modules.pop("loudness_of_all", None)
-
-
-@pytest.fixture
-def call(capsys):
-    """Calls a command; returns its exit code and what it said on both ways."""
-
-    def run(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
-        told = capsys.readouterr()
-        assert "Traceback" not in told.out + told.err
-        return code, told.out, told.err
-
-    return run
 
 
 def entries(place):
@@ -73,11 +59,11 @@ def names_of(folder):
 
 
 class TestSeparate:
-    def test_writes_stems_that_sum_to_the_sound(self, place, call):
-        code, out, told = call("separate", "song.wav", *COMMAND)
+    def test_stems_sum_to_the_input(self, place, call):
+        code, out, printed = call("separate", "song.wav", *COMMAND)
         folder = place / "stems-of-song.wav"
         assert code == 0 and not out
-        assert told.splitlines() == [
+        assert printed.splitlines() == [
             "lime-jax: separating 1 s of song.wav with " + sys.executable.rpartition("/")[2],
             f"lime-jax: high, low, residual: {folder}",
         ]
@@ -89,8 +75,8 @@ class TestSeparate:
 
     def test_separates_once_and_replaces_what_it_wrote(self, place, call):
         assert "separating" in call("separate", "song.wav", *COMMAND)[2]
-        code, _, told = call("separate", "song.wav", *COMMAND, "--no-residual")
-        assert code == 0 and "separating" not in told and len(entries(place)) == 1
+        code, _, printed = call("separate", "song.wav", *COMMAND, "--no-residual")
+        assert code == 0 and "separating" not in printed and len(entries(place)) == 1
         assert names_of(place / "stems-of-song.wav") == ["high", "low"]
 
     def test_takes_an_excerpt(self, place, call):
@@ -99,16 +85,16 @@ class TestSeparate:
         expected = 0.25 * read(place / "song.wav")[2_000:6_000]
         np.testing.assert_array_equal(read(place / "a" / "b" / "low.wav"), expected)
 
-    def test_keeps_nothing_where_nothing_is_to_be_kept(self, place, call):
+    def test_without_the_cache_no_stems_stay(self, place, call):
         assert call("separate", "song.wav", *COMMAND, "--no-keep-stems")[0] == 0
         assert not (place / "cache").exists()
         assert names_of(place / "stems-of-song.wav") == ["high", "low", "residual"]
 
-    def test_leaves_the_files_of_others_alone(self, place, call):
+    def test_folders_with_foreign_files_are_refused(self, place, call):
         assert call("separate", "song.wav", *COMMAND)[0] == 0
         (place / "stems-of-song.wav" / "notes.txt").write_text("mine")
-        code, _, told = call("separate", "song.wav", *COMMAND)
-        assert code == 2 and "notes.txt" in told
+        code, _, printed = call("separate", "song.wav", *COMMAND)
+        assert code == 2 and "notes.txt" in printed
 
 
 BAD = {
@@ -148,10 +134,10 @@ BAD = {
 @pytest.mark.parametrize(("arguments", "message"), BAD.values(), ids=BAD)
 def test_bad_input_gets_one_clear_line_and_leaves_nothing(place, call, arguments, message):
     before = sorted(place.iterdir())
-    code, out, told = call("separate", "song.wav", *arguments)
-    *_, last = told.splitlines()
-    assert code == 2 and not out and message in last, told
-    assert all(line.startswith("lime-jax: separating") for line in told.splitlines()[:-1])
+    code, out, printed = call("separate", "song.wav", *arguments)
+    *_, last = printed.splitlines()
+    assert code == 2 and not out and message in last, printed
+    assert all(line.startswith("lime-jax: separating") for line in printed.splitlines()[:-1])
     assert sorted(path for path in place.iterdir() if path.name != "cache") == before
     assert entries(place) == []
 
@@ -171,25 +157,23 @@ BAD_SOUNDS = {
 def test_bad_sounds_get_one_clear_line(place, call, name):
     make, message = BAD_SOUNDS[name]
     make(place / "bad.wav")
-    code, _, told = call("separate", "bad.wav", *COMMAND)
-    assert code == 2 and message in told.splitlines()[-1]
+    code, _, printed = call("separate", "bad.wav", *COMMAND)
+    assert code == 2 and message in printed.splitlines()[-1]
     assert not (place / "stems-of-bad.wav").exists() and entries(place) == []
-
-
-def record_of(folder):
-    return json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
 
 
 class TestExplain:
     def explained(self, call, *options):
-        code, _, told = call("explain", "song.wav", *ASKED, *COMMAND, *options, "--output-dir", "o")
-        assert code == 0, told
-        return told
+        code, _, printed = call(
+            "explain", "song.wav", *ASKED, *COMMAND, *options, "--output-dir", "o"
+        )
+        assert code == 0, printed
+        return printed
 
     @pytest.mark.slow
-    def test_stems_are_made_and_heard(self, place, call):
-        told = self.explained(call, "--components", "stems")
-        assert "separating 1 s of song.wav" in told and len(entries(place)) == 1
+    def test_stems_are_made_and_explained(self, place, call):
+        printed = self.explained(call, "--components", "stems")
+        assert "separating 1 s of song.wav" in printed and len(entries(place)) == 1
         record = record_of(place / "o")
         assert [component["name"] for component in record["components"]] == [
             "high", "low", "residual",
@@ -200,7 +184,7 @@ class TestExplain:
         assert high > max(others) > 0
 
     @pytest.mark.slow
-    def test_times_of_the_stems_of_an_excerpt_are(self, place, call):
+    def test_times_of_the_stems_of_an_excerpt_are_explained(self, place, call):
         excerpt = ("--start", "0.25", "--duration", "0.5", "--no-keep-stems")
         components = ("--components", "stems-time", "--segments", "2")
         self.explained(call, *components, *excerpt)
@@ -218,9 +202,9 @@ class TestExplain:
             (("--components", "stems", "--stems", "stems"), "does not go with a separator"),
         ],
     )
-    def test_separators_go_with_stems_that_are_not_there(self, call, options, message):
-        code, _, told = call("explain", "song.wav", *ASKED, *COMMAND, *options)
-        assert code == 2 and message in told and told.count("\n") == 1
+    def test_a_separator_beside_other_components_or_stems_is_refused(self, call, options, message):
+        code, _, printed = call("explain", "song.wav", *ASKED, *COMMAND, *options)
+        assert code == 2 and message in printed and printed.count("\n") == 1
 
 
 class TestRun:
@@ -245,42 +229,42 @@ class TestRun:
     def test_every_sound_is_separated_or_a_failure(self, place, ran):
         write(place / "songs" / "3.wav", np.zeros(RATE))
         write(place / "songs" / "4.wav", noise(RATE, 3))
-        code, _, told = ran()
-        assert code == 12 and "2 explained, 2 failed" in told
-        assert "is silent from 0 s" in told and "3 channels, more than 2" in told
+        code, _, printed = ran()
+        assert code == 12 and "2 explained, 2 failed" in printed
+        assert "is silent from 0 s" in printed and "3 channels, more than 2" in printed
         assert len(entries(place)) == 2
         for high, low, rest in self.rows(place)["coefficients"]:
             assert high > low > 0 and rest == pytest.approx(low, rel=1e-3)
 
     @pytest.mark.slow
-    def test_the_store_goes_with_the_separator(self, place, ran):
+    def test_a_store_belongs_to_one_separator(self, place, ran):
         assert ran("--no-keep-stems")[0] == 0
         assert entries(place) == []
         assert ran("--keep-stems")[0] == 0
         with (place / "separate.py").open("a") as script:
             script.write("# another\n")
-        code, _, told = ran()
-        assert code == 2 and "separator" in told and len(told.splitlines()) == 1
+        code, _, printed = ran()
+        assert code == 2 and "separator" in printed and len(printed.splitlines()) == 1
 
     @pytest.mark.slow
     def test_reports_separate_again(self, place, ran, call):
         assert ran("--no-keep-stems")[0] == 0
-        code, _, told = call("report", "store", "--output-dir", "page")
-        assert code == 0, told
+        code, _, printed = call("report", "store", "--output-dir", "page")
+        assert code == 0, printed
         html = (place / "page" / "report.html").read_text(encoding="utf-8")
         assert "audio/flac;base64," in html or "audio/mpeg;base64," in html
 
     @pytest.mark.slow
-    def test_clips_of_another_separator_are_not_shown_as_its(self, place, ran):
+    def test_items_of_a_changed_separator_are_not_read_again(self, place, ran):
         """The stems of a changed program would have other sounds under the old names."""
         assert ran()[0] == 0
-        found = store.open_store(place / "store")
-        (item,) = [item for item in found.items() if item.id == "1.wav"]
-        assert len(reload.sound(found, item, 0).extents) > 1
+        run = store.open_store(place / "store")
+        (item,) = [item for item in run.items() if item.id == "1.wav"]
+        assert len(reload.sound(run, item, 0).extents) > 1
         with (place / "separate.py").open("a", encoding="utf-8") as file:
             file.write("# changed\n")
         with pytest.raises(AudioError, match="is not what it was when"):
-            reload.sound(found, item, 0)
+            reload.sound(run, item, 0)
 
     @pytest.mark.slow
     def test_what_cannot_be_explained_is_not_separated(self, place, ran):
@@ -288,10 +272,10 @@ class TestRun:
         assert ran("--snippet", "0.5")[0] == 11
         assert len(entries(place)) == 2
 
-    def test_a_program_that_fails_is_the_reason(self, place, ran):
+    def test_the_reason_of_a_failure_is_that_of_the_program(self, place, ran):
         (place / "separate.py").write_text("import sys; sys.exit('no GPU')")
-        code, _, told = ran()
-        assert code == 12 and "ended with code 1: no GPU" in told
+        code, _, printed = ran()
+        assert code == 12 and "ended with code 1: no GPU" in printed
 
 
 SMALL = SpleeterConfig(("vocals", "accompaniment"), num_filters=(2, 2, 2, 2, 2, 2))
@@ -319,39 +303,15 @@ def test_a_separator_by_name_separates_and_explains(place, call, checkpoint):
     separator = ("--separator", "spleeter:2stems", "--separator-weights", checkpoint)
     tone = 0.5 * np.sin(np.arange(44_100) * 0.1) * np.hanning(44_100)
     write(place / "song.wav", tone.astype(np.float32), 44_100)
-    code, _, told = call("separate", "song.wav", *separator)
-    assert code == 0 and "separating 1 s of song.wav with spleeter:2stems" in told
+    code, _, printed = call("separate", "song.wav", *separator)
+    assert code == 0 and "separating 1 s of song.wav with spleeter:2stems" in printed
     folder = place / "stems-of-song.wav"
     assert names_of(folder) == ["vocals", "accompaniment"]
     for name in names_of(folder):
         stem = read(folder / f"{name}.wav")
         np.testing.assert_allclose(stem, 0.5 * read(place / "song.wav"), atol=1e-4)
     components = ("--components", "stems", "--output-dir", "o")
-    code, _, told = call("explain", "song.wav", *ASKED, *separator, *components)
-    assert code == 0 and "separating" not in told
+    code, _, printed = call("explain", "song.wav", *ASKED, *separator, *components)
+    assert code == 0 and "separating" not in printed
     vocals, accompaniment = record_of(place / "o")["outputs"][0]["coefficients"]
     assert vocals == pytest.approx(accompaniment, rel=1e-2)
-
-
-class TestModels:
-    def test_separators_are_listed_and_described(self, call, monkeypatch):
-        monkeypatch.setenv("COLUMNS", "160")
-        code, out, _ = call("models", "list")
-        assert code == 0 and "spleeter:5stems-16kHz" in out
-        code, out, _ = call("models", "info", "spleeter:4stems")
-        assert code == 0 and "stems: vocals, drums, bass, other" in out and "licence: MIT" in out
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            (("info", "spleeter:7stems"), "did you mean 'spleeter:"),
-            (("fetch", "spleeter:7stems"), "did you mean 'spleeter:"),
-            (("fetch", "spleeter:2stems", "--archive", "song.wav"), "not the published 2stems"),
-            (("fetch", "spleeter:2stems", "--archive", "none.gz"), "`none.gz` cannot be read"),
-            (("fetch", "spleeter:2stems", "--wheel", "x.whl"), "`--wheel` goes with musicnn"),
-            (("fetch", "musicnn", "--archive", "x.tar.gz"), "`--archive` goes with spleeter"),
-        ],
-    )
-    def test_bad_names_and_files_get_one_clear_line(self, call, arguments, message):
-        code, out, told = call("models", *arguments)
-        assert code == 2 and not out and message in told and told.count("\n") == 1
