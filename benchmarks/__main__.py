@@ -90,9 +90,7 @@ def run_one(name: str, folder: Path, *, quick: bool) -> None:
         "machine": timing.machine(),
         "numbers": numbers,
     }
-    partial = folder / f".{name}.json.partial"
-    partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    partial.replace(folder / f"{name}.json")
+    storage.write_whole(folder / f"{name}.json", (json.dumps(result, indent=1) + "\n").encode())
     print(f"  {seconds} s -> {folder / name}.json", flush=True)
 
 

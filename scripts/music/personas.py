@@ -12,7 +12,6 @@ and the track alone.
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -176,8 +175,8 @@ def write(folder: Path, tracks: Sequence[Track], seed: int) -> None:
         if (count := plays(persona, track, seed))
     )
     who = json.dumps([described(persona) for persona in PERSONAS], indent=1, ensure_ascii=False)
-    _write_whole(folder / "plays.tsv", "".join(lines))
-    _write_whole(folder / "personas.json", who + "\n")
+    storage.write_whole(folder / "plays.tsv", "".join(lines).encode())
+    storage.write_whole(folder / "personas.json", f"{who}\n".encode())
 
 
 def run(config: Config) -> None:
@@ -186,12 +185,6 @@ def run(config: Config) -> None:
     if not listing.is_file():
         raise SystemExit(f"`{listing}` was not found. Render it with render_library.py.")
     write(config.folder, json.loads(listing.read_text(encoding="utf-8"))["tracks"], config.seed)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
 
 
 if __name__ == "__main__":

@@ -20,330 +20,53 @@ disk.
     uv run python -m scripts.training.recommender --library library --evaluate
 """
 
-import concurrent.futures
 import dataclasses
-import functools
 import json
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Int, Key
 
-from lime_jax.core.execution.precision import products
+from lime_jax import storage
 from lime_jax.errors import StoreError
 from lime_jax.models import recommender
-from lime_jax.models.recommender import SAMPLE_RATE, Network, Recommender
+from lime_jax.models.recommender import SAMPLE_RATE
 from scripts.experiments.common import command_line, results
-from scripts.experiments.common.corpus import SPLITS
-from scripts.experiments.lemons import play_counts
 from scripts.experiments.lemons.play_counts import Example
+from scripts.training.recommender_data import (
+    PLACES,
+    Config,
+    Data,
+    batches,
+    export_mixes,
+    open_data,
+    purpose_key,
+    read_tracks,
+    users_of,
+)
+from scripts.training.recommender_steps import (
+    Run,
+    begin,
+    is_better,
+    judge,
+    recommender_of,
+    scores_of,
+    train_step,
+)
 
-CROP = SAMPLE_RATE
 SCORES = "scores.json"
+
+
 PAPER = {"auc": "0.758 ± 0.113", "map": "0.734 ± 0.130"}
 """Mean over seven users of the Million Song Dataset, on test tracks."""
-
-_FULL_SCALE = 32767
-_TRACKS_AT_ONCE = 8
-_BLOCK = 2**16
-_PLACES = ("library", "audio", "triplets", "output_dir", "export_mixes")
-
-State = tuple[Any, Any, Any]
-"""Weights, statistics of the normalisations, and what the optimiser remembers."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """What to train on, and how.
-
-    Attributes:
-      library: a folder with audio, plays.tsv and library.json, in place of the next two.
-      audio: a folder with a file, or a folder of stems, per track.
-      triplets: lines of user, track and count with tabs between, as in the Taste Profile.
-      users: whose networks to train; all if not given.
-      output_dir: for USER.npz and scores.json.
-      epochs: over all training tracks of a user.
-      batch_size: crops per step.
-      learning_rate: of Adam.
-      weight_decay: added to the gradient.
-      seed: of everything at random.
-      validate_every: so many epochs.
-      best: which weights are kept, those of the lowest validation loss, or of the highest sum of
-        AUC and MAP.
-      precision: of products while training, default or float32; scores on tests are float32.
-      time_limit: in seconds, from the start of the script; training stops before.
-      evaluate: only scores the networks in `output_dir` on the test tracks, and writes that down.
-      export_mixes: only writes the library with one Ogg file per track to this folder, without test
-        tracks.
-      compression: of the exported files, from 0 to 1.
-      smoke: two users and epochs.
-    """
-
-    library: Path | None = None
-    audio: Path | None = None
-    triplets: Path | None = None
-    users: tuple[str, ...] = ()
-    output_dir: Path = Path("experiments/recommenders")
-    epochs: int = 1000
-    batch_size: int = 20
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-    seed: int = 1930289
-    validate_every: int = 5
-    best: Literal["loss", "auc-map"] = "loss"
-    precision: Literal["default", "float32"] = "default"
-    time_limit: float | None = None
-    evaluate: bool = False
-    export_mixes: Path | None = None
-    compression: float = 0.75
-    smoke: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """What all users share.
-
-    Attributes:
-      files: the audio of every track.
-      plays: counts by user and track.
-      splits: by track, or None.
-    """
-
-    files: Mapping[str, Path]
-    plays: play_counts.Plays
-    splits: Mapping[str, str] | None
-
-    def examples(self, user: str, seed: int) -> dict[str, list[Example]]:
-        """Of a user by split; where tracks have one, each has as many negatives as positives."""
-        plays = self.plays[user]
-        if self.splits is None:
-            return play_counts.split(play_counts.examples_of(plays, self.files, seed), seed)
-        return {part: play_counts.examples_of(plays, self._tracks(part), seed) for part in SPLITS}
-
-    def _tracks(self, part: str) -> list[str]:
-        return [t for t in self.files if self.splits is not None and self.splits.get(t) == part]
-
-
-@dataclasses.dataclass(frozen=True)
-class Tracks:
-    """All tracks in memory.
-
-    Attributes:
-      samples: 16 bit, zeros behind the end of a track.
-      lengths: of the tracks in samples.
-      rows: by the id of a track.
-    """
-
-    samples: Int[Array | np.ndarray, "tracks samples"]
-    lengths: Int[np.ndarray, " tracks"]
-    rows: Mapping[str, int]
-
-
-@dataclasses.dataclass
-class Run:
-    """The training of a user, as far as it is."""
-
-    user: str
-    examples: dict[str, list[Example]]
-    state: State
-    curve: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    best: dict[str, Any] | None = None
-
-
-def open_data(config: Config) -> Data:
-    """Finds audio, plays and splits.
-
-    Raises:
-      StoreError: if they are missing or do not fit together.
-    """
-    audio, triplets, splits = config.audio, config.triplets, None
-    if config.library is not None:
-        audio = audio or config.library / play_counts.AUDIO
-        triplets = triplets or config.library / play_counts.PLAYS
-        splits = play_counts.read_splits(config.library / play_counts.LISTING)
-    if audio is None or triplets is None:
-        raise ValueError("`library`, or `audio` and `triplets`, must be given.")
-    plays = play_counts.read_triplets(triplets)
-    if unknown := [user for user in config.users if user not in plays]:
-        raise StoreError(f"`{triplets}` holds no plays of {', '.join(unknown)}.")
-    return Data(play_counts.audio_files(audio), plays, splits)
-
-
-def users_of(config: Config, data: Data) -> tuple[str, ...]:
-    users = config.users or tuple(data.plays)
-    return users[:2] if config.smoke else users
-
-
-def read_tracks(files: Mapping[str, Path], wanted: Sequence[str]) -> Tracks:
-    """Decodes tracks side by side.
-
-    Raises:
-      AudioError: if one cannot be read.
-      StoreError: if one is shorter than a second.
-    """
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        found = list(pool.map(lambda track: sixteen_bit(files[track]), wanted))
-    lengths = np.array([len(samples) for samples in found], np.int32)
-    if (short := int(lengths.argmin())) is not None and lengths[short] < CROP:
-        raise StoreError(f"`{files[wanted[short]]}` is shorter than a second. Leave it out.")
-    together = np.zeros((len(found), lengths.max()), np.int16)
-    for row, samples in zip(together, found, strict=True):
-        row[: len(samples)] = samples
-    return Tracks(together, lengths, {track: row for row, track in enumerate(wanted)})
-
-
-def sixteen_bit(path: Path) -> Int[np.ndarray, " num_samples"]:
-    waveform = play_counts.load_track(path, SAMPLE_RATE)
-    return np.round(np.clip(waveform, -1, 1) * _FULL_SCALE).astype(np.int16)
-
-
-@functools.cache
-def graph_of() -> Any:
-    """The structure of the network, without weights."""
-    network = nnx.eval_shape(lambda: Network(rngs=nnx.Rngs(0)))
-    return nnx.split(network, nnx.Param, nnx.BatchStat)[0]
-
-
-def optimiser_of(config: Config) -> optax.GradientTransformation:
-    """Adam whose decay of weights is part of the gradient, as in PyTorch's."""
-    return optax.chain(
-        optax.add_decayed_weights(config.weight_decay), optax.adam(config.learning_rate)
-    )
-
-
-def begin(config: Config, number: int) -> State:
-    """Of the user of this number, before the first step."""
-    network = Network(rngs=nnx.Rngs(params=jax.random.fold_in(_key(config, 0), number)))
-    _, params, statistics = nnx.split(network, nnx.Param, nnx.BatchStat)
-    return params, statistics, optimiser_of(config).init(params)
-
-
-def loss_of(
-    params: Any,
-    statistics: Any,
-    waveforms: Float[Array, "batch samples"],
-    labels: Float[Array, " batch"],
-    key: Key[Array, ""],
-) -> tuple[Float[Array, ""], Any]:
-    """Mean cross-entropy, and the statistics after this batch."""
-    network = nnx.merge(graph_of(), params, statistics, copy=True)
-    frames = recommender.log_mel(waveforms)
-    logits = network.logits(frames, key=key)[:, 0]
-    loss = optax.sigmoid_binary_cross_entropy(logits, labels).mean()
-    return loss, nnx.state(network, nnx.BatchStat)
-
-
-def crops(
-    samples: Int[Array, "tracks samples"],
-    lengths: Int[Array, " tracks"],
-    rows: Int[Array, " batch"],
-    key: Key[Array, ""],
-) -> Float[Array, "batch 16000"]:
-    """A second of each of these tracks, from anywhere in it."""
-    starts = jax.random.randint(key, rows.shape, 0, lengths[rows] - CROP + 1)
-    cut = lambda row, start: jax.lax.dynamic_slice(samples, (row, start), (1, CROP))[0]
-    return jax.vmap(cut)(rows, starts).astype(jnp.float32) / _FULL_SCALE
-
-
-def batches(number: int, size: int, rng: np.random.Generator) -> Int[np.ndarray, "steps size"]:
-    """Places of the items of every step in an epoch; the last one goes on at the beginning."""
-    num_steps = -(-number // size)
-    return np.resize(rng.permutation(number), (num_steps, size))
-
-
-@functools.partial(jax.jit, static_argnames="config", donate_argnames="state")
-def train_step(
-    state: State,
-    samples: Int[Array, "tracks samples"],
-    lengths: Int[Array, " tracks"],
-    rows: Int[Array, " batch"],
-    labels: Float[Array, " batch"],
-    key: Key[Array, ""],
-    index: Int[np.ndarray, ""],
-    *,
-    config: Config,
-) -> tuple[State, Float[Array, ""]]:
-    """One step on a second of each of these tracks; returns the loss as well.
-
-    Steps are programs of their own: on CPUs convolutions inside loops are a hundred times slower.
-    """
-    params, statistics, remembered = state
-    key_crops, key_dropout = jax.random.split(jax.random.fold_in(key, index))
-    waveforms = crops(samples, lengths, rows, key_crops)
-    gradient = jax.value_and_grad(loss_of, has_aux=True)
-    with products(config.precision):
-        (loss, statistics), slope = gradient(params, statistics, waveforms, labels, key_dropout)
-    updates, remembered = optimiser_of(config).update(slope, remembered, params)
-    return (optax.apply_updates(params, updates), statistics, remembered), loss
-
-
-@functools.partial(jax.jit, static_argnames=("num_samples", "precision"))
-def logits_of(
-    params: Any,
-    statistics: Any,
-    samples: Int[Array, "tracks samples"],
-    rows: Int[Array, " batch"],
-    *,
-    num_samples: int,
-    precision: str,
-) -> Float[Array, " batch"]:
-    """Of the first so many samples of tracks."""
-    network = nnx.merge(graph_of(), params, statistics)
-    waveforms = samples[rows, :num_samples].astype(jnp.float32) / _FULL_SCALE
-    with products(precision):
-        return network.logits(recommender.log_mel(waveforms))[:, 0]
-
-
-def judge(
-    state: State, tracks: Tracks, examples: Sequence[Example], precision: str
-) -> Float[np.ndarray, " examples"]:
-    """Logits of tracks up to their last whole second, so that tracks share programs."""
-    params, statistics, _ = state
-    rows = np.array([tracks.rows[example.track] for example in examples])
-    seconds = tracks.lengths[rows] // SAMPLE_RATE
-    found = np.zeros(len(rows))
-    told = []
-    for length in np.unique(seconds):
-        places = np.flatnonzero(seconds == length)
-        for first in range(0, len(places), _TRACKS_AT_ONCE):
-            some = places[first : first + _TRACKS_AT_ONCE]
-            padded = np.resize(some, _TRACKS_AT_ONCE)
-            size = {"num_samples": int(length) * SAMPLE_RATE, "precision": precision}
-            told.append((some, logits_of(params, statistics, tracks.samples, rows[padded], **size)))
-    for some, logits in told:
-        found[some] = np.asarray(logits)[: len(some)]
-    return found
-
-
-def scores_of(examples: Sequence[Example], logits: Float[np.ndarray, " examples"]) -> dict:
-    """Loss, AUC and average precision."""
-    labels = np.array([example.is_relevant for example in examples])
-    return {
-        "loss": float((np.logaddexp(0, logits) - labels * logits).mean()),
-        "auc": play_counts.roc_auc(labels, logits),
-        "map": play_counts.average_precision(labels, logits),
-    }
-
-
-def is_better(config: Config, found: Mapping[str, Any], best: Mapping[str, Any] | None) -> bool:
-    if not np.isfinite(found["loss"]):
-        return False
-    if config.best == "loss":
-        return best is None or found["loss"] < best["loss"]
-    return best is None or found["auc"] + found["map"] > best["auc"] + best["map"]
-
-
-def recommender_of(state: State) -> Recommender:
-    return Recommender(nnx.merge(graph_of(), *state[:2]))
 
 
 class Trainer:
@@ -373,7 +96,7 @@ class Trainer:
         run, number = self.runs[0], 0
         places = np.arange(self.config.batch_size) % len(run.examples["train"])
         for step in range(2):
-            self._step(run, places, _key(self.config, 2), step)
+            self._step(run, places, purpose_key(self.config, 2), step)
         run.state = begin(self.config, number)
         with tempfile.TemporaryDirectory(dir=self.config.output_dir, prefix=".trial-") as trial:
             for run in self.runs:
@@ -431,20 +154,28 @@ class Trainer:
         losses = []
         for epoch in range(first, self.epoch):
             rng = np.random.default_rng((self.config.seed, number, epoch))
-            key = jax.random.fold_in(jax.random.fold_in(_key(self.config, 1), number), epoch)
+            epoch_key = jax.random.fold_in(
+                jax.random.fold_in(purpose_key(self.config, 1), number), epoch
+            )
             places = batches(len(run.examples["train"]), size, rng)
-            losses += [self._step(run, some, key, step) for step, some in enumerate(places)]
+            losses += [self._step(run, some, epoch_key, step) for step, some in enumerate(places)]
         return losses
 
     def _step(
-        self, run: Run, places: Int[np.ndarray, " batch"], key: Key[Array, ""], step: int
+        self, run: Run, places: Int[np.ndarray, " batch"], purpose_key: Key[Array, ""], step: int
     ) -> Array:
         examples = [run.examples["train"][place] for place in places]
         rows = np.array([self.tracks.rows[example.track] for example in examples], np.int32)
         labels = np.array([example.is_relevant for example in examples], np.float32)
         tracks = (self.tracks.samples, self.tracks.lengths)
         run.state, loss = train_step(
-            run.state, *tracks, rows, labels, key, np.int32(step), config=_program(self.config)
+            run.state,
+            *tracks,
+            rows,
+            labels,
+            purpose_key,
+            np.int32(step),
+            config=_program(self.config),
         )
         return loss
 
@@ -539,30 +270,6 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     results.write_text(folder / SCORES, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
-def export_mixes(config: Config, data: Data, folder: Path) -> None:
-    """Writes a library with an Ogg file per track, small enough to travel."""
-    import soundfile
-
-    (folder / play_counts.AUDIO).mkdir(parents=True, exist_ok=True)
-    total, number = 0, 0
-    for track, path in data.files.items():
-        if data.splits is not None and data.splits.get(track) == "test":
-            continue
-        target = folder / play_counts.AUDIO / f"{track}.ogg"
-        samples = sixteen_bit(path)
-        with soundfile.SoundFile(
-            target, "w", SAMPLE_RATE, 1, "VORBIS", compression_level=config.compression
-        ) as sound:
-            # libsndfile overflows its stack on long Vorbis waveforms in one piece.
-            for block in np.split(samples, range(_BLOCK, len(samples), _BLOCK)):
-                sound.write(block)
-        total, number = total + target.stat().st_size, number + 1
-    if config.library is not None:
-        for name in (play_counts.PLAYS, play_counts.LISTING):
-            results.write_bytes(folder / name, (config.library / name).read_bytes())
-    print(f"{number} mixes in {folder}, {total / 2**20:.1f} MiB")
-
-
 def tell(record: dict[str, Any] | None) -> None:
     """Prints the scores on test tracks."""
     for user, one in (record or {"users": {}})["users"].items():
@@ -609,17 +316,13 @@ def _summary(tests: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _settings(config: Config) -> dict[str, Any]:
-    return {k: v for k, v in results.plain(config).items() if k not in _PLACES}
+    return {k: v for k, v in storage.plain(config).items() if k not in PLACES}
 
 
 def _program(config: Config) -> Config:
     """The part of the options that the program of an epoch depends on."""
     names = ("batch_size", "learning_rate", "weight_decay", "precision")
     return Config(**{name: getattr(config, name) for name in names})
-
-
-def _key(config: Config, purpose: int) -> Key[Array, ""]:
-    return jax.random.fold_in(jax.random.key(config.seed), purpose)
 
 
 def _say(start: float, text: str) -> None:

@@ -1,7 +1,10 @@
-"""Trains the separator `one-vs-all` on songs whose stems are known.
+r"""Trains the separator `one-vs-all` on songs whose stems are known.
 
-    uv run --group music python -m scripts.music.render_songs --composer band --num-songs 400 --duration 30   # 3 min
-    uv run python -m scripts.training.separator --songs songs                                         # 10 min
+    # 3 min
+    uv run --group music python -m scripts.music.render_songs \
+        --composer band --num-songs 400 --duration 30
+    # 10 min
+    uv run python -m scripts.training.separator --songs songs
 
 Five small networks, one per instrument family, learn to mask their family in a mixture. They are
 meant to be imperfect: explanations of the audioLIME experiments are repeated with their stems.

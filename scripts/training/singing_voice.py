@@ -1,6 +1,7 @@
-"""Trains the singing voice detector that the package ships, on songs whose voice is known.
+r"""Trains the singing voice detector that the package ships, on songs whose voice is known.
 
-    uv run --group music python -m scripts.music.render_songs --composer sung --num-songs 400 --duration 30
+    uv run --group music python -m scripts.music.render_songs \
+        --composer sung --num-songs 400 --duration 30
     uv run python -m scripts.training.singing_voice --songs songs
 
 The network is that of Schlüter and Grill (2015) in the layout of Mishra et al. (2020), and so is
@@ -33,8 +34,10 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from lime_jax.errors import LimeJaxError
-from lime_jax.models import singing_voice
-from lime_jax.models.singing_voice import HOP_LENGTH, N_FFT, NUM_FRAMES, SingingVoice, SvdNet
+from lime_jax.models import singing_voice, singing_voice_front_end
+from lime_jax.models.singing_voice import SingingVoice
+from lime_jax.models.singing_voice_front_end import HOP_LENGTH, N_FFT, NUM_FRAMES
+from lime_jax.models.singing_voice_network import SvdNet
 from scripts.experiments.common import (
     augmentation,
     command_line,
@@ -57,8 +60,8 @@ PAPERS = {
 
 OURS = {
     "licence": "CC0-1.0",
-    "data": "songs of scripts/music/render_songs.py --composer sung: the MIT-licensed FluidR3 soundfont, "
-    "and eSpeak NG",
+    "data": "songs of scripts/music/render_songs.py --composer sung: the MIT-licensed FluidR3 "
+    "soundfont, and eSpeak NG",
 }
 
 _NUM_EXAMPLES, _STRIDE = 12, 9
@@ -126,7 +129,7 @@ def read(folder: Path, split: str, max_songs: int | None) -> list[Recording]:
     return found
 
 
-log_mel = jax.jit(singing_voice.log_mel)
+log_mel = jax.jit(singing_voice_front_end.log_mel)
 
 
 def statistics_of(songs: list[Recording]) -> Statistics:
@@ -162,10 +165,10 @@ def sequences(
     """Standardised log-mel frames of changed excerpts."""
 
     def one(samples: Array, variant: Variant) -> Array:
-        source = singing_voice.magnitudes(samples.astype(jnp.float32) / 32767)
-        bands = singing_voice.bands(augmentation.warped(source, variant, _SEQUENCE))
-        bands = augmentation.filtered(bands, variant, singing_voice.CENTRES)
-        return singing_voice.logarithm(bands)
+        source = singing_voice_front_end.magnitudes(samples.astype(jnp.float32) / 32767)
+        bands = singing_voice_front_end.bands(augmentation.warped(source, variant, _SEQUENCE))
+        bands = augmentation.filtered(bands, variant, singing_voice_front_end.CENTRES)
+        return singing_voice_front_end.logarithm(bands)
 
     mean, std = (jnp.asarray(x)[None, None] for x in statistics)
     return (jax.vmap(one)(waveforms, variants) - mean) / std

@@ -1,7 +1,6 @@
 """Songs whose stems are known: rendered by scripts/music/render_songs.py, or Slakh2100."""
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
+from lime_jax import storage
 from lime_jax.errors import AudioError, StoreError
 from lime_jax.runs import dataset_layouts
 from lime_jax.separation import precomputed
@@ -43,8 +43,8 @@ def songs_of(folder: Path) -> list[Song]:
     """All songs of a corpus that belong to a split, in the order of their names.
 
     Args:
-      folder: that `scripts/music/render_songs.py` filled, or Slakh2100 with its folders train, validation
-        and test.
+      folder: that `scripts/music/render_songs.py` filled, or Slakh2100 with its folders train,
+        validation and test.
 
     Raises:
       StoreError: if there are none.
@@ -72,11 +72,11 @@ def of_split(songs: Sequence[Song], split: str) -> list[Song]:
 
 def fingerprint(songs: Sequence[Song]) -> str:
     """SHA-256 of names, splits, and the sizes of all files."""
-    total = hashlib.sha256()
+    lines = []
     for song in songs:
         files = {name: [p.stat().st_size for p in paths] for name, paths in song.stems.items()}
-        total.update(json.dumps([song.name, song.split, sorted(files.items())]).encode())
-    return total.hexdigest()
+        lines.append(json.dumps([song.name, song.split, sorted(files.items())]))
+    return storage.digest(*lines)
 
 
 def load(

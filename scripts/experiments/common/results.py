@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lime_jax import storage
 from lime_jax.errors import StoreError
 from lime_jax.runs import parquet
 from lime_jax.runs.worker import num_processors
@@ -95,7 +96,7 @@ def begin(folder: Path, settings: Mapping[str, Any]) -> None:
     text = json.dumps(wanted, indent=1, ensure_ascii=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
-        parquet.write_whole(path, lambda file: file.write(text.encode()), exclusive=True)
+        storage.write_whole(path, text.encode(), exclusive=True)
     found = json.loads(path.read_text(encoding="utf-8"))
     differing = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
     if differing:
@@ -131,7 +132,7 @@ def read_table(path: Path) -> list[dict[str, Any]]:
 def write_bytes(path: Path, data: bytes) -> Path:
     """Writes a file, whole or not at all; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    parquet.write_whole(path, lambda file: file.write(data))
+    storage.write_whole(path, data)
     return path
 
 
@@ -190,17 +191,6 @@ def machine() -> dict[str, Any]:
         "versions": {name: _version(name) for name in _PACKAGES},
         "date": datetime.date.today().isoformat(),
     }
-
-
-def plain(value: Any) -> Any:
-    """Dataclasses, paths and tuples as what JSON knows."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(entry) for entry in value]
-    return str(value) if isinstance(value, Path) else value
 
 
 def _without_places(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 
 from lime_jax.audio import io
 from lime_jax.errors import StoreError
-from lime_jax.models.singing_voice import HOP_LENGTH, N_FFT, SAMPLE_RATE
+from lime_jax.models.singing_voice_front_end import HOP_LENGTH, N_FFT, SAMPLE_RATE
 from lime_jax.runs import dataset_layouts, manifest
 from scripts.experiments.common import corpus
 
@@ -131,8 +131,8 @@ def open_corpus(folder: Path) -> tuple[VocalSong, ...]:
     if not songs:
         raise StoreError(
             f"`{folder}` holds no songs with a voice in a known layout. Fill it with "
-            "scripts/music/render_songs.py --composer sung, or name the folder of Jamendo (with audio, "
-            "labels and filelists), of ccMixter, or of RWC Popular (with rwc in its name)."
+            "scripts/music/render_songs.py --composer sung, or name the folder of Jamendo (with "
+            "audio, labels and filelists), of ccMixter, or of RWC Popular (with rwc in its name)."
         )
     by_name = {song.name: song for song in songs}
     if len(by_name) < len(songs):

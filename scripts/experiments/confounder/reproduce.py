@@ -1,15 +1,21 @@
-"""Finds the drums: the confounder experiment of the audioLIME paper, section 4.
+r"""Finds the drums: the confounder experiment of the audioLIME paper, section 4.
 
 A network learns to tell guitar from piano on mixtures in which drums always play with guitar and
 never with piano. It judges by the drums: right where they still play with guitar (t_dr-gtr), wrong
 where they play with piano (t_dr-pno). Explanations must say so, with the stems that the mixture was
 made of and with those of separators, and must not say so of networks that have learnt nothing.
 
-    uv run --group music python -m scripts.music.render_songs --composer band --num-songs 400 --duration 30   # 3 min
-    uv run python -m scripts.training.separator --songs songs                                         # 10 min
-    uv run python -m scripts.experiments.confounder.reproduce --songs songs             # 10 seeds, an hour, two cores
-    uv run python -m scripts.experiments.confounder.reproduce --songs songs --smoke     # two minutes
-    uv run python -m scripts.experiments.confounder.reproduce --songs slakh2100 --full  # the paper's sizes; a GPU
+    # 3 min
+    uv run --group music python -m scripts.music.render_songs \
+        --composer band --num-songs 400 --duration 30
+    # 10 min
+    uv run python -m scripts.training.separator --songs songs
+    # 10 seeds, an hour, two cores
+    uv run python -m scripts.experiments.confounder.reproduce --songs songs
+    # two minutes
+    uv run python -m scripts.experiments.confounder.reproduce --songs songs --smoke
+    # the paper's sizes; a GPU
+    uv run python -m scripts.experiments.confounder.reproduce --songs slakh2100 --full
 
 Expected: accuracy of at least 97 % on t_dr-gtr, at most 25 % on t_dr-pno; drums on top in at least
 98 % of the explanations of guitar on t_dr-pno. Writes Table 2, Table 3, Figures 2 and 3 as Parquet
@@ -32,7 +38,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lime_jax as lj
-from lime_jax import separation
+from lime_jax import separation, storage
 from lime_jax.report import summary_plots
 from lime_jax.separation import one_vs_all
 from scripts.experiments.common import command_line, corpus, early_stopping, results
@@ -377,7 +383,7 @@ def run(config: Config) -> results.Summary:
         differences=differences(config, rows),
         pictures=pictures_of(config, cells),
         minutes=max(sum(made.values()), time.perf_counter() - start) / 60,
-        config=results.plain(config),
+        config=storage.plain(config),
     )
     results.write(folder, summary)
     return summary

@@ -1,4 +1,4 @@
-"""The tables and numbers of reproduce_confounder.py, the paper's beside ours."""
+"""The tables and numbers of reproduce.py, the paper's beside ours."""
 
 import itertools
 from collections.abc import Iterator, Sequence

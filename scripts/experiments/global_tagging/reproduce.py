@@ -5,11 +5,14 @@ the true stems and once with those of a separator. Explanations of a tag then ha
 components everywhere and can be looked at together: which stem speaks for the tag, how faithful the
 surrogates are, and whether separated stems say the same as true ones.
 
-    uv run --group music python -m scripts.music.render_songs --composer band --num-songs 400 --duration 30
+    uv run --group music python -m scripts.music.render_songs \
+        --composer band --num-songs 400 --duration 30
     uv run python -m scripts.training.separator --songs songs
     uv run lime-jax models fetch musicnn
-    uv run python -m scripts.experiments.global_tagging.reproduce --songs songs             # 12 min on two cores
-    uv run python -m scripts.experiments.global_tagging.reproduce --songs songs --smoke     # two minutes, no download
+    # 12 min on two cores
+    uv run python -m scripts.experiments.global_tagging.reproduce --songs songs
+    # two minutes, no download
+    uv run python -m scripts.experiments.global_tagging.reproduce --songs songs --smoke
 
 Songs of a split called train are left out: separators may have been trained on them. There is no
 `--full`: the size of the paper is that of its data.
@@ -30,7 +33,6 @@ References:
 
 import collections
 import dataclasses
-import hashlib
 import json
 import sys
 import time
@@ -42,12 +44,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import lime_jax as lj
-from lime_jax import models, separation
+from lime_jax import models, separation, storage
 from lime_jax.audio import io
 from lime_jax.commands import run as dataset
 from lime_jax.errors import LimeJaxError
 from lime_jax.report import summary as reports
-from lime_jax.runs import aggregate, dataset_layouts, parquet, representatives, store, worker
+from lime_jax.runs import aggregate, dataset_layouts, representatives, store, worker
 from lime_jax.runs.config import RunConfig
 from lime_jax.runs.items import Item
 from lime_jax.separation import musdb_mp4, one_vs_all, precomputed
@@ -140,13 +142,13 @@ def with_mix(item: Item, folder: Path) -> Item:
     """The song with the sum of its stems, written to a file that clips nothing."""
     import soundfile
 
-    digest = hashlib.sha256(item.id.encode()).hexdigest()[:8]
+    digest = storage.digest(item.id)[:8]
     path = folder / f"{Path(item.id).name}-{digest}.wav"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         _, stems = precomputed.load(item.stems, SAMPLE_RATE)
         mix, format = stems.sum(axis=0), {"format": "WAV", "subtype": "FLOAT"}
-        parquet.write_whole(path, lambda file: soundfile.write(file, mix, SAMPLE_RATE, **format))
+        storage.write_whole(path, lambda file: soundfile.write(file, mix, SAMPLE_RATE, **format))
     return dataclasses.replace(item, path=path)
 
 
@@ -331,7 +333,7 @@ def settings(
     """What the numbers depend on."""
     sizes = [[item.id, item.path.stat().st_size] for item in items if item.path]
     return {
-        "songs": hashlib.sha256(json.dumps(sizes).encode()).hexdigest(),
+        "songs": storage.digest_of_json(sizes),
         "tag": config.tag,
         "model": config.model,
         "separator": [separator.name, separator.version],
@@ -370,7 +372,7 @@ def run(config: Config) -> results.Summary:
         ],
         pictures=[picture(config, found, stems) for stems, found in stores.items()],
         minutes=max(time.perf_counter() - start, explained) / 60,
-        config=results.plain(config),
+        config=storage.plain(config),
     )
     results.write(folder, summary)
     return summary

@@ -1,4 +1,4 @@
-"""The numbers and pictures of reproduce_lemons.py, the paper's beside ours."""
+"""The numbers and pictures of reproduce.py, the paper's beside ours."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What reproduce_lemons.py measures of a track that is recommended to a listener."""
+"""What reproduce.py measures of a track that is recommended to a listener."""
 
 import functools
 import zlib

@@ -1,12 +1,14 @@
-"""Do listenable explanations of recommendations name the instrument that a listener loves?
+r"""Do listenable explanations of recommendations name the instrument that a listener loves?
 
 Repeats, with listeners whose taste is known: Alessandro B. Melchiorre, Verena Haunschmid, Markus
 Schedl, Gerhard Widmer: LEMONS: Listenable Explanations for Music recOmmeNder Systems, ECIR 2021.
 
     uv run --group music python -m scripts.music.render_library --folder library       # 10 min
-    uv run python -m scripts.training.recommender --library library --output-dir library/recommenders
+    uv run python -m scripts.training.recommender \
+        --library library --output-dir library/recommenders
     # 5 min on a GPU with --time-limit 270
-    uv run python -m scripts.experiments.lemons.reproduce --library library             # 10 min on two cores
+    # 10 min on two cores
+    uv run python -m scripts.experiments.lemons.reproduce --library library
 
 Every listener's network judges the test tracks; AUC and average precision tell how well. Tracks
 that it recommends rightly are explained by times, by sources and by both. Where the loved
@@ -18,7 +20,6 @@ command goes on where it was stopped.
 """
 
 import dataclasses
-import hashlib
 import json
 import sys
 import time
@@ -27,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lime_jax import storage
 from lime_jax.lemons import library as libraries
 from lime_jax.lemons import listeners as personas
 from lime_jax.lemons.library import Library
@@ -235,7 +237,7 @@ def run(config: Config) -> results.Summary:
         differences=differences(config, size),
         pictures=pictures,
         minutes=round((time.perf_counter() - start) / 60, 2),
-        config=results.plain(config) | {"size": results.plain(size)},
+        config=storage.plain(config) | {"size": storage.plain(size)},
     )
     results.write(config.folder, summary)
     return summary
@@ -247,11 +249,8 @@ def _sources(library: Library, row: Row) -> tuple[str, ...]:
 
 def _digest(paths: Iterable[Path]) -> str:
     """What tells files from others; those that are missing are missed when they are needed."""
-    total = hashlib.sha256()
-    for path in paths:
-        content = path.read_bytes() if path.is_file() else b""
-        total.update(hashlib.sha256(content).digest())
-    return total.hexdigest()
+    contents = (path.read_bytes() if path.is_file() else b"" for path in paths)
+    return storage.digest(*(bytes.fromhex(storage.digest(content)) for content in contents))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,18 @@
-"""Do the best components of an explanation carry the decision? Stems against bands against chance.
+r"""Do the best components of an explanation carry the decision? Stems against bands against chance.
 
 V. Haunschmid, E. Manilow and G. Widmer, "audioLIME: Listenable Explanations Using Source
 Separation", MML 2020: only the k strongest positive components of the explanation of a tagger's top
 tag are kept, k = 3, 5, 7, 9, 11, and it is counted how often that tag stays on top.
 
-    uv run --group music python -m scripts.music.render_songs --composer band --num-songs 400 --duration 30
+    uv run --group music python -m scripts.music.render_songs \
+        --composer band --num-songs 400 --duration 30
     uv run lime-jax models fetch musicnn                     # 29 MB, once
-    uv run python -m scripts.experiments.mml.reproduce --songs songs            # about 15 min on two cores
-    uv run python -m scripts.experiments.mml.reproduce --songs songs --smoke    # less than a minute, nothing fetched
-    uv run python -m scripts.experiments.mml.reproduce --songs slakh2100 --full # the paper's samples; a GPU
+    # about 15 min on two cores
+    uv run python -m scripts.experiments.mml.reproduce --songs songs
+    # less than a minute, nothing fetched
+    uv run python -m scripts.experiments.mml.reproduce --songs songs --smoke
+    # the paper's samples; a GPU
+    uv run python -m scripts.experiments.mml.reproduce --songs slakh2100 --full
 
 Components are five stems (audioLIME) or five frequency bands (SLIME), each cut in time: a "song" of
 ten snippets of 3 s has ten segments, for the paper's FCN, which hears 29 s; a "snippet" has nine,
@@ -24,64 +28,31 @@ import math
 import sys
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import lime_jax as lj
-from lime_jax.audio import features
 from lime_jax.errors import AudioError, StoreError
-from lime_jax.report import style
 from scripts.experiments.common import command_line, corpus, results
-from scripts.experiments.common.results import where
-
-KS = (3, 5, 7, 9, 11)
-NUM_RANDOM = 32
-SNIPPET_SECONDS, NUM_SNIPPETS = 3, 10
-SILENCE = 1e-5  # of full scale
-NUM_BANDS, N_FFT, HOP_LENGTH = 5, 2048, 512
-
-AUDIOLIME, SLIME, RANDOM = KINDS = ("audioLIME", "SLIME", "random")
-NUM_SEGMENTS = {"song": NUM_SNIPPETS, "snippet": 9}
-SETTINGS = tuple(NUM_SEGMENTS)
-
-# Read off the paper's figure, to about 0.01: FCN, then SampleCNN.
-PAPER = {
-    ("song", AUDIOLIME): (0.46, 0.55, 0.61, 0.72, 0.79),
-    ("song", SLIME): (0.37, 0.43, 0.46, 0.52, 0.54),
-    ("song", RANDOM): (0.24, 0.22, 0.22, 0.22, 0.22),
-    ("snippet", AUDIOLIME): (0.34, 0.40, 0.49, 0.60, 0.68),
-    ("snippet", SLIME): (0.12, 0.20, 0.22, 0.23, 0.25),
-    ("snippet", RANDOM): (0.18, 0.17, 0.16, 0.14, 0.10),
-}
-DIFFERENCES = (
-    "Songs with known stems instead of 100 clips of the Million Song Dataset, whose audio cannot "
-    "be had; so the stems are not Spleeter's estimates.",
-    "One tagger in two settings instead of FCN and SampleCNN: its mean over ten snippets of 3 s, "
-    "and one snippet of 3 s.",
-    "One excerpt and one snippet of every song; the paper took 3 (FCN) and 16 (SampleCNN) of every "
-    "clip.",
-    "Explanations of a song are exact: what 16 384 samples scatter around. Those of a snippet have "
-    "as many samples as `num_samples` says.",
-    "Bands are cut in time as waveforms instead of by frames of the spectrogram; both differ at "
-    "the edges of segments only.",
-    "Random components come from audioLIME's explanations; silent components count as neither "
-    "positive nor negative.",
+from scripts.experiments.mml.figures import DIFFERENCES, curves_of, figures_of, picture
+from scripts.experiments.mml.questions import (
+    AUDIOLIME,
+    KS,
+    NUM_RANDOM,
+    NUM_SNIPPETS,
+    QUESTIONS,
+    RANDOM,
+    SLIME,
+    SNIPPET_SECONDS,
+    Question,
+    Row,
+    bands,
+    unchanged,
 )
-PAPER_TAGGERS = {"song": "FCN", "snippet": "SampleCNN"}
-# Colour, marker and a shift to the side, so that equal curves do not hide each other.
-LOOKS = {
-    AUDIOLIME: (style.FOR, "o", -0.12),
-    SLIME: (style.AGAINST, "s", 0.12),
-    RANDOM: (style.INK, "^", 0.0),
-}
-
-Row = dict[str, Any]
-OutputsOf = Callable[[np.ndarray], np.ndarray]  # of masks, a row each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,128 +116,6 @@ class Config:
         """What every result depends on, apart from the clip."""
         model = self.model or ("instrument-tagger" if self.smoke else "msd-musicnn")
         return {"model": model, "num_samples": self.size.num_samples, "seed": self.seed}
-
-
-@dataclasses.dataclass(frozen=True)
-class Question:
-    """What is explained, and how.
-
-    Attributes:
-      predict: the model, or what stands for it.
-      components: of the sound.
-      method: of the explanation.
-      sounds: which components are not silent.
-    """
-
-    predict: Any
-    components: lj.Components
-    method: lj.Method
-    sounds: np.ndarray
-
-    def outputs_of(self, masks: np.ndarray) -> np.ndarray:
-        """The model's outputs for masks, all in one call."""
-        _, outputs = lj.predict_neighbourhood(self.predict, self.components, jnp.asarray(masks))
-        return np.asarray(outputs)
-
-
-def bands(waveform: np.ndarray) -> np.ndarray:
-    """The waveform's parts in frequency bands of equally many bins, `(num_bands, num_samples)`.
-
-    What is hidden in SLIME's spectrograms is zero, so keeping some bands is adding their waveforms.
-    """
-    spectrogram = features.stft(waveform, n_fft=N_FFT, hop_length=HOP_LENGTH)
-    band_of = lj.equal_segments(len(spectrogram), NUM_BANDS)
-    is_in = band_of[None] == jnp.arange(NUM_BANDS)[:, None]
-    parts = jnp.where(is_in[..., None], spectrogram[None], 0)
-    options = {"n_fft": N_FFT, "hop_length": HOP_LENGTH, "num_samples": len(waveform)}
-    return np.asarray(features.istft(parts, **options))
-
-
-def snippet_question(tagger: Any, sources: np.ndarray, num_samples: int) -> Question:
-    """A single snippet, whose masks are sampled as in the paper."""
-    number = NUM_SEGMENTS["snippet"]
-    segments = lj.equal_segments(sources.shape[1], number)
-    components = lj.cross(lj.from_stems(sources), segments, number)
-    return Question(tagger, components, lj.lime(num_samples), sounding(sources, number))
-
-
-def song_question(tagger: Any, sources: np.ndarray, num_samples: int) -> Question:
-    """The mean over snippets, of which each is one segment.
-
-    A snippet of five sources has 32 combinations. Each of them is evaluated once; the explanation,
-    which is exact, and all that is asked afterwards look them up. So the components are those of a
-    song with one number per snippet: the row of the table that its combination is found in.
-    """
-    table = combinations_of(tagger, np.split(sources, NUM_SNIPPETS, axis=1))
-    bits = 2.0 ** np.arange(len(sources), dtype=np.float32)
-    first = 2.0 ** len(sources) * np.arange(NUM_SNIPPETS, dtype=np.float32)
-    codes = np.repeat(bits[:, None], NUM_SNIPPETS, axis=1)
-    silent = np.zeros_like(codes)
-    silent[0] = first
-    stems = lj.from_stems(codes + silent, fill=silent)
-    components = lj.cross(stems, lj.equal_segments(NUM_SNIPPETS, NUM_SNIPPETS), NUM_SNIPPETS)
-    predict = lj.models.Snippets(jax.tree_util.Partial(look_up, table), 1)
-    method = lj.lime(lj.auto(equivalent_num_samples=num_samples))
-    return Question(predict, components, method, sounding(sources, NUM_SNIPPETS))
-
-
-def sounding(sources: np.ndarray, num_segments: int) -> np.ndarray:
-    """Which components are not silent, in the order of the mask: `(num_components,)`.
-
-    Silent ones have a weight all the same, from sampling and from the ridge, and would count as
-    positive.
-    """
-    size = sources.shape[1] // num_segments
-    edges = [size * n for n in range(num_segments)]
-    loudest = np.stack([np.abs(part).max(axis=1) for part in np.split(sources, edges[1:], axis=1)])
-    return (loudest > SILENCE).ravel()
-
-
-def combinations_of(tagger: Any, snippets: Sequence[np.ndarray]) -> jax.Array:
-    """The outputs for all combinations of sources in every snippet, one after the other."""
-    num_sources = len(snippets[0])
-    masks = jnp.asarray(np.arange(2**num_sources)[:, None] >> np.arange(num_sources) & 1 == 1)
-    outputs = [lj.predict_neighbourhood(tagger, lj.from_stems(s), masks)[1] for s in snippets]
-    return jnp.concatenate(outputs)
-
-
-def look_up(table: jax.Array, rows: jax.Array) -> jax.Array:
-    return table[rows[:, 0].astype(jnp.int32)]
-
-
-QUESTIONS = {"song": song_question, "snippet": snippet_question}
-
-
-def subsets(positive: np.ndarray, k: int, num_random: int, rng: np.random.Generator) -> np.ndarray:
-    """The k best, then random k of the others, `(1 + num_random, k)`; needs 2 k components.
-
-    Args:
-      positive: indices of components, the best first.
-      k: how many are kept.
-      num_random: how many random subsets.
-      rng: draws them.
-    """
-    draws = [rng.choice(positive[k:], k, replace=False) for _ in range(num_random)]
-    return np.stack([positive[:k], *draws])
-
-
-def unchanged(
-    outputs_of: OutputsOf,
-    positive: np.ndarray,
-    label: int,
-    num_components: int,
-    num_random: int,
-    rng: np.random.Generator,
-) -> dict[int, np.ndarray]:
-    """Whether the label stays on top, `(1 + num_random,)` for every k that is not skipped."""
-    masks = np.zeros((len(KS), 1 + num_random, num_components), bool)
-    judged = [k for k in KS if len(positive) >= 2 * k]
-    for mask, k in zip(masks, judged, strict=False):
-        np.put_along_axis(mask, subsets(positive, k, num_random, rng), True, axis=1)
-    # Always as many masks, so that the program is compiled once.
-    outputs = outputs_of(masks.reshape(-1, num_components))
-    is_same = (outputs.argmax(axis=1) == label).reshape(masks.shape[:2])
-    return dict(zip(judged, is_same, strict=False))
 
 
 def judge(question: Question, kind: str, key: jax.Array, rng: np.random.Generator) -> list[Row]:
@@ -353,118 +202,6 @@ def collect(config: Config) -> list[Row]:
         print(f"{number} of {len(songs)} songs", flush=True)
     names = {song.name for song in songs}
     return [row for row in rows if row["clip"] in names]
-
-
-def curves_of(rows: Sequence[Row]) -> list[Row]:
-    """The shares of clips whose top tag stays, beside the paper's."""
-    curves = []
-    for (setting, kind), paper in PAPER.items():
-        for k, share in zip(KS, paper, strict=True):
-            place = {"setting": setting, "kind": kind, "k": k}
-            cell = where(rows, **place)
-            lead = lead_of(where(rows, **{**place, "kind": AUDIOLIME}), cell)
-            curves.append({**place, **summed_up(cell), "lead": lead, "paper_share": share})
-    return curves
-
-
-def summed_up(cell: Sequence[Row]) -> Row:
-    """The mean over clips with its standard error; None without a clip."""
-    values = np.array([row["unchanged"] for row in cell if not row["skipped"]])
-    count = len(values)
-    return {
-        "share": float(values.mean()) if count else None,
-        "standard_error": float(values.std() / math.sqrt(count)) if count else None,
-        "num_clips": count,
-        "num_skipped": len(cell) - count,
-    }
-
-
-def lead_of(first: Sequence[Row], second: Sequence[Row]) -> float | None:
-    """How far the first lies above the second on the clips that neither skips."""
-    shares = [
-        {r["clip"]: r["unchanged"] for r in some if not r["skipped"]} for some in (first, second)
-    ]
-    both = shares[0].keys() & shares[1].keys()
-    return math.fsum(shares[0][c] - shares[1][c] for c in both) / len(both) if both else None
-
-
-def column(curves: Sequence[Row], setting: str, kind: str, name: str) -> list[Any]:
-    """A number of a curve at every k."""
-    return [curve[name] for curve in where(curves, setting=setting, kind=kind)]
-
-
-def figures_of(curves: Sequence[Row]) -> list[results.Figure]:
-    """A figure per curve; SLIME's and chance's say whether audioLIME lies above them."""
-    return [figure_of(curves, setting, kind) for setting in SETTINGS for kind in KINDS]
-
-
-def figure_of(curves: Sequence[Row], setting: str, kind: str) -> results.Figure:
-    shares = column(curves, setting, kind, "share")
-    skipped = listed(column(curves, setting, kind, "num_skipped"))
-    leads = column(curves, setting, kind, "lead")
-    is_asked = kind != AUDIOLIME
-    told = f"; audioLIME's lead on the same clips: {printed(leads)}" if is_asked else ""
-    tagger = f"{setting} (paper: {PAPER_TAGGERS[setting]})"
-    return results.Figure(
-        what=f"{tagger}, {kind}: share unchanged at k = {listed(KS)}",
-        paper=printed(column(curves, setting, kind, "paper_share")),
-        ours=f"{printed(shares)} (clips skipped: {skipped}){told}",
-        condition=f"audioLIME above {kind} at every k" if is_asked else None,
-        passed=is_ahead(leads) if is_asked else None,
-    )
-
-
-def is_ahead(leads: Sequence[float | None]) -> bool | None:
-    """Whether it leads at every k; None if no clip shows it."""
-    known = [lead for lead in leads if lead is not None]
-    return all(lead > 0 for lead in known) if known else None
-
-
-def listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
-
-
-def printed(shares: Sequence[float | None]) -> str:
-    return " ".join("none" if share is None else f"{share:.2f}" for share in shares)
-
-
-def picture(curves: Sequence[Row]) -> Any:
-    """Our curves with standard errors, and the paper's dashed."""
-    figure = style.figure(4.4)
-    panels = figure.subplots(1, len(SETTINGS), sharey=True)
-    for axes, setting in zip(panels, SETTINGS, strict=True):
-        for kind in KINDS:
-            draw_curve(axes, curves, setting, kind)
-        count = max(column(curves, setting, AUDIOLIME, "num_clips"))
-        title = f"{setting}, up to {count} clips (paper: {PAPER_TAGGERS[setting]})"
-        axes.set_title(title, fontsize=style.TEXT, color=style.INK)
-        axes.set_xticks(KS)
-        axes.set_xlabel("components kept (k)")
-        axes.set_ylim(-0.03, 1.05)
-        style.dress(axes)
-    panels[0].set_ylabel("share with unchanged top tag")
-    draw_legend(figure, panels[0])
-    return figure
-
-
-def draw_curve(axes: Any, curves: Sequence[Row], setting: str, kind: str) -> None:
-    colour, marker, shift = LOOKS[kind]
-    numbers = lambda name: np.array(column(curves, setting, kind, name), float)
-    places = np.array(KS) + shift
-    line = {"color": colour, "marker": marker, "markersize": 6}
-    spread = {"yerr": numbers("standard_error"), "elinewidth": 1.0, "capsize": 2.5}
-    axes.errorbar(places, numbers("share"), **spread, **line, linewidth=2, label=kind)
-    paper = {"linestyle": "--", "linewidth": 1, "markerfacecolor": "white"}
-    axes.plot(places, numbers("paper_share"), **line, **paper, label=f"{kind}, paper")
-
-
-def draw_legend(figure: Any, axes: Any) -> None:
-    """A column per kind, below the panels."""
-    handles, names = axes.get_legend_handles_labels()
-    handle_of = dict(zip(names, handles, strict=True))
-    names = [name for kind in KINDS for name in (kind, f"{kind}, paper")]
-    options = {"loc": "outside lower center", "ncols": len(KINDS), "frameon": False}
-    figure.legend([handle_of[name] for name in names], names, fontsize=style.SMALL, **options)
 
 
 def summary_of(config: Config, rows: Sequence[Row], curves: Sequence[Row]) -> results.Summary:

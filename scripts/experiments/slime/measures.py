@@ -1,4 +1,4 @@
-"""What is measured in reproduce_slime.py, from what the network said to all masks of excerpts."""
+"""What is measured in reproduce.py, from what the network said to all masks of excerpts."""
 
 import itertools
 from collections.abc import Mapping, Sequence

@@ -18,7 +18,8 @@ from jaxtyping import Array, Float, Int
 import lime_jax as lj
 from lime_jax.core import ranking
 from lime_jax.core.methods import Method
-from lime_jax.models.singing_voice import NUM_FRAMES, NUM_MELS, SingingVoice
+from lime_jax.models.singing_voice import SingingVoice
+from lime_jax.models.singing_voice_front_end import NUM_FRAMES, NUM_MELS
 
 NUM_SEGMENTS = 10
 NUM_MASKS = 2**NUM_SEGMENTS

@@ -1,4 +1,4 @@
-"""The numbers and pictures of reproduce_veracity.py, the paper's beside ours."""
+"""The numbers and pictures of reproduce.py, the paper's beside ours."""
 
 import itertools
 import math

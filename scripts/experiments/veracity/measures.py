@@ -1,4 +1,4 @@
-"""What is measured in reproduce_veracity.py: adversaries, and what explanations find of them."""
+"""What is measured in reproduce.py: adversaries, and what explanations find of them."""
 
 import dataclasses
 import functools

@@ -1,11 +1,13 @@
-"""Do explanations find the part of the input that an adversary changed?
+r"""Do explanations find the part of the input that an adversary changed?
 
 Repeats, with a detector of instruments instead of one of singing voices: Verena Praher, Katharina
 Prinz, Arthur Flexer, Gerhard Widmer: On the Veracity of Local, Model-agnostic Explanations in Audio
 Classification: Targeted Investigations with Adversarial Examples, ISMIR 2021.
 
-    uv run --group music python -m scripts.music.render_songs --composer band --num-songs 400 --duration 30
-    uv run python -m scripts.experiments.veracity.reproduce --songs songs        # about 10 min, two cores
+    uv run --group music python -m scripts.music.render_songs \
+        --composer band --num-songs 400 --duration 30
+    # about 10 min, two cores
+    uv run python -m scripts.experiments.veracity.reproduce --songs songs
 
 Test songs are cut into excerpts in which a family of instruments plays, or from which its stem is
 left out. Adversaries change what the network hears, as waveform or as spectrogram, until it takes
@@ -27,6 +29,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from lime_jax import storage
 from lime_jax.errors import unknown_name
 from lime_jax.models.base import Tagger
 from lime_jax.models.instrument_tagger import load_instrument_tagger
@@ -300,7 +303,7 @@ def run(config: Config) -> results.Summary:
         differences=differences(config, size),
         pictures=pictures,
         minutes=round(earlier + (time.perf_counter() - start) / 60, 2),
-        config=results.plain(config) | {"size": results.plain(size)},
+        config=storage.plain(config) | {"size": storage.plain(size)},
     )
     results.write(config.folder, summary)
     return summary

@@ -53,11 +53,11 @@ def library(folder):
     """Tracks of half a second, and networks that recommend all of them to Ada, and none else."""
     from flax import nnx
 
-    from lime_jax.models import recommender
+    from lime_jax.models import recommender, recommender_network
 
     library = lemons_library.write_library(folder / "library", rate=16_000, num_samples=8000)
     (library / "recommenders").mkdir()
-    network = recommender.Recommender(recommender.Network(rngs=nnx.Rngs(0)))
+    network = recommender.Recommender(recommender_network.Network(rngs=nnx.Rngs(0)))
     arrays = recommender.to_arrays(network)
     scale = {"norm.mean": [-60.0], "norm.var": [400.0]}
     arrays |= {name: np.array(value, np.float32) for name, value in scale.items()}

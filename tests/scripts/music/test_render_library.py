@@ -9,7 +9,7 @@ import soundfile
 
 @pytest.fixture(scope="module")
 def library(script):
-    return script("music.render_library")
+    return script("music.render_library", "music.library_songs", "music.ogg")
 
 
 @pytest.fixture(scope="module")

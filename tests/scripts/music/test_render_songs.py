@@ -12,7 +12,7 @@ from tests.scripts.conftest import ROOT
 
 @pytest.fixture(scope="module")
 def songs(script):
-    return script("music.render_songs")
+    return script("music.render_songs", "music.composers")
 
 
 @pytest.fixture(scope="module")
@@ -283,7 +283,8 @@ def test_packages_from_pypi_are_enough(songs, tmp_path):
     """In an environment of its own, as `uv run --isolated` makes it, without FluidSynth."""
     if shutil.which("uv") is None:
         pytest.skip("needs uv")
-    uv = "uv run --quiet --isolated --no-dev --group music python -m scripts.music.render_songs".split()
+    uv = "uv run --quiet --isolated --no-dev --group music python -m scripts.music.render_songs"
+    uv = uv.split()
     options = "--num-songs 2 --duration 4 --composer band --synthesizer tinysoundfont".split()
     for name in ("first", "second"):
         command = [*uv, "--folder", str(tmp_path / name)]

@@ -27,7 +27,7 @@ def singing(script):
 
 @pytest.fixture(scope="module")
 def songs(script):
-    return script("music.render_songs")
+    return script("music.render_songs", "music.composers")
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ SPLITS = ["train"] * 8 + ["validation"] * 4 + ["test"] * 4
 @pytest.fixture(scope="module")
 def trainer(script):
     pytest.importorskip("optax", reason="training needs the extra `train`")
-    return script("training.recommender")
+    return script("training.recommender", "training.recommender_data", "training.recommender_steps")
 
 
 def write_library(folder, splits=SPLITS, seconds=1.3):

@@ -14,8 +14,8 @@ import soundfile
 from flax import nnx
 
 from lime_jax.errors import LimeJaxError
-from lime_jax.models import singing_voice
-from lime_jax.models.singing_voice import SvdNet
+from lime_jax.models import singing_voice, singing_voice_front_end
+from lime_jax.models.singing_voice_network import SvdNet
 from scripts.experiments.common import augmentation
 from scripts.experiments.common import command_line as command
 from tests.scripts.experiments.common.test_augmentation import unchanged
@@ -81,7 +81,7 @@ class TestReading:
         assert len(found) == 3
         for song in found:
             assert song.samples.dtype == np.int16
-            assert len(song.is_singing) == len(singing_voice.log_mel(song.waveform))
+            assert len(song.is_singing) == len(singing_voice_front_end.log_mel(song.waveform))
             sung = song.is_singing.nonzero()[0]
             assert sung.tolist() == list(range(sung[0], sung[-1] + 1))
             np.testing.assert_allclose((sung[[0, -1]] * 315 + 512) / 22_050, [1, 2], atol=0.015)
@@ -113,7 +113,9 @@ class TestReading:
 
     def test_statistics_are_those_of_all_frames_together(self, trainer, songs):
         found = trainer.read(songs, "train", None)
-        frames = [np.asarray(singing_voice.log_mel(song.waveform), float) for song in found]
+        frames = [
+            np.asarray(singing_voice_front_end.log_mel(song.waveform), float) for song in found
+        ]
         together = np.concatenate(frames)
         mean, std = trainer.statistics_of(found)
         np.testing.assert_allclose(mean, together.mean(axis=0), rtol=1e-5)
@@ -160,7 +162,7 @@ class TestExamples:
         waveforms, _ = trainer.draw(np.random.default_rng(2), [alternating], np.ones(1))
         same = jax.vmap(lambda _: unchanged())(jnp.arange(1))
         found = trainer.sequences(statistics, jnp.asarray(waveforms), same)
-        frames = singing_voice.log_mel(waveforms.astype(np.float32) / 32767)
+        frames = singing_voice_front_end.log_mel(waveforms.astype(np.float32) / 32767)
         expected = (np.asarray(frames) - statistics[0]) / statistics[1]
         np.testing.assert_allclose(found, expected[:, : found.shape[1]], atol=1e-4)
 

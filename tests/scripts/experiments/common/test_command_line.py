@@ -42,7 +42,9 @@ class Config:
     ],
 )
 def test_commands_name_what_is_not_the_default(config, words):
-    assert command_line.command("/somewhere/one.py", config) == f"uv run scripts/one.py {words}"
+    file = command_line.__file__
+    module = "scripts.experiments.common.command_line"
+    assert command_line.command(file, config) == f"uv run python -m {module} {words}"
 
 
 def test_sizes_exclude_each_other():

@@ -1,10 +1,8 @@
 """LEMONS' experiment, on sines and listeners who like one of them."""
 
-import collections
 import dataclasses
 import itertools
 import json
-import types
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +28,7 @@ def lemons(script):
         "experiments.lemons.measures",
         "experiments.lemons.reproduce",
     )
-    return types.SimpleNamespace(**collections.ChainMap(*(vars(script(name)) for name in names)))
+    return script(*names)
 
 
 @pytest.fixture(scope="module")
@@ -355,7 +353,9 @@ class TestRun:
     def likes(self, lemons, monkeypatch):
         """What stands for the networks, by listener; and short explanations."""
         likes = {name: Likes(source) for name, source in lemons_library.LIKED.items()}
-        monkeypatch.setattr("reproduce_lemons.recommender_in", lambda _, persona: likes[persona])
+        monkeypatch.setattr(
+            "scripts.experiments.lemons.reproduce.recommender_in", lambda _, persona: likes[persona]
+        )
         monkeypatch.setitem(lemons.SIZES, "smoke", lemons.Size(2, 2, SIZES))
         return likes
 

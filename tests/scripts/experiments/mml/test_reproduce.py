@@ -14,7 +14,9 @@ SAMPLE_RATE = 16_000
 
 @pytest.fixture(scope="module")
 def mml(script):
-    return script("experiments.mml.reproduce")
+    return script(
+        "experiments.mml.reproduce", "experiments.mml.questions", "experiments.mml.figures"
+    )
 
 
 @pytest.fixture

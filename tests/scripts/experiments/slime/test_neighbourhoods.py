@@ -7,7 +7,9 @@ import pytest
 from flax import nnx
 
 import lime_jax as lj
-from lime_jax.models.singing_voice import FLOOR, SingingVoice, SvdNet
+from lime_jax.models.singing_voice import SingingVoice
+from lime_jax.models.singing_voice_front_end import FLOOR
+from lime_jax.models.singing_voice_network import SvdNet
 from scripts.experiments.slime import neighbourhoods
 
 

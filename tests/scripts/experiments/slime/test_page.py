@@ -24,7 +24,7 @@ def test_the_kernel_is_that_of_the_published_setting(writer):
 
 
 def test_methods_stand_side_by_side(writer):
-    first = writer.slime_figures.FOUND
+    first = writer.claims.FOUND
     found = {
         f"{first}l2, 70 000 samples, zero": "1 %, 2 %, 1.00",
         f"{first}l2, 70 000 samples, all four": "2 %, 2 %, 1.00",

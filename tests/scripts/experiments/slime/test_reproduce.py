@@ -11,7 +11,8 @@ from flax import nnx
 
 import lime_jax as lj
 from lime_jax.errors import LimeJaxError
-from lime_jax.models.singing_voice import SingingVoice, SvdNet
+from lime_jax.models.singing_voice import SingingVoice
+from lime_jax.models.singing_voice_network import SvdNet
 from scripts.experiments.common import results
 from scripts.experiments.slime import neighbourhoods
 from tests.scripts.training.test_singing_voice import write_songs
@@ -27,12 +28,12 @@ def measures(script):
 @pytest.fixture(scope="module")
 def figures(script):
     pytest.importorskip("matplotlib", reason="pictures need the extra `report`")
-    return script("experiments.slime.figures")
+    return script("experiments.slime.figures", "experiments.slime.claims")
 
 
 @pytest.fixture(scope="module")
 def reproduce(script, figures):
-    return script("experiments.slime.reproduce")
+    return script("experiments.slime.reproduce", "experiments.slime.study")
 
 
 def outputs_of(weights):
@@ -173,7 +174,8 @@ def test_the_whole_runs_and_goes_on_without_new_work(quick, songs, tmp_path, cap
     }.items():
         folder = tmp_path / "out" / f"slime-{name}"
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        start = f"uv run python -m scripts.experiments.slime.reproduce --experiment {name} --songs songs"
+        module = "scripts.experiments.slime.reproduce"
+        start = f"uv run python -m {module} --experiment {name} --songs songs"
         assert summary["command"].startswith(start)
         assert {picture["file"] for picture in summary["pictures"]} == pictures
         for file in pictures:

@@ -1,6 +1,4 @@
-import collections
 import dataclasses
-import types
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +20,7 @@ def veracity(script):
         "experiments.veracity.figures",
         "experiments.veracity.reproduce",
     )
-    return types.SimpleNamespace(**collections.ChainMap(*(vars(script(name)) for name in names)))
+    return script(*names)
 
 
 @pytree
