@@ -1,6 +1,5 @@
 """Waveforms as sound files in memory, served in ranges so that players can seek."""
 
-import hashlib
 import io
 import re
 import wave
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from starlette.responses import Response
 
+from lime_jax import storage
 from lime_jax.audio import io as audio_io
 
 Waveform = Float[np.ndarray, " num_samples"]
@@ -17,18 +17,18 @@ Waveform = Float[np.ndarray, " num_samples"]
 TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 
 _FULL_SCALE = 2**15
-# Private: songs of users are among them. What a URL names never changes while a page is open.
+# Private: tracks of users are among them. What a URL names never changes while a page is open.
 _CACHING = "private, max-age=600"
 
 
 def common_gain(sources: Float[np.ndarray, "num_sources num_samples"]) -> float:
-    """At most 1, and so low that no selection of the sources clips: all play at one level."""
+    """Returns at most 1, and so little that no selection of the sources clips."""
     loudest = float(np.abs(sources).sum(axis=0).max(initial=0.0))
     return 1.0 / max(1.0, loudest)
 
 
 def encode(waveform: Waveform, sample_rate: int, suffix: str) -> bytes:
-    """A sound file: 16-bit WAV, or MP3.
+    """Returns the bytes of a sound file: 16-bit WAV, or MP3.
 
     Args:
       waveform: `(num_samples,)`; what lies outside [-1, 1] is clipped.
@@ -48,15 +48,15 @@ def encode(waveform: Waveform, sample_rate: int, suffix: str) -> bytes:
 
 
 def respond(body: bytes, request: Mapping[str, str], suffix: str, filename: str) -> Response:
-    """The answer to a request for a file or a range of it.
+    """Returns the response to a request for a file or a range of it.
 
     Args:
       body: the whole file.
       request: its headers.
       suffix: one of `TYPES`.
-      filename: what the file is called when it is kept; letters, digits, hyphens, dots.
+      filename: what the file is called when it is saved; letters, digits, hyphens, dots.
     """
-    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    tag = f'"{storage.digest(body)[:32]}"'
     headers = {
         "accept-ranges": "bytes",
         "cache-control": _CACHING,
@@ -76,7 +76,7 @@ def respond(body: bytes, request: Mapping[str, str], suffix: str, filename: str)
 
 
 def _span(wanted: str, size: int) -> tuple[int, int] | None:
-    """First byte and end of a single range; None for anything else, which gets the whole."""
+    """Returns first byte and end of a single range; None for all else, which gets the whole."""
     match = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", wanted.strip())
     if match is None or match.groups() == ("", ""):
         return None

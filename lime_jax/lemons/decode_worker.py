@@ -1,4 +1,4 @@
-"""What decodes one sound that a stranger sent, in a process that cannot do much.
+"""The process that decodes one sound that a stranger sent, and cannot do much.
 
 `uploads.py` starts it without the rest of the package, which would bring JAX. It ends with 0; or
 with 3 and a sentence on its output; or however a hostile file made it end.
@@ -33,7 +33,7 @@ _LARGEST_OUTPUT = 2**23
 
 
 def main(arguments: list[str]) -> int:
-    """Decodes; the arguments are the sound and where its samples go."""
+    """Decodes a sound; the arguments are its file and where its samples go."""
     sound, output = map(Path, arguments)
     if resource is None:
         sys.stdout.write(
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
         return REFUSED
     _limit()
     try:
-        waveform = decoded(sound)
+        waveform = decode_excerpt(sound)
     except AudioError as error:
         sys.stdout.write(str(error).replace(f"`{sound}`", "The file"))
         return REFUSED
@@ -51,8 +51,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def decoded(path: Path) -> decode.Waveform:
-    """Up to a minute from the start, mono at 16 kHz, in whole seconds.
+def decode_excerpt(path: Path) -> decode.Waveform:
+    """Returns up to a minute from the start, mono at 16 kHz, in whole seconds.
 
     Few lengths mean few programs to compile.
 

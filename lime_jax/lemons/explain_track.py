@@ -1,4 +1,4 @@
-"""Why a song is recommended: times, sources, or both, as LEMONS explains it."""
+"""The explanation of a track's relevance: times, sources, or both, as LEMONS explains it."""
 
 import dataclasses
 import math
@@ -17,24 +17,27 @@ from lime_jax.core.methods import Method, exhaustive, lime
 from lime_jax.errors import unknown_name
 from lime_jax.separation.base import Stems
 
-TYPES = ("time", "source", "time-source")
+_KINDS = {"time": "time", "source": "stems", "time-source": "stems-time"}
+TYPES = tuple(_KINDS)
 NUM_SEGMENTS = 5
 NUM_SAMPLES = 2048
 SEED = 0
 SILENCE = 10 ** (-60 / 20)
-"""Of full scale: what stays below it is not heard."""
+"""The peak, of full scale, below which a component is not heard."""
 
 Progress = Callable[[int, int], None]
+
+_SCALARS = ("prediction", "local_prediction", "intercept", "fidelity")
 
 
 @dataclasses.dataclass(frozen=True)
 class Component:
-    """A part of a song, and what it does for the relevance.
+    """A component of a track, and what it does for the relevance.
 
     Attributes:
       index: in the mask; `5 * segment + source` for times and sources.
       name: such as "T3", "drums" or "drums T3", counted from 1.
-      source: it belongs to; None for times.
+      source: that it belongs to; None for times.
       segment: counted from 0; None for sources, which play throughout.
       start, end: in seconds.
       coefficient: of the surrogate, in units of the relevance.
@@ -56,23 +59,23 @@ class Component:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """An explanation of a song's relevance, in plain values.
+    """An explanation of a track's relevance, in plain values.
 
     Attributes:
       kind: one of `TYPES`.
-      prediction: the relevance of the song.
-      local_prediction: what the surrogate says of the song.
+      prediction: the relevance of the track.
+      local_prediction: what the surrogate says of the track.
       intercept: of the surrogate.
       fidelity: weighted R² of the surrogate; NaN where nothing could be explained.
       status: "ok", or why nothing could be explained, in a sentence.
       num_samples: the size of the neighbourhood asked for.
       num_evaluations: different masks that were evaluated.
-      seconds: it took.
+      seconds: that it took.
       seed: of the masks.
-      sample_rate: of the song, in Hz.
-      duration: of the song, in seconds.
+      sample_rate: of the track, in Hz.
+      duration: of the track, in seconds.
       sources: names of the stems.
-      segments: start and end of every time, in seconds; one that is the song, for sources.
+      segments: start and end of every time, in seconds; one that is the track, for sources.
       components: in the order of the mask.
     """
 
@@ -93,13 +96,13 @@ class Record:
     components: tuple[Component, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dumps`; NaN becomes None."""
+        """Returns plain values for `json.dumps`; NaN becomes None."""
         record = dataclasses.asdict(self)
         return {name: _finite(value) for name, value in record.items()}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Record":
-        """What `to_json` made; further fields are ignored.
+        """Returns the record that `to_json` wrote; further fields are ignored.
 
         Raises:
           ValueError: if a field is missing.
@@ -111,7 +114,7 @@ class Record:
         values["fidelity"] = math.nan if values["fidelity"] is None else values["fidelity"]
         values["sources"] = tuple(values["sources"])
         values["segments"] = tuple((start, end) for start, end in values["segments"])
-        values["components"] = tuple(Component(**one) for one in values["components"])
+        values["components"] = tuple(Component(**fields) for fields in values["components"])
         return cls(**values)
 
 
@@ -124,14 +127,14 @@ def explain_track(
     num_samples: int = NUM_SAMPLES,
     seed: int = SEED,
 ) -> Record:
-    """Explains the relevance of a song with its times, its sources, or both.
+    """Explains the relevance of a track with its times, its sources, or both.
 
     Times and sources are five components each, and all 32 masks are evaluated; times and sources
     together are 25, and as many masks are drawn as LEMONS draws.
 
     Args:
       recommender: `(batch, num_samples)` to relevances `(batch, 1)`.
-      stems: of the song; they add up to it.
+      stems: of the track; they add up to it.
       kind: one of `TYPES`.
       progress: called as `progress(done, total)`.
       num_samples: of the neighbourhood; of times or sources alone, that of the ridge penalty.
@@ -144,7 +147,7 @@ def explain_track(
       Melchiorre, Haunschmid, Schedl, Widmer, LEMONS: Listenable Explanations for Music recOmmeNder
       Systems, 2021.
     """
-    audio = segmented(stems, kind)
+    audio = segment_track(stems, kind)
     start = time.perf_counter()
     explanation = explain(
         recommender,
@@ -158,11 +161,11 @@ def explain_track(
     return _record(explanation, audio, stems, kind, num_samples, seconds, seed)
 
 
-def segmented(stems: Stems, kind: str) -> SegmentedAudio:
-    """The components of a song.
+def segment_track(stems: Stems, kind: str) -> SegmentedAudio:
+    """Cuts a track into components.
 
     Args:
-      stems: of the song.
+      stems: of the track.
       kind: one of `TYPES`.
 
     Raises:
@@ -173,14 +176,14 @@ def segmented(stems: Stems, kind: str) -> SegmentedAudio:
     mono = stems.mono()
     waveforms = np.asarray(mono.waveforms, np.float32)
     if kind == "time":
-        return segment.by_time(waveforms.sum(axis=0), mono.sample_rate, NUM_SEGMENTS)
-    if kind == "source":
-        return segment.by_stems(waveforms, mono.names, mono.sample_rate)
-    return segment.by_stems_and_time(waveforms, mono.names, mono.sample_rate, NUM_SEGMENTS)
+        waveforms = waveforms.sum(axis=0, keepdims=True)
+    return segment.by_kind(
+        _KINDS[kind], waveforms, mono.sample_rate, NUM_SEGMENTS, names=mono.names
+    )
 
 
 def method_of(kind: str, num_samples: int = NUM_SAMPLES) -> Method:
-    """AudioLIME's defaults; where all masks are few, the limit that its answers scatter around."""
+    """Returns audioLIME's method; for few components, the limit that it scatters around."""
     if kind == "time-source":
         return lime(num_samples)
     return exhaustive(equivalent_num_samples=num_samples)
@@ -195,26 +198,8 @@ def _record(
     seconds: float,
     seed: int,
 ) -> Record:
-    number = {name: np.asarray(getattr(explanation, name))[0] for name in _OF_OUTPUT}
-    num_sources = 1 if kind == "time" else len(stems.names)
-    extents = [(extent.start, extent.end) for extent in audio.extents]
-    peaks = _peaks(audio)
-    components = tuple(
-        Component(
-            index,
-            extent.name,
-            extent.source,
-            None if kind == "source" else index // num_sources,
-            extent.start,
-            extent.end,
-            float(number["coefficients"][index]),
-            float(number["std_error"][index]),
-            bool(peaks[index] <= SILENCE),
-        )
-        for index, extent in enumerate(audio.extents)
-    )
+    scalars = {name: float(np.asarray(getattr(explanation, name))[0]) for name in _SCALARS}
     status = Status(int(explanation.status[0]))
-    scalars = {name: float(number[name]) for name in _SCALARS}
     if status is not Status.OK:
         scalars["fidelity"] = math.nan
     return Record(
@@ -228,23 +213,41 @@ def _record(
         sample_rate=stems.sample_rate,
         duration=len(audio.waveform) / stems.sample_rate,
         sources=tuple(stems.names),
-        segments=tuple(dict.fromkeys(extents)),
-        components=components,
+        segments=tuple(dict.fromkeys((extent.start, extent.end) for extent in audio.extents)),
+        components=_components(explanation, audio, 1 if kind == "time" else len(stems.names), kind),
+    )
+
+
+def _components(
+    explanation: Explanation, audio: SegmentedAudio, num_sources: int, kind: str
+) -> tuple[Component, ...]:
+    coefficients = np.asarray(explanation.coefficients)[0]
+    std_errors = np.asarray(explanation.std_error)[0]
+    peaks = _peaks(audio)
+    return tuple(
+        Component(
+            index,
+            extent.name,
+            extent.source,
+            None if kind == "source" else index // num_sources,
+            extent.start,
+            extent.end,
+            float(coefficients[index]),
+            float(std_errors[index]),
+            bool(peaks[index] <= SILENCE),
+        )
+        for index, extent in enumerate(audio.extents)
     )
 
 
 def _peaks(audio: SegmentedAudio) -> np.ndarray:
-    """The loudest sample of every component."""
+    """Returns the loudest sample of every component."""
     sources = np.abs(np.asarray(audio.components.sources))
     labels = np.broadcast_to(np.asarray(audio.components.labels), sources.shape[1:])
     segments = range(audio.components.num_segments)
     return np.array(
-        [sources[:, labels == one].max(axis=1, initial=0.0) for one in segments]
+        [sources[:, labels == segment_id].max(axis=1, initial=0.0) for segment_id in segments]
     ).ravel()
-
-
-_SCALARS = ("prediction", "local_prediction", "intercept", "fidelity")
-_OF_OUTPUT = ("coefficients", "std_error", *_SCALARS)
 
 
 def _finite(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""One explanation as it is kept, and the sounds that belong to it."""
+"""An explanation as it is stored, and the sounds that belong to it."""
 
 import math
 import re
@@ -10,10 +10,10 @@ from jaxtyping import Float
 
 from lime_jax.lemons import explain_track, relevance, selections
 from lime_jax.lemons.explain_track import Record
-from lime_jax.lemons.http_error import Problem
+from lime_jax.lemons.http_error import HttpError
 from lime_jax.separation.base import Stems
 
-# To be raised whenever the same question would get another answer.
+# To be raised whenever the same question would get another explanation.
 ALGORITHM = 2
 
 TOP_K = 3
@@ -30,33 +30,27 @@ _NAME = re.compile(
 )
 
 
-def computed(
+def compute(
     recommender: Any, stems: Stems, kind: str, progress: Callable[[int, int], None]
 ) -> dict[str, Any]:
-    """Explains, and asks the recommender about the track without what speaks for it.
+    """Explains a track, and asks the recommender about it without what speaks for it.
 
     Returns:
       JSON: `record`, and `relevance_without` by the name of a selection; silent instruments are
       left out.
     """
     record = explain_track.explain_track(recommender, stems, kind, progress=progress)
-    heard = _heard(stems)
+    audible = _audible_sources(stems)
     without = {
-        name: relevance.judged(recommender, selections.without(stems, record, indices))
+        name: relevance.compute(recommender, selections.render_without(stems, record, indices))
         for name, indices in named_selections(record)
-        if name.removeprefix(_INSTRUMENT) in heard or not name.startswith(_INSTRUMENT)
+        if name.removeprefix(_INSTRUMENT) in audible or not name.startswith(_INSTRUMENT)
     }
     return {"record": _finite(record.to_json()), "relevance_without": _finite(without)}
 
 
-def _heard(stems: Stems) -> set[str]:
-    """The sources that are not silent; sampling gives weights to silent ones, too."""
-    loudest = zip(stems.names, np.abs(stems.waveforms).max(axis=1), strict=True)
-    return {name for name, peak in loudest if peak > explain_track.SILENCE}
-
-
 def named_selections(record: Record) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """What there is to hear: the components of every selection that is not empty, by name."""
+    """Yields the name and the components of every selection that is not empty."""
     named = [("top", selections.top(record, 1)), ("top3", selections.top(record, TOP_K))]
     if record.kind != "time":
         named += [
@@ -67,33 +61,40 @@ def named_selections(record: Record) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def record_of(body: dict[str, Any]) -> Record:
-    """The record in what `computed` returned."""
+    """Returns the record in what `compute` returned."""
     return Record.from_json(body["record"])
 
 
-def sound(stems: Stems, record: Record, name: str) -> Waveform:
-    """The sound of a part of an explanation, or the track without it.
+def waveform(stems: Stems, record: Record, name: str) -> Waveform:
+    """Returns the sound of some components of an explanation, or the track without them.
 
     Args:
       stems: of the track.
       record: of the explanation.
       name: top, top3, component-N or instrument-SOURCE; without- before it for the rest of the
-        track, -trimmed behind it for the part without the silence around it.
+        track, -trimmed behind it for the sound without the silence around it.
 
     Raises:
-      Problem: 404 if there is no such part.
+      HttpError: 404 if there is no such sound.
     """
     match = _NAME.fullmatch(name)
     indices = _indices(record, match) if match else ()
     if match is None or not indices or (match["without"] and match["trimmed"]):
-        raise Problem(404, "This explanation has no such sound.")
+        raise HttpError(404, "This explanation has no such sound.")
     if match["without"]:
-        return selections.without(stems, record, indices)
-    part = selections.part(stems, record, indices)
+        return selections.render_without(stems, record, indices)
+    selection = selections.render_selection(stems, record, indices)
     if not match["trimmed"]:
-        return part.mix
+        return selection.mix
     # Files of no samples are refused by some players: what is silent is a moment of silence.
-    return part.trimmed if len(part.trimmed) else part.mix[: round(_MOMENT * record.sample_rate)]
+    moment = selection.mix[: round(_MOMENT * record.sample_rate)]
+    return selection.trimmed if len(selection.trimmed) else moment
+
+
+def _audible_sources(stems: Stems) -> set[str]:
+    """Returns the sources that are not silent; sampling gives coefficients to silent ones, too."""
+    peaks = zip(stems.names, np.abs(stems.waveforms).max(axis=1), strict=True)
+    return {name for name, peak in peaks if peak > explain_track.SILENCE}
 
 
 def _indices(record: Record, match: re.Match[str]) -> tuple[int, ...]:
@@ -106,7 +107,7 @@ def _indices(record: Record, match: re.Match[str]) -> tuple[int, ...]:
 
 
 def _finite(value: Any) -> Any:
-    """The same without what JSON has no word for: None is undefined."""
+    """Replaces what JSON has no word for by None."""
     if isinstance(value, dict):
         return {name: _finite(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):

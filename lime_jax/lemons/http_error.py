@@ -1,7 +1,7 @@
-"""What a client is told when something cannot be had: a status and one sentence."""
+"""The error that a client gets when something cannot be had: a status and a sentence."""
 
 
-class Problem(Exception):
+class HttpError(Exception):
     """Ends a request or a job.
 
     Attributes:

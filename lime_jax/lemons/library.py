@@ -1,7 +1,6 @@
-"""A library of tracks whose sources are known apart, as `scripts/music/render_library.py` writes it."""
+"""A library of tracks with their stems, as `scripts/music/render_library.py` writes it."""
 
 import dataclasses
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from lime_jax import storage
 from lime_jax.audio import decode, io
 from lime_jax.errors import AudioError, StoreError, unknown_name
 from lime_jax.separation.base import Stems
@@ -32,8 +32,8 @@ class Track:
     Attributes:
       id: of the track, of lower-case letters, digits and hyphens.
       title: for readers, like artist and album.
-      artist: who made it up.
-      album: where it is from.
+      artist: made up.
+      album: that it is from.
       style: such as "Piano Ballad".
       tempo: in beats per minute.
       duration: in seconds.
@@ -71,7 +71,7 @@ class Library:
     tracks: Mapping[str, Track]
 
     def stems(self, track_id: str) -> Stems:
-        """All sources of a track, mono; those that do not play are silent.
+        """Returns all sources of a track, mono; those that do not play are silent.
 
         Raises:
           AudioError: if a file is missing, damaged, or of another length than the index says.
@@ -82,18 +82,18 @@ class Library:
         waveforms = np.zeros((len(self.sources), num_samples), np.float32)
         for source, path in self._files(track):
             with decode.open_audio(path) as opened:
-                found = decode.excerpt(opened, self.sample_rate, 0.0, None, "soxr")
-            if abs(len(found) - num_samples) > io.STEM_TOLERANCE:
+                waveform = decode.excerpt(opened, self.sample_rate, 0.0, None, "soxr")
+            if abs(len(waveform) - num_samples) > io.STEM_TOLERANCE:
                 raise AudioError(
-                    f"`{path}` lasts {len(found) / self.sample_rate:.2f} s where "
+                    f"`{path}` lasts {len(waveform) / self.sample_rate:.2f} s where "
                     f"`{self.folder / LISTING}` says {track.duration:.2f} s. {_RENDER}"
                 )
-            found = found[:num_samples]
-            waveforms[self.sources.index(source), : len(found)] = found
+            waveform = waveform[:num_samples]
+            waveforms[self.sources.index(source), : len(waveform)] = waveform
         return Stems(waveforms, self.sources, self.sample_rate)
 
     def digest(self, track_id: str) -> str:
-        """SHA-256 of everything that `stems` depends on.
+        """Returns the SHA-256 of everything that `stems` depends on.
 
         That is the names of all sources, the number of samples, the sample rate, and for sources
         that play the content of their files.
@@ -104,17 +104,16 @@ class Library:
         """
         track = self._track(track_id)
         shape = f"{' '.join(self.sources)}\n{self._num_samples(track)} {self.sample_rate}\n"
-        total = hashlib.sha256(shape.encode())
+        content: list[bytes | str] = [shape]
         for source, path in self._files(track):
             try:
-                content = path.read_bytes()
+                digest = storage.digest_of_file(path)
             except OSError as error:
                 raise AudioError(
                     f"`{path}` cannot be read ({error.strerror}). {_RENDER}"
                 ) from error
-            total.update(f"{source}\n".encode())
-            total.update(hashlib.sha256(content).digest())
-        return total.hexdigest()
+            content += [f"{source}\n", bytes.fromhex(digest)]
+        return storage.digest(*content)
 
     def _num_samples(self, track: Track) -> int:
         return round(track.duration * self.sample_rate)
@@ -126,7 +125,7 @@ class Library:
         return self.tracks[track_id]
 
     def _files(self, track: Track) -> Iterator[tuple[str, Path]]:
-        """The files of a track, none of which may lie outside of the library."""
+        """Yields the sources of a track and their files, none of which lies outside the library."""
         folder = self.folder / _AUDIO / track.id
         for source in track.sources:
             paths = [folder / f"{source}{suffix}" for suffix in _SUFFIXES]
@@ -141,7 +140,7 @@ class Library:
 
 
 def load_library(folder: Path) -> Library:
-    """The library in a folder: its tracks that have audio.
+    """Reads the library in a folder: its tracks that have audio.
 
     Args:
       folder: with `library.json` and `audio/TRACK/SOURCE.ogg` (or .flac or .wav).
@@ -154,16 +153,16 @@ def load_library(folder: Path) -> Library:
     sources = _sources(path, content)
     has_audio = [entry.get("audio", True) is True for _, entry in _entries(path, content)]
     tracks = _tracks(path, content, sources)
-    heard = {t.id: t for t, there in zip(tracks.values(), has_audio, strict=True) if there}
-    if not heard:
+    audible = {t.id: t for t, there in zip(tracks.values(), has_audio, strict=True) if there}
+    if not audible:
         raise StoreError(f"`{path}` lists no track that has audio. {_RENDER}")
     rate = _sample_rate(path, content)
     name = _text(path, "the library", content, "name")
-    return Library(folder, name, rate, sources, MappingProxyType(heard))
+    return Library(folder, name, rate, sources, MappingProxyType(audible))
 
 
 def load_catalogue(folder: Path) -> Mapping[str, Track]:
-    """All tracks of a library by id, also those whose audio is not there.
+    """Reads all tracks of a library by id, also those whose audio is not there.
 
     Raises:
       StoreError: if there is no usable index.
@@ -173,7 +172,7 @@ def load_catalogue(folder: Path) -> Mapping[str, Track]:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file.
+    """Reads a JSON file.
 
     Raises:
       StoreError: if it is missing, too large or not JSON.
@@ -181,7 +180,7 @@ def read_json(path: Path) -> Any:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise StoreError(f"`{path}` is larger than {_MOST_BYTES} bytes. {_RENDER}")
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused_constant)
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except (FileNotFoundError, NotADirectoryError):
         raise StoreError(
             f"`{path}` does not exist. Name the folder of a library, as "
@@ -190,16 +189,16 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise StoreError(f"`{path}` cannot be read ({error.strerror}). {_RENDER}") from error
     except (ValueError, RecursionError) as error:
-        raise _unusable(path, f"it is not JSON: {_short(str(error))}") from error
+        raise _unusable_error(path, f"it is not JSON: {_shorten(str(error))}") from error
 
 
 def is_name(value: object) -> bool:
-    """Whether something may be part of a path: lower-case letters, digits and hyphens."""
+    """Says whether something may be part of a path: lower-case letters, digits and hyphens."""
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
 def is_text(value: object) -> TypeGuard[str]:
-    """Whether something is a line that can be shown: not empty, not endless, no control codes."""
+    """Says whether something is a line to show: not empty, not endless, no control codes."""
     return isinstance(value, str) and 0 < len(value) <= _LONGEST_TEXT and value.isprintable()
 
 
@@ -207,31 +206,31 @@ def _listing(folder: Path) -> tuple[Path, dict[str, Any]]:
     path = folder / LISTING
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("tracks"), list):
-        raise _unusable(path, "it has no list of `tracks`")
+        raise _unusable_error(path, "it has no list of `tracks`")
     return path, content
 
 
 def _sample_rate(path: Path, content: dict[str, Any]) -> int:
     rate = content.get("sample_rate")
     if not isinstance(rate, int) or not decode.MIN_SAMPLE_RATE <= rate <= decode.MAX_SAMPLE_RATE:
-        raise _unusable(path, f"its `sample_rate` is {_short(rate)}")
+        raise _unusable_error(path, f"its `sample_rate` is {_shorten(rate)}")
     return rate
 
 
 def _sources(path: Path, content: dict[str, Any]) -> tuple[str, ...]:
     sources = content.get("sources")
     if not (isinstance(sources, list) and 0 < len(sources) <= _MOST_SOURCES):
-        raise _unusable(path, f"its `sources` are {_short(sources)}")
+        raise _unusable_error(path, f"its `sources` are {_shorten(sources)}")
     if not all(map(is_name, sources)) or len(set(sources)) < len(sources):
-        raise _unusable(path, f"its `sources` are {_short(sources)}")
+        raise _unusable_error(path, f"its `sources` are {_shorten(sources)}")
     return tuple(sources)
 
 
 def _entries(path: Path, content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What errors call every entry, and the entry."""
+    """Yields what errors call an entry, and the entry."""
     for number, entry in enumerate(content["tracks"], start=1):
         if not isinstance(entry, dict):
-            raise _unusable(path, f"track {number} is {_short(entry)}")
+            raise _unusable_error(path, f"track {number} is {_shorten(entry)}")
         yield f"track {number}", entry
 
 
@@ -240,17 +239,17 @@ def _tracks(path: Path, content: dict[str, Any], sources: tuple[str, ...]) -> di
     for where, entry in _entries(path, content):
         track = _track(path, where, entry, sources)
         if track.id in tracks:
-            raise _unusable(path, f"it lists the track {track.id!r} twice")
+            raise _unusable_error(path, f"it lists the track {track.id!r} twice")
         tracks[track.id] = track
     return tracks
 
 
 def _track(path: Path, where: str, entry: dict[str, Any], sources: tuple[str, ...]) -> Track:
     if not is_name(entry.get("id")):
-        raise _unusable(path, f"the `id` of {where} is {_short(entry.get('id'))}")
+        raise _unusable_error(path, f"the `id` of {where} is {_shorten(entry.get('id'))}")
     plays = entry.get("sources")
     if not isinstance(plays, list) or not plays or any(name not in sources for name in plays):
-        raise _unusable(path, f"the `sources` of {where} are {_short(plays)}")
+        raise _unusable_error(path, f"the `sources` of {where} are {_shorten(plays)}")
     return Track(
         id=entry["id"],
         **{name: _text(path, where, entry, name) for name in _TEXTS},
@@ -263,25 +262,25 @@ def _track(path: Path, where: str, entry: dict[str, Any], sources: tuple[str, ..
 def _text(path: Path, where: str, entry: dict[str, Any], name: str) -> str:
     value = entry.get(name)
     if not is_text(value):
-        raise _unusable(path, f"the `{name}` of {where} is {_short(value)}")
+        raise _unusable_error(path, f"the `{name}` of {where} is {_shorten(value)}")
     return value
 
 
 def _number(path: Path, where: str, entry: dict[str, Any], name: str, most: int) -> float:
     value = entry.get(name)
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= most:
-        raise _unusable(path, f"the `{name}` of {where} is {_short(value)}")
+        raise _unusable_error(path, f"the `{name}` of {where} is {_shorten(value)}")
     return float(value)
 
 
-def _refused_constant(name: str) -> None:
+def _refuse_constant(name: str) -> None:
     raise ValueError(f"it holds {name}")
 
 
-def _unusable(path: Path, why: str) -> StoreError:
+def _unusable_error(path: Path, why: str) -> StoreError:
     return StoreError(f"`{path}` cannot be used: {why}. {_RENDER}")
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     text = "missing" if value is None else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,4 +1,4 @@
-"""Listeners of a library, and what they play."""
+"""The listeners of a library, and what they play."""
 
 import dataclasses
 from pathlib import Path
@@ -31,7 +31,7 @@ class Persona:
 
 
 def load_personas(folder: Path) -> tuple[Persona, ...]:
-    """The listeners of a library, in the order of the file.
+    """Reads the listeners of a library, in the order of the file.
 
     Args:
       folder: with `personas.json`.
@@ -50,7 +50,7 @@ def load_personas(folder: Path) -> tuple[Persona, ...]:
 
 
 def plays_of(folder: Path, persona: str) -> tuple[tuple[str, int], ...]:
-    """The tracks that a listener plays and how often, most often first, then by id.
+    """Returns the tracks that a listener plays and how often, most often first, then by id.
 
     Args:
       folder: with `plays.tsv` and `personas.json`.
@@ -59,7 +59,7 @@ def plays_of(folder: Path, persona: str) -> tuple[tuple[str, int], ...]:
     Raises:
       StoreError: if the listener is unknown or the plays cannot be read.
     """
-    known = [one.id for one in load_personas(folder)]
+    known = [listener.id for listener in load_personas(folder)]
     if persona not in known:
         raise StoreError(unknown_name("Listener", str(persona)[:80], known))
     plays: dict[str, int] = {}
@@ -89,7 +89,7 @@ def _persona(path: Path, number: int, entry: object) -> Persona:
 
 
 def _lines(path: Path) -> list[tuple[str, str, int]]:
-    """Listener, track and count of every line."""
+    """Returns listener, track and count of every line."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:

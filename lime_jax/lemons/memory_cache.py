@@ -1,4 +1,4 @@
-"""What was made once and is kept in memory, by bytes: the latest, without what was forgotten."""
+"""A cache in memory, bounded by bytes, whose values may belong to what users sent."""
 
 import threading
 from collections import OrderedDict
@@ -8,8 +8,13 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class Kept(Generic[Value]):
-    """Values by key, each of which may belong to a song of a user."""
+class MemoryCache(Generic[Value]):
+    """Holds the values used last, by key; those of an upload go with it.
+
+    Args:
+      size: of a value, in bytes.
+      num_bytes: of all values together; what was used longest ago is dropped.
+    """
 
     def __init__(self, size: Callable[[Value], int], *, num_bytes: int = 2**28) -> None:
         self._size, self._num_bytes = size, num_bytes
@@ -17,12 +22,12 @@ class Kept(Generic[Value]):
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], Value], owner: str | None = None) -> Value:
-        """The value of a key, made if it is not there.
+        """Returns the value of a key, made if it is not there.
 
         Args:
           key: of everything that the value depends on.
           make: makes it.
-          owner: the song that it belongs to, if any.
+          owner: the id of the upload that it belongs to, if any.
         """
         with self._lock:
             if key in self._values:
@@ -35,7 +40,7 @@ class Kept(Generic[Value]):
         return value
 
     def retain(self, owners: Collection[str]) -> None:
-        """Drops what belongs to other songs than these."""
+        """Drops what belongs to uploads other than these."""
         with self._lock:
             for key, (owner, _) in list(self._values.items()):
                 if owner is not None and owner not in owners:

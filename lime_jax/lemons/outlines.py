@@ -1,4 +1,4 @@
-"""Outlines of sounds for drawing."""
+"""The outlines of waveforms, for drawing."""
 
 import numpy as np
 from jaxtyping import Float
@@ -7,7 +7,7 @@ NUM_COLUMNS = 480
 
 
 def outline(waveform: Float[np.ndarray, " num_samples"]) -> dict[str, list[float]]:
-    """The lowest and the highest sample of each of at most `NUM_COLUMNS` stretches.
+    """Returns the lowest and the highest sample of each of at most `NUM_COLUMNS` excerpts.
 
     Example:
       >>> outline(np.array([0.0, 0.5, -0.25], np.float32))
@@ -18,8 +18,8 @@ def outline(waveform: Float[np.ndarray, " num_samples"]) -> dict[str, list[float
     if not num_columns:
         return {"low": [], "high": []}
     low, high = np.minimum.reduceat(waveform, starts), np.maximum.reduceat(waveform, starts)
-    return {"low": _rounded(low), "high": _rounded(high)}
+    return {"low": _round(low), "high": _round(high)}
 
 
-def _rounded(values: np.ndarray) -> list[float]:
+def _round(values: np.ndarray) -> list[float]:
     return [round(float(value), 3) for value in values]

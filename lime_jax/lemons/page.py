@@ -1,21 +1,20 @@
-"""The page: everything that is the same for all listeners; its script asks for the rest."""
+"""The HTML of the page, the same for all listeners; its script asks for the rest."""
 
 import functools
 from pathlib import Path
 from typing import Any
 
-from lime_jax.lemons.application import DEFAULT_KIND, DEFAULT_PERSONA, Application
+from lime_jax.lemons.application import DEFAULT_KIND, Application
 from lime_jax.lemons.uploads import MAX_BYTES, SUFFIXES
 
 
 def render(application: Application) -> str:
-    """The HTML; what others wrote is escaped."""
-    personas = list(application.personas.values())
+    """Returns the page as HTML; what others wrote is escaped."""
     return _template().render(
-        personas=personas,
+        personas=list(application.audience.personas.values()),
         kind=DEFAULT_KIND,
-        default=personas[min(DEFAULT_PERSONA, len(personas) - 1)].id,
-        libraries=application.libraries,
+        default=application.default_persona,
+        libraries=application.tracks.libraries,
         suffixes=",".join(f".{suffix}" for suffix in SUFFIXES),
         max_megabytes=MAX_BYTES // 2**20,
         can_separate=application.separator is not None,

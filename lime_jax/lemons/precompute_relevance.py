@@ -7,20 +7,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lime_jax.lemons import HOME
-from lime_jax.lemons import relevance as recommending
+from lime_jax.lemons import HOME, relevance
 from lime_jax.lemons.application import Application
 
 
 def precompute(folder: Path) -> Path:
-    """Judges all tracks of a library for all listeners it comes with; returns the file."""
+    """Computes the relevance of all tracks for all listeners of a library; returns the file."""
     with tempfile.TemporaryDirectory() as cache:
         application = Application(folder, cache=Path(cache))
         try:
-            relevance = dict(application.judged(name) for name in application.personas)
+            compute = application.recommendations.compute
+            relevances = dict(compute(persona) for persona in application.audience.personas)
         finally:
             application.close()
-    return recommending.write_precomputed(folder, relevance)
+    return relevance.write_precomputed(folder, relevances)
 
 
 if __name__ == "__main__":

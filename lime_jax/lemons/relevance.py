@@ -1,4 +1,4 @@
-"""How relevant tracks are to a listener."""
+"""The relevance of tracks to a listener: computed, written down, and read again."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -11,61 +11,62 @@ from jaxtyping import Float
 
 from lime_jax.core.predictor import as_predictor
 
-# To be raised whenever the same weights would judge the same samples differently.
+# To be raised whenever the same weights would give the same samples another relevance.
 ALGORITHM = 1
 PRECOMPUTED = "relevance.json"
 
 Waveform = Float[np.ndarray, " num_samples"]
 # Probabilities by the digest of a track's samples.
 Relevance = dict[str, float]
-# What reads a track, likewise.
+# What reads the samples of a track, likewise.
 Readers = Mapping[str, Callable[[], Waveform]]
 
 
-def judged(recommender: Any, waveform: Waveform) -> float:
-    """The probability that a track is relevant to the listener."""
-    return float(_judge(as_predictor(recommender), waveform[None])[0, 0])
+def compute(recommender: Any, waveform: Waveform) -> float:
+    """Returns the probability that a track `(num_samples,)` is relevant to the listener."""
+    return float(_predict(as_predictor(recommender), waveform[None])[0, 0])
 
 
-def judged_all(
+def compute_all(
     recommender: Any,
     readers: Readers,
     known: Relevance,
     progress: Callable[[int, int], None],
 ) -> Relevance:
-    """The relevance of many tracks.
+    """Returns the relevance of many tracks, by digest.
 
     Args:
       recommender: of one listener.
       readers: of the tracks.
       known: relevance of some of them, by digest.
-      progress: is told how many of how many are done.
+      progress: called as `progress(done, total)` before each of them.
     """
-    found: Relevance = {}
+    relevances: Relevance = {}
     for number, (digest, read) in enumerate(readers.items()):
         progress(number, len(readers))
-        found[digest] = known[digest] if digest in known else judged(recommender, read())
-    return found
+        relevances[digest] = known[digest] if digest in known else compute(recommender, read())
+    return relevances
 
 
-def precomputed(folder: Path, recommender_digest: str) -> Relevance:
-    """What comes with a library about one recommender; nothing where that is none or damaged."""
+def read_precomputed(folder: Path, recommender_digest: str) -> Relevance:
+    """Returns what a library says of one recommender; nothing if that lacks or is damaged.
+
+    Args:
+      folder: of a library.
+      recommender_digest: SHA-256 of the weights.
+    """
     try:
         content = json.loads((folder / PRECOMPUTED).read_text(encoding="utf-8"))
         if content["algorithm"] != ALGORITHM:
             return {}
-        found = dict(content["relevance"].get(recommender_digest, {}))
+        relevances = dict(content["relevance"].get(recommender_digest, {}))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return {}
-    return found if all(map(_is_probability, found.values())) else {}
-
-
-def _is_probability(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+    return relevances if all(map(_is_probability, relevances.values())) else {}
 
 
 def write_precomputed(folder: Path, relevance: Mapping[str, Relevance]) -> Path:
-    """Writes what `precomputed` reads.
+    """Writes what `read_precomputed` reads.
 
     Args:
       folder: of a library.
@@ -84,6 +85,10 @@ def write_precomputed(folder: Path, relevance: Mapping[str, Relevance]) -> Path:
     return path
 
 
+def _is_probability(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
 @jax.jit
-def _judge(recommender: Any, waveforms: Any) -> Any:
+def _predict(recommender: Any, waveforms: Any) -> Any:
     return recommender(waveforms)

@@ -1,6 +1,5 @@
-"""What was computed, by the digest of what it was computed from: in memory and on disk."""
+"""Results by the digest of what they were computed from: in memory and on disk."""
 
-import hashlib
 import json
 import re
 import threading
@@ -9,18 +8,23 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from lime_jax.runs.parquet import write_whole
+from lime_jax import storage
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 
 def key_of(*parts: object) -> str:
-    """SHA-256 of everything that a result depends on."""
-    return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()
+    """Returns the SHA-256 of everything that a result depends on, in hexadecimal digits."""
+    return storage.digest_of_json([str(part) for part in parts])
 
 
 class Results:
-    """JSON by key. Files appear whole or not at all, so several servers may share a folder."""
+    """Holds JSON by key; files appear whole or not at all, so that servers may share a folder.
+
+    Args:
+      folder: of the files.
+      num_in_memory: how many results stay in memory.
+    """
 
     def __init__(self, folder: Path, *, num_in_memory: int = 256) -> None:
         self._folder, self._num_in_memory = folder, num_in_memory
@@ -29,7 +33,7 @@ class Results:
         self._lock = threading.Lock()
 
     def get(self, key: str) -> Any | None:
-        """What is kept under a key, which may come from anywhere; None if nothing is."""
+        """Returns the value of a key, which may come from anywhere; None if there is none."""
         if not _KEY.fullmatch(key):
             return None
         with self._lock:
@@ -42,13 +46,13 @@ class Results:
         return value
 
     def put(self, key: str, value: Any, *, on_disk: bool, owner: str | None = None) -> None:
-        """Keeps a value, in memory alone where it is about a song of a user.
+        """Stores a value, in memory alone where it is about an upload.
 
         Args:
           key: of everything that it depends on.
           value: JSON.
           on_disk: whether other servers find it.
-          owner: the song of a user that it is about, if any.
+          owner: the id of the upload that it is about, if any.
 
         Raises:
           StoreError: if it cannot be written.
@@ -58,10 +62,10 @@ class Results:
             path = self._path(key)
             path.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps(value, allow_nan=False)
-            write_whole(path, lambda file: file.write(text.encode()))
+            storage.write_whole(path, text.encode())
 
     def retain(self, owners: Collection[str]) -> None:
-        """Drops what is about songs of users other than these."""
+        """Drops what is about uploads other than these."""
         with self._lock:
             for key, owner in list(self._owners.items()):
                 if owner not in owners:
@@ -72,7 +76,7 @@ class Results:
         return self._folder / key[:2] / f"{key}.json"
 
     def _read(self, key: str) -> Any | None:
-        """None also for a damaged file: it is computed and written again."""
+        """Returns None also for a damaged file: it is computed and written again."""
         try:
             return json.loads(self._path(key).read_text(encoding="utf-8"))
         except (OSError, ValueError):

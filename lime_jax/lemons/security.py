@@ -1,4 +1,4 @@
-"""What stands between the application and other sites: hosts, origins, headers."""
+"""The guard between the application and other sites: hosts, origins, headers."""
 
 import ipaddress
 import json
@@ -31,7 +31,7 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that binds to `host`."""
+    """Says whether only this machine can reach a server that binds to `host`."""
     return host in _LOOPBACK or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
@@ -39,7 +39,8 @@ class Guard:
     """Lets requests through that name this server and come from its own pages.
 
     Another site could point its own name at this machine (DNS rebinding), send forms to it, or show
-    addresses that start work as pictures; names of hosts and origins tell. It may link to the page.
+    addresses that start work as pictures; the names of hosts and origins give it away. It may link
+    to the page.
     """
 
     def __init__(self, app: Any, host: str = "127.0.0.1") -> None:
@@ -86,7 +87,7 @@ class Guard:
 
 
 def _name(host: str) -> str:
-    """A host without its port; `[::1]:8000` has brackets."""
+    """Returns a host without its port; `[::1]:8000` has brackets."""
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()

@@ -1,4 +1,4 @@
-"""The parts of a song that matter most, to be heard alone, or to be missed."""
+"""The components of a track that matter most, to be heard alone, or to be missed."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from lime_jax.audio import render
 from lime_jax.core import ranking
-from lime_jax.lemons.explain_track import Record, segmented
+from lime_jax.lemons.explain_track import Record, segment_track
 from lime_jax.separation.base import Stems
 
 Waveform = Float[np.ndarray, " _samples"]
@@ -17,14 +17,14 @@ SONG = "song"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Part:
-    """Some components of a song as sound.
+class Selection:
+    """Some components of a track as sound.
 
     Attributes:
-      mix: as long as the song.
-      sources: every source that takes part, as long as the song; the song itself, for times.
+      mix: as long as the track.
+      sources: every source that plays in it, as long as the track; the mix itself, for times.
       trimmed: the mix without the silence at its ends.
-      start, end: of `trimmed`, in seconds of the song.
+      start, end: of `trimmed`, in seconds of the track.
     """
 
     mix: Waveform
@@ -35,7 +35,9 @@ class Part:
 
 
 def top(record: Record, k: int, source: str | None = None) -> tuple[int, ...]:
-    """The components that speak most for the song, the strongest first; never what is silent.
+    """Returns the components that speak most for the track, the strongest first.
+
+    What is silent is never among them.
 
     Args:
       record: the explanation.
@@ -47,55 +49,57 @@ def top(record: Record, k: int, source: str | None = None) -> tuple[int, ...]:
     """
     if k < 1:
         raise ValueError(f"`k` must be at least 1, got {k}.")
-    known = {one.source for one in record.components}
+    known = {component.source for component in record.components}
     if source is not None and source not in known:
         raise ValueError(
             f"`source` {source!r} is no component of this explanation; ask about one of "
             f"{', '.join(sorted(name for name in known if name)) or 'none: it is about times'}."
         )
-    heard = [one for one in record.components if not one.is_silent]
-    asked = [one for one in heard if source in (None, one.source)]
-    coefficients = np.array([one.coefficient for one in asked], np.float32)
-    found = ranking.strongest(coefficients, k)
-    return tuple(asked[position].index for position in found)
+    candidates = [
+        component
+        for component in record.components
+        if not component.is_silent and source in (None, component.source)
+    ]
+    coefficients = np.array([component.coefficient for component in candidates], np.float32)
+    return tuple(candidates[position].index for position in ranking.strongest(coefficients, k))
 
 
-def part(stems: Stems, record: Record, indices: Sequence[int]) -> Part:
-    """The sound of some components, faded where they begin and end within the song.
+def render_selection(stems: Stems, record: Record, indices: Sequence[int]) -> Selection:
+    """Renders some components, faded where they begin and end within the track.
 
     Args:
-      stems: of the song.
+      stems: of the track.
       record: its explanation.
       indices: of the components.
     """
-    audio, mono = segmented(stems, record.kind), stems.mono()
+    audio, mono = segment_track(stems, record.kind), stems.mono()
     mask = _mask(record, indices)
     mix = render.render_faded(audio, mask)
     if record.kind == "time":
         sources = {SONG: mix}
     else:
         asked = {record.components[index].source for index in indices}
-        of = np.array([one.source for one in record.components])
+        source_of = np.array([component.source for component in record.components])
         sources = {
-            name: render.render_faded(audio, mask & (of == name))
+            name: render.render_faded(audio, mask & (source_of == name))
             for name in mono.names
             if name in asked
         }
-    heard = np.flatnonzero(np.any([wave != 0 for wave in (mix, *sources.values())], axis=0))
-    first, last = (int(heard[0]), int(heard[-1]) + 1) if len(heard) else (0, 0)
+    played = np.flatnonzero(np.any([wave != 0 for wave in (mix, *sources.values())], axis=0))
+    first, last = (int(played[0]), int(played[-1]) + 1) if len(played) else (0, 0)
     rate = mono.sample_rate
-    return Part(mix, sources, mix[first:last], first / rate, last / rate)
+    return Selection(mix, sources, mix[first:last], first / rate, last / rate)
 
 
-def without(stems: Stems, record: Record, indices: Sequence[int]) -> Waveform:
-    """The song without some components: what they matter is heard, and measured, by their absence.
+def render_without(stems: Stems, record: Record, indices: Sequence[int]) -> Waveform:
+    """Renders the track without some components, to hear and measure what they matter.
 
     Args:
-      stems: of the song.
+      stems: of the track.
       record: its explanation.
       indices: of the components.
     """
-    return render.render_faded(segmented(stems, record.kind), ~_mask(record, indices))
+    return render.render_faded(segment_track(stems, record.kind), ~_mask(record, indices))
 
 
 def _mask(record: Record, indices: Sequence[int]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the application knows as JSON for the page and for scripts."""
+"""The JSON of what the application knows, for the page and for scripts."""
 
 import dataclasses
 from collections import Counter
@@ -7,12 +7,13 @@ from typing import Any
 from urllib.parse import quote
 
 from lime_jax.lemons import explanation_body, wording
-from lime_jax.lemons.application import Application, Sound
+from lime_jax.lemons.application import Application
 from lime_jax.lemons.explain_track import TYPES, Component, Record
 from lime_jax.lemons.job_queue import Job
 from lime_jax.lemons.library import Library, Track
 from lime_jax.lemons.listeners import Persona
 from lime_jax.lemons.outlines import outline
+from lime_jax.lemons.track_audio import TrackAudio
 
 NUM_RECOMMENDED = 10
 
@@ -21,14 +22,15 @@ _TITLES = {"top": "Top Highlight", "top3": "Top 3"}
 
 
 def listener(persona: Persona) -> dict[str, Any]:
-    """A listener in a list."""
+    """Returns a listener as an entry of a list."""
     return {"id": persona.id, "name": persona.name, "taste": persona.taste}
 
 
 def profile(application: Application, persona_id: str) -> dict[str, Any]:
-    """A listener with what they listened to, most played first."""
-    persona, catalogue = application.persona(persona_id), application.catalogue
-    plays = [(catalogue[t], count) for t, count in application.plays(persona_id) if t in catalogue]
+    """Returns a listener with what they listened to, most played first."""
+    audience = application.audience
+    persona, catalogue = audience.persona(persona_id), audience.catalogue
+    plays = [(catalogue[t], count) for t, count in audience.plays(persona_id) if t in catalogue]
     plays.sort(key=lambda play: (-play[1], play[0].title))
     styles = Counter[str]()
     for track, count in plays:
@@ -43,75 +45,82 @@ def profile(application: Application, persona_id: str) -> dict[str, Any]:
             {"style": style, "share": count / total}
             for style, count in styles.most_common(_NUM_STYLES)
         ],
-        "tracks": [{**_named(track), "plays": count} for track, count in plays],
+        "tracks": [{**_description(track), "plays": count} for track, count in plays],
     }
 
 
 def shelf(library_id: str, library: Library) -> dict[str, Any]:
-    """A library in a list."""
+    """Returns a library as an entry of a list."""
     return {"id": library_id, "name": library.name, "num_tracks": len(library.tracks)}
 
 
 def recommendations(
     application: Application, persona_id: str, library_id: str, relevance: dict[str, float]
 ) -> list[dict[str, Any]]:
-    """The most relevant tracks of a library, best first, and how often they were played."""
-    library, plays = application.library(library_id), dict(application.plays(persona_id))
-    judged = [
-        (relevance[application.digest(library_id, track_id)], track)
-        for track_id, track in library.tracks.items()
+    """Returns the most relevant tracks of a library, best first, and how often they were played.
+
+    Args:
+      application: knows them.
+      persona_id: of the listener.
+      library_id: of the library.
+      relevance: of its tracks, by digest.
+    """
+    plays = dict(application.audience.plays(persona_id))
+    ranked = [
+        (relevance[application.tracks.digest(library_id, track_id)], track)
+        for track_id, track in application.tracks.library(library_id).tracks.items()
     ]
-    judged.sort(key=lambda entry: (-entry[0], entry[1].id))
+    ranked.sort(key=lambda entry: (-entry[0], entry[1].id))
     return [
         {
-            **_named(track),
+            **_description(track),
             "rank": rank,
             "relevance": value,
             "duration": track.duration,
             "plays": plays.get(track.id, 0),
         }
-        for rank, (value, track) in enumerate(judged[:NUM_RECOMMENDED], 1)
+        for rank, (value, track) in enumerate(ranked[:NUM_RECOMMENDED], 1)
     ]
 
 
 def track(application: Application, library_id: str, track_id: str) -> dict[str, Any]:
-    """A track with the outlines of its mix and its sources, and where to hear them."""
-    sound = application.sound(library_id, track_id)
-    stems, address = sound.stems, f"/audio/{quote(library_id)}/{quote(track_id)}"
-    known = {} if sound.is_own else _named(application.track(library_id, track_id))
+    """Returns a track with the outlines of its mix and its sources, and where to hear them."""
+    audio = application.tracks.audio(library_id, track_id)
+    stems, address = audio.stems, f"/audio/{quote(library_id)}/{quote(track_id)}"
+    known = {} if audio.is_own else _description(application.tracks.track(library_id, track_id))
     return {
         **known,
         "id": track_id,
         "library": library_id,
-        "title": sound.title,
+        "title": audio.title,
         "duration": stems.waveforms.shape[1] / stems.sample_rate,
-        "types": _types(application, sound),
+        "types": _kinds(application, audio),
         "sound": f"{address}/mix.wav",
-        "outline": outline(sound.mix),
+        "outline": outline(audio.mix),
         "sources": [
             {"name": name, "sound": f"{address}/{name}.wav", "outline": outline(waveform)}
-            for name, waveform in zip(sound.sources, stems.waveforms, strict=False)
+            for name, waveform in zip(audio.sources, stems.waveforms, strict=False)
         ],
-        "gain": sound.gain,
+        "gain": audio.gain,
     }
 
 
 def job(state: Job) -> dict[str, Any]:
-    """How far a piece of work is."""
+    """Returns how far a job is."""
     fields = dataclasses.asdict(state)
     return {"job": fields.pop("key"), **fields}
 
 
 def explanation(application: Application, key: str) -> dict[str, Any]:
-    """An explanation with the sentences that go with it, and where to hear its parts."""
-    body = application.found(key)
+    """Returns an explanation with the sentences that go with it, and where to hear it."""
+    body = application.explanations.body(key)
     record = explanation_body.record_of(body)
-    sound = application.sound_of(body)
-    persona = application.personas.get(body["persona"])
+    audio = application.tracks.audio_of(body)
+    persona = application.audience.personas.get(body["persona"])
     fidelity = body["record"]["fidelity"]
     return {
         "key": key,
-        "title": sound.title,
+        "title": audio.title,
         "listener": persona.name if persona else "",
         **body["record"],
         "grade": wording.grade(fidelity),
@@ -133,8 +142,8 @@ def _selection(
         "name": name,
         "title": _TITLES.get(name) or name.removeprefix("instrument-"),
         "components": list(indices),
-        "parts": [_part(component) for component in chosen],
-        "spoken": _spoken(record, chosen),
+        "parts": [_component(component) for component in chosen],
+        "spoken": _in_words(record, chosen),
         "start": min(component.start for component in chosen),
         "end": max(component.end for component in chosen),
         "relevance_without": left,
@@ -148,7 +157,7 @@ def _selection(
     }
 
 
-def _part(component: Component) -> dict[str, Any]:
+def _component(component: Component) -> dict[str, Any]:
     return {
         "index": component.index,
         "source": component.source,
@@ -158,23 +167,23 @@ def _part(component: Component) -> dict[str, Any]:
     }
 
 
-def _spoken(record: Record, chosen: Iterable[Component]) -> str:
-    """The parts in words, as in "drums from 3.2 to 6.4 s, and the bass throughout"."""
-    found = []
+def _in_words(record: Record, chosen: Iterable[Component]) -> str:
+    """Returns components in words, as in "drums from 3.2 to 6.4 s; bass throughout"."""
+    phrases = []
     for component in chosen:
         what = component.source or "everything"
         is_whole = len(record.segments) == 1
         when = "throughout" if is_whole else f"from {component.start:.1f} to {component.end:.1f} s"
-        found.append(f"{what} {when}")
-    return "; ".join(found)
+        phrases.append(f"{what} {when}")
+    return "; ".join(phrases)
 
 
-def _types(application: Application, sound: Sound) -> list[str]:
-    can_be_apart = not sound.is_own or application.separator is not None
-    return [kind for kind in TYPES if kind == "time" or can_be_apart]
+def _kinds(application: Application, audio: TrackAudio) -> list[str]:
+    has_sources = not audio.is_own or application.separator is not None
+    return [kind for kind in TYPES if kind == "time" or has_sources]
 
 
-def _named(track: Track) -> dict[str, Any]:
+def _description(track: Track) -> dict[str, Any]:
     return {
         "id": track.id,
         "title": track.title,

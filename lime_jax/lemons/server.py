@@ -1,4 +1,4 @@
-"""The web application: its page, its JSON and its sounds.
+"""The web server: its page, its JSON and its sounds.
 
 Starlette, since it is small and typed, depends on next to nothing and leaves every header to us.
 Frameworks that draw pages by themselves load scripts from elsewhere, keep a session per page, and
@@ -20,11 +20,13 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from lime_jax.lemons import audio_responses, page, serializers
-from lime_jax.lemons.application import Application, Question
+from lime_jax.lemons.application import Application
 from lime_jax.lemons.audio_files import SoundFiles
-from lime_jax.lemons.http_error import Problem
+from lime_jax.lemons.explanations import Question
+from lime_jax.lemons.http_error import HttpError
 from lime_jax.lemons.job_queue import Job
 from lime_jax.lemons.security import Guard
+from lime_jax.lemons.tracks import OWN
 from lime_jax.lemons.uploads import MAX_BYTES
 
 _STATIC = Path(__file__).parent / "static"
@@ -32,11 +34,11 @@ _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _MAX_QUESTION = 4096  # bytes
 _MOST_UPLOADS = 8  # at a time, as each of them lies in memory
 _SECONDS_OF_SENDING = 120.0
-_BROKEN = "Something went wrong inside the server; its terminal says what."
+_BUG = "Something went wrong inside the server; its terminal says what."
 
 
 def web_application(application: Application, host: str = "127.0.0.1") -> Guard:
-    """The ASGI application.
+    """Returns the ASGI application.
 
     Args:
       application: what it is about; ends with it.
@@ -49,13 +51,17 @@ def web_application(application: Application, host: str = "127.0.0.1") -> Guard:
         application.close()
 
     routes = _Routes(application)
-    handlers: Any = {Problem: _problem, HTTPException: _http_error, Exception: _broken}
+    handlers: Any = {
+        HttpError: _respond_to_error,
+        HTTPException: _respond_to_http_exception,
+        Exception: _respond_to_bug,
+    }
     app = Starlette(routes=routes.all(), lifespan=lifespan, exception_handlers=handlers)
     return Guard(app, host)
 
 
 class _Routes:
-    """What is where. Plain functions run in threads, so that no request waits for another."""
+    """The routes. Plain functions run in threads, so that no request waits for another."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
@@ -74,7 +80,7 @@ class _Routes:
             "/api/tracks/{library}/{track}": self.track,
             "/api/jobs/{job}": self.job,
             "/api/explanations/{key}": self.explanation,
-            "/audio/explanations/{key}/{name}.{suffix}": self.part_sound,
+            "/audio/explanations/{key}/{name}.{suffix}": self.explanation_sound,
             "/audio/{library}/{track}/{name}.{suffix}": self.track_sound,
         }
         posts = {"/api/explanations": self.explain, "/api/uploads": self.upload}
@@ -90,35 +96,37 @@ class _Routes:
     def static(self, request: Request) -> Response:
         name = request.path_params["name"]
         if name not in self._static:
-            raise Problem(404, "There is no such page.")
+            raise HttpError(404, "There is no such page.")
         kind = _TYPES[Path(name).suffix]
         return Response(self._static[name], media_type=kind, headers={"cache-control": "no-cache"})
 
     def personas(self, request: Request) -> Response:
         del request
-        return _json([serializers.listener(p) for p in self._application.personas.values()])
+        return _json(
+            [serializers.listener(p) for p in self._application.audience.personas.values()]
+        )
 
     def persona(self, request: Request) -> Response:
         return _json(serializers.profile(self._application, request.path_params["persona"]))
 
     def libraries(self, request: Request) -> Response:
         del request
-        shelves = self._application.libraries.items()
+        shelves = self._application.tracks.libraries.items()
         return _json([serializers.shelf(name, library) for name, library in shelves])
 
     def recommendations(self, request: Request) -> Response:
         persona, library = _query(request, "persona"), _query(request, "library")
-        found = self._application.relevance(persona, library)
-        if isinstance(found, Job):
-            return _json(serializers.job(found), 202)
-        return _json(serializers.recommendations(self._application, persona, library, found))
+        relevance = self._application.recommendations.of_library(persona, library)
+        if isinstance(relevance, Job):
+            return _json(serializers.job(relevance), 202)
+        return _json(serializers.recommendations(self._application, persona, library, relevance))
 
     def relevance(self, request: Request) -> Response:
         names = [_query(request, name) for name in ("persona", "library", "track")]
-        found = self._application.relevance_of(*names)
-        if isinstance(found, Job):
-            return _json(serializers.job(found), 202)
-        return _json({"relevance": found})
+        relevance = self._application.recommendations.of_track(*names)
+        if isinstance(relevance, Job):
+            return _json(serializers.job(relevance), 202)
+        return _json({"relevance": relevance})
 
     def track(self, request: Request) -> Response:
         return _json(serializers.track(self._application, *request.path_params.values()))
@@ -126,13 +134,13 @@ class _Routes:
     def job(self, request: Request) -> Response:
         job = self._application.jobs.get(request.path_params["job"])
         if job is None:
-            raise Problem(404, "There is no such work.")
+            raise HttpError(404, "There is no such work.")
         return _json(serializers.job(job))
 
     def explanation(self, request: Request) -> Response:
         return _json(serializers.explanation(self._application, request.path_params["key"]))
 
-    def part_sound(self, request: Request) -> Response:
+    def explanation_sound(self, request: Request) -> Response:
         return self._sound(request, self._files.of_explanation)
 
     def track_sound(self, request: Request) -> Response:
@@ -141,13 +149,13 @@ class _Routes:
     def _sound(self, request: Request, find: Callable[..., tuple[bytes, str]]) -> Response:
         suffix = request.path_params["suffix"]
         if suffix not in audio_responses.TYPES:
-            raise Problem(404, "Sounds come as wav or mp3.")
+            raise HttpError(404, "Sounds come as wav or mp3.")
         body, filename = find(*request.path_params.values())
         return audio_responses.respond(body, request.headers, suffix, filename)
 
     async def explain(self, request: Request) -> Response:
         question = _question(request, await _body(request, _MAX_QUESTION))
-        key, job = await run_in_threadpool(self._application.explanation, question)
+        key, job = await run_in_threadpool(self._application.explanations.submit, question)
         if job is not None:
             return _json(serializers.job(job), 202)
         return _json(await run_in_threadpool(serializers.explanation, self._application, key))
@@ -155,19 +163,19 @@ class _Routes:
     async def upload(self, request: Request) -> Response:
         name = _query(request, "name")
         if self._num_uploads >= _MOST_UPLOADS:
-            raise Problem(503, "Too many songs are being sent just now; try again in a minute.")
+            raise HttpError(503, "Too many songs are being sent just now; try again in a minute.")
         self._num_uploads += 1
         try:
             body = await _body(request, MAX_BYTES)
-            song = await run_in_threadpool(self._application.uploads.add, body, name)
+            upload = await run_in_threadpool(self._application.tracks.uploads.add, body, name)
         finally:
             self._num_uploads -= 1
-        return _json({"library": "own", "track": song.id, "title": song.title}, 201)
+        return _json({"library": OWN, "track": upload.id, "title": upload.title}, 201)
 
 
 async def _body(request: Request, most: int) -> bytes:
-    """What was sent, as long as it is short enough, whatever its header says."""
-    too_long = Problem(413, f"That is too much: at most {_size(most)} are taken.")
+    """Reads what was sent, as long as it is short enough, whatever its header says."""
+    too_long = HttpError(413, f"That is too much: at most {_size(most)} are taken.")
     declared = request.headers.get("content-length", "0")
     if not declared.isdecimal() or int(declared) > most:
         raise too_long
@@ -179,9 +187,9 @@ async def _body(request: Request, most: int) -> bytes:
                     raise too_long
                 body += chunk
     except TimeoutError:
-        raise Problem(408, "Sending took too long.") from None
+        raise HttpError(408, "Sending took too long.") from None
     except ClientDisconnect:
-        raise Problem(400, "The connection ended before everything was sent.") from None
+        raise HttpError(400, "The connection ended before everything was sent.") from None
     return bytes(body)
 
 
@@ -192,21 +200,21 @@ def _size(number: int) -> str:
 def _question(request: Request, body: bytes) -> Question:
     # No form of another site can send this type unasked.
     if request.headers.get("content-type", "").partition(";")[0] != "application/json":
-        raise Problem(415, "Send JSON, as application/json.")
+        raise HttpError(415, "Send JSON, as application/json.")
     try:
-        asked = json.loads(body)
-        names = [asked[name] for name in ("persona", "library", "track", "type")]
+        fields = json.loads(body)
+        names = [fields[name] for name in ("persona", "library", "track", "type")]
     except (ValueError, LookupError, TypeError, RecursionError):
-        raise Problem(422, "Send an object with persona, library, track and type.") from None
+        raise HttpError(422, "Send an object with persona, library, track and type.") from None
     if not all(isinstance(name, str) for name in names):
-        raise Problem(422, "persona, library, track and type must be texts.")
+        raise HttpError(422, "persona, library, track and type must be texts.")
     return Question(*names)
 
 
 def _query(request: Request, name: str) -> str:
     value = request.query_params.get(name)
     if not value:
-        raise Problem(422, f"The address lacks `{name}`.")
+        raise HttpError(422, f"The address lacks `{name}`.")
     return value
 
 
@@ -214,20 +222,20 @@ def _json(content: Any, status: int = 200) -> JSONResponse:
     return JSONResponse(content, status, headers={"cache-control": "no-store"})
 
 
-def _problem(request: Request, problem: Problem) -> Response:
+def _respond_to_error(request: Request, error: HttpError) -> Response:
     del request
-    response = _json({"error": problem.sentence}, problem.status)
-    if problem.status == 503:
+    response = _json({"error": error.sentence}, error.status)
+    if error.status == 503:
         response.headers["retry-after"] = "30"
     return response
 
 
-def _http_error(request: Request, error: HTTPException) -> Response:
+def _respond_to_http_exception(request: Request, error: HTTPException) -> Response:
     del request
     sentences = {404: "There is no such page.", 405: "That cannot be done here."}
     return _json({"error": sentences.get(error.status_code, error.detail)}, error.status_code)
 
 
-def _broken(request: Request, error: Exception) -> Response:
+def _respond_to_bug(request: Request, error: Exception) -> Response:
     del request, error
-    return _json({"error": _BROKEN}, 500)
+    return _json({"error": _BUG}, 500)

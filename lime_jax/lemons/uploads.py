@@ -1,7 +1,6 @@
-"""Songs that users bring: checked, decoded in a process of its own, soon forgotten."""
+"""The tracks that users send: checked, decoded in a process of its own, soon forgotten."""
 
 import dataclasses
-import hashlib
 import secrets
 import subprocess
 import sys
@@ -13,17 +12,18 @@ from pathlib import Path
 
 import numpy as np
 
+from lime_jax import storage
 from lime_jax.lemons import decode_worker
-from lime_jax.lemons.http_error import Problem
+from lime_jax.lemons.http_error import HttpError
 from lime_jax.separation.base import Stems
 
 MAX_BYTES = 20 * 2**20
 SUFFIXES = ("wav", "flac", "ogg", "mp3")
 
 _MAX_TITLE = 80
-_SECONDS = 40.0  # on the clock, for one sound
-_AT_A_TIME = 2
-_TRUNCATED_MESSAGE = 300
+_MAX_SECONDS = 40.0  # on the clock, for one file
+_MAX_DECODERS = 2
+_LONGEST_MESSAGE = 300
 # The package as a folder alone: what its `__init__` loads takes seconds, and decoding needs none.
 _DECODER = """
 import sys, types
@@ -35,15 +35,15 @@ sys.exit(decode_worker.main(sys.argv[2:]))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Song:
-    """A song of a user.
+class Upload:
+    """A track that a user sent.
 
     Attributes:
-      id: random; who does not know it cannot hear the song.
+      id: random; who does not know it cannot hear the track.
       title: what its file was called, as text to show.
       mix: what was sent.
-      stems: once somebody took it apart; they add up to the mix.
-      digest: of the samples.
+      stems: once it is separated; they add up to the mix.
+      digest: SHA-256 of the samples.
       born: on a monotonic clock, in seconds.
     """
 
@@ -56,68 +56,75 @@ class Song:
 
 
 class Uploads:
-    """The songs that are remembered: so many, and for so long."""
+    """Holds the latest uploads: so many, and for so long.
+
+    Args:
+      num_kept: how many at most.
+      seconds: how long at most.
+    """
 
     def __init__(self, *, num_kept: int = 20, seconds: float = 3600.0) -> None:
         self._num_kept, self._seconds = num_kept, seconds
-        self._songs: OrderedDict[str, Song] = OrderedDict()
+        self._uploads: OrderedDict[str, Upload] = OrderedDict()
         self._lock = threading.Lock()
-        self._places = threading.BoundedSemaphore(_AT_A_TIME)
+        self._decoders = threading.BoundedSemaphore(_MAX_DECODERS)
 
-    def add(self, body: bytes, name: str) -> Song:
-        """Decodes a sound and remembers it.
+    def add(self, body: bytes, name: str) -> Upload:
+        """Decodes a file and remembers it.
 
         Args:
-          body: the file.
-          name: what the user calls it; only its suffix and, as text, its beginning matter.
+          body: of the file.
+          name: of the file; only its suffix and, as text, its beginning matter.
 
         Raises:
-          Problem: if it is not a sound of a known type, or too many are being decoded.
+          HttpError: 415 or 422 if it is no sound that can be used, 503 if too many are decoded.
         """
-        suffix = checked_type(body, name)
-        if not self._places.acquire(timeout=_SECONDS):
-            raise Problem(503, "Too many songs are being read just now; try again in a minute.")
+        suffix = check_type(body, name)
+        if not self._decoders.acquire(timeout=_MAX_SECONDS):
+            raise HttpError(503, "Too many songs are being read just now; try again in a minute.")
         try:
-            waveform = decode_apart(body, suffix)
+            waveform = decode_in_process(body, suffix)
         finally:
-            self._places.release()
+            self._decoders.release()
         mix = Stems(waveform[None], ("mix",), decode_worker.SAMPLE_RATE)
-        digest = hashlib.sha256(waveform.tobytes()).hexdigest()
-        song = Song(secrets.token_urlsafe(16), title_of(name), mix, None, digest, time.monotonic())
+        digest = storage.digest(waveform.tobytes())
+        upload = Upload(
+            secrets.token_urlsafe(16), title_of(name), mix, None, digest, time.monotonic()
+        )
         with self._lock:
-            self._songs[song.id] = song
+            self._uploads[upload.id] = upload
             self._forget()
-        return song
+        return upload
 
-    def get(self, song_id: str) -> Song | None:
-        """A song by its id, unless it is forgotten."""
+    def get(self, upload_id: str) -> Upload | None:
+        """Returns an upload by its id, unless it is forgotten."""
         with self._lock:
             self._forget()
-            return self._songs.get(song_id)
+            return self._uploads.get(upload_id)
 
     def ids(self) -> frozenset[str]:
-        """Of the songs that are remembered."""
+        """Returns the ids of the uploads that are remembered."""
         with self._lock:
             self._forget()
-            return frozenset(self._songs)
+            return frozenset(self._uploads)
 
-    def take_apart(self, song_id: str, stems: Stems) -> None:
-        """Remembers the stems of a song, unless it is forgotten."""
+    def add_stems(self, upload_id: str, stems: Stems) -> None:
+        """Remembers the stems of an upload, unless it is forgotten."""
         with self._lock:
-            if song_id in self._songs:
-                song = self._songs[song_id]
-                self._songs[song_id] = dataclasses.replace(song, stems=stems)
+            if upload_id in self._uploads:
+                upload = self._uploads[upload_id]
+                self._uploads[upload_id] = dataclasses.replace(upload, stems=stems)
 
     def _forget(self) -> None:
         oldest = time.monotonic() - self._seconds
-        for song_id in [song.id for song in self._songs.values() if song.born < oldest]:
-            del self._songs[song_id]
-        while len(self._songs) > self._num_kept:
-            self._songs.popitem(last=False)
+        for upload in [u for u in self._uploads.values() if u.born < oldest]:
+            del self._uploads[upload.id]
+        while len(self._uploads) > self._num_kept:
+            self._uploads.popitem(last=False)
 
 
 def title_of(name: str) -> str:
-    """A file name as text for people: no path, no control characters, not long.
+    """Returns a file name as text for people: no path, no control characters, not long.
 
     Example:
       >>> title_of("../../My Song.mp3")
@@ -130,17 +137,17 @@ def title_of(name: str) -> str:
     return text[:_MAX_TITLE] or "your song"
 
 
-def checked_type(body: bytes, name: str) -> str:
-    """The suffix of a sound, if name and first bytes agree on it.
+def check_type(body: bytes, name: str) -> str:
+    """Returns the suffix of a sound file, if its name and its first bytes agree on it.
 
     Raises:
-      Problem: 415.
+      HttpError: 415 if they do not, or the type is unknown.
     """
     suffix = name.rpartition(".")[2].lower()
     if suffix not in SUFFIXES:
-        raise Problem(415, "Only WAV, FLAC, Ogg and MP3 files can be read.")
+        raise HttpError(415, "Only WAV, FLAC, Ogg and MP3 files can be read.")
     if _type_of(body) != suffix:
-        raise Problem(415, f"The file does not begin like a file of type {suffix.upper()}.")
+        raise HttpError(415, f"The file does not begin like a file of type {suffix.upper()}.")
     return suffix
 
 
@@ -155,11 +162,18 @@ def _type_of(body: bytes) -> str | None:
     return "mp3" if is_frame or body[:3] == b"ID3" else None
 
 
-def decode_apart(body: bytes, suffix: str) -> np.ndarray:
-    """The samples of a sound, decoded in a process with limits on memory, time and files.
+def decode_in_process(body: bytes, suffix: str) -> np.ndarray:
+    """Decodes a sound in a process with limits on memory, time and files.
+
+    Args:
+      body: of the file.
+      suffix: one of `SUFFIXES`.
+
+    Returns:
+      The samples, float32 `(num_samples,)`.
 
     Raises:
-      Problem: 422 if it cannot be decoded.
+      HttpError: 422 if it cannot be decoded.
     """
     with tempfile.TemporaryDirectory(prefix="lime-jax-") as folder:
         sound, output = Path(folder, f"sound.{suffix}"), Path(folder, "samples.npy")
@@ -168,7 +182,7 @@ def decode_apart(body: bytes, suffix: str) -> np.ndarray:
         waveform = np.load(output, allow_pickle=False)
     most = decode_worker.USED_SECONDS * decode_worker.SAMPLE_RATE
     if waveform.dtype != np.float32 or waveform.ndim != 1 or not 0 < len(waveform) <= most:
-        raise Problem(422, "The file gives no sound that can be used.")
+        raise HttpError(422, "The file gives no sound that can be used.")
     return waveform
 
 
@@ -177,12 +191,12 @@ def _run(sound: Path, output: Path) -> None:
     command = [sys.executable, "-P", "-c", _DECODER, package, str(sound), str(output)]
     try:
         done = subprocess.run(
-            command, cwd=sound.parent, timeout=_SECONDS, check=False,
+            command, cwd=sound.parent, timeout=_MAX_SECONDS, check=False,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise Problem(422, "The file takes too long to decode.") from None
+        raise HttpError(422, "The file takes too long to decode.") from None
     if done.returncode == decode_worker.REFUSED:
-        raise Problem(422, done.stdout.decode("utf-8", "replace")[:_TRUNCATED_MESSAGE])
+        raise HttpError(422, done.stdout.decode("utf-8", "replace")[:_LONGEST_MESSAGE])
     if done.returncode != 0 or not output.exists():
-        raise Problem(422, "The file cannot be decoded: it is damaged, or no song.")
+        raise HttpError(422, "The file cannot be decoded: it is damaged, or no song.")

@@ -1,4 +1,4 @@
-"""What fidelity and relevance say, in plain words."""
+"""The words for fidelity and relevance."""
 
 import math
 
@@ -13,7 +13,7 @@ _GRADES = (
 
 
 def grade(fidelity: float | None) -> int | None:
-    """The class of a fidelity: 0 for the lowest fifth to 4 for the highest; None if undefined.
+    """Returns the class of a fidelity: 0 for the lowest fifth to 4; None if undefined.
 
     Example:
       >>> grade(0.85), grade(-3.0), grade(None)
@@ -25,7 +25,7 @@ def grade(fidelity: float | None) -> int | None:
 
 
 def fidelity(value: float | None) -> str:
-    """A sentence about a fidelity.
+    """Returns a sentence about a fidelity.
 
     Example:
       >>> fidelity(0.931)
@@ -46,7 +46,7 @@ def fidelity(value: float | None) -> str:
 
 
 def without(relevance: float, left: float) -> str:
-    """A sentence about the counter-test.
+    """Returns a sentence about the counter-test.
 
     Example:
       >>> without(0.91, 0.34)

@@ -7,6 +7,7 @@ from unittest import mock
 from starlette.testclient import TestClient
 
 from lime_jax.lemons import application, server
+from lime_jax.models import recommender
 from tests.lemons import tiny_library
 
 BASE = "http://localhost:8000"
@@ -19,11 +20,12 @@ def tiny_application(folder, seconds=tiny_library.SECONDS, **options):
     if not home.exists():
         home.mkdir()
         tiny_library.write_library(home, seconds)
-    load = application.recommenders.load
-    load_tiny = lambda path: (
-        tiny_library.Recommender() if tiny_library.is_tiny(path) else load(path)
-    )
-    with mock.patch.object(application.recommenders, "load", load_tiny):
+    load = recommender.load
+
+    def load_tiny(path):
+        return tiny_library.Recommender() if tiny_library.is_tiny(path) else load(path)
+
+    with mock.patch.object(recommender, "load", load_tiny):
         made = application.Application(home, cache=folder / "cache", **options)
         try:
             yield made

@@ -126,8 +126,8 @@ def test_one_instrument_can_be_asked_about(record):
 def test_parts_and_their_absence_add_up_to_the_song(record):
     stems = make_stems()
     indices = (6, 7, 23)
-    part = selections.part(stems, record, indices)
-    rest = selections.without(stems, record, indices)
+    part = selections.render_selection(stems, record, indices)
+    rest = selections.render_without(stems, record, indices)
     # Both fade within what is on: beside the edges they are the song.
     edges = np.array([200, 400, 800])
     distance = np.abs(np.arange(NUM_SAMPLES)[:, None] - edges).min(axis=1)
@@ -146,7 +146,9 @@ def explaining_fade():
 
 def test_silence_at_the_ends_is_trimmed(record):
     stems = make_stems()
-    part = selections.part(stems, record, [7])  # drums from .2 to .4 s, silent before .3
+    part = selections.render_selection(
+        stems, record, [7]
+    )  # drums from .2 to .4 s, silent before .3
     assert part.start == pytest.approx(0.3, abs=0.002) and part.end == pytest.approx(0.4, abs=0.002)
     first, last = round(part.start * RATE), round(part.end * RATE)
     np.testing.assert_array_equal(part.trimmed, part.mix[first:last])
@@ -173,22 +175,22 @@ def test_a_silent_part_is_a_moment_of_silence(suffix):
     stems = make_stems()
     stems.waveforms[3:] = 0.0
     record = explain_track.explain_track(likes(stems, "piano"), stems, "source")
-    waveform = explanation_body.sound(stems, record, "component-3-trimmed")
+    waveform = explanation_body.waveform(stems, record, "component-3-trimmed")
     assert len(waveform) == RATE // 10 and not waveform.any()
     assert audio_responses.encode(waveform, 16_000, suffix)
 
 
 def test_nothing_is_silence(record):
-    part = selections.part(make_stems(), record, [])
+    part = selections.render_selection(make_stems(), record, [])
     assert not part.mix.any() and len(part.trimmed) == 0 and part.sources == {}
     song = make_stems().waveforms.sum(axis=0)
-    np.testing.assert_allclose(selections.without(make_stems(), record, []), song, atol=1e-6)
+    np.testing.assert_allclose(selections.render_without(make_stems(), record, []), song, atol=1e-6)
 
 
 def test_times_are_parts_of_the_song():
     stems = make_stems()
     record = explain_track.explain_track(likes(stems, "bass", 400, 600), stems, "time")
-    part = selections.part(stems, record, selections.top(record, 1))
+    part = selections.render_selection(stems, record, selections.top(record, 1))
     assert set(part.sources) == {selections.SONG}
     middle = slice(420, 580)
     np.testing.assert_allclose(part.mix[middle], stems.waveforms.sum(axis=0)[middle], atol=1e-6)

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from lime_jax.lemons.http_error import Problem
+from lime_jax.lemons.http_error import HttpError
 from lime_jax.lemons.job_queue import SECONDS_UNASKED, Jobs
-from lime_jax.lemons.memory_cache import Kept
+from lime_jax.lemons.memory_cache import MemoryCache
 from lime_jax.lemons.result_cache import Results, key_of
 
 
@@ -63,7 +63,7 @@ def test_a_full_queue_says_so_and_places_count_up(jobs):
     state_of(jobs, "running", "running")
     places = [jobs.submit(key, lambda tell: None).position for key in "abc"]
     assert places == [1, 2, 3]
-    with pytest.raises(Problem, match="too much to do") as refused:
+    with pytest.raises(HttpError, match="too much to do") as refused:
         jobs.submit("d", lambda tell: None)
     assert refused.value.status == 503
     assert jobs.submit("b", lambda tell: None).position == 2, "what is queued is no further load"
@@ -80,7 +80,7 @@ def test_what_nobody_asks_about_leaves_the_queue(jobs):
     for key in "ab":
         jobs.submit(key, lambda tell, key=key: ran.append(key))
     for key in ("a", "b"):
-        jobs._asked[key] -= 2 * SECONDS_UNASKED
+        jobs._last_asked[key] -= 2 * SECONDS_UNASKED
     jobs.get("b")
     jobs.submit("c", lambda tell: ran.append("c"))
     assert "ask again" in jobs.get("a").error
@@ -98,7 +98,7 @@ def test_what_a_full_queue_refused_to_do_again_is_forgotten_like_the_rest(jobs):
     state_of(jobs, "running", "running")
     for key in "abc":
         jobs.submit(key, lambda tell: None)
-    with pytest.raises(Problem, match="too much to do"):
+    with pytest.raises(HttpError, match="too much to do"):
         jobs.submit("again", lambda tell: None)
     go.set()
     state_of(jobs, "c", "done")
@@ -113,7 +113,7 @@ def test_what_was_given_up_can_be_asked_again_and_is_done_once(jobs):
     jobs.submit("running", lambda tell: go.wait(60))
     state_of(jobs, "running", "running")
     jobs.submit("a", lambda tell: ran.append("a"))
-    jobs._asked["a"] -= 2 * SECONDS_UNASKED
+    jobs._last_asked["a"] -= 2 * SECONDS_UNASKED
     jobs.submit("a", lambda tell: ran.append("a"))
     go.set()
     jobs.submit("last", lambda tell: None)
@@ -126,7 +126,7 @@ def test_failures_are_one_sentence_and_the_worker_lives_on(jobs, caplog):
         raise RuntimeError("/secret/path")
 
     def refusing(tell):
-        raise Problem(422, "That cannot be.")
+        raise HttpError(422, "That cannot be.")
 
     jobs.submit("a", broken)
     job = state_of(jobs, "a", "failed")
@@ -187,7 +187,7 @@ def test_results_about_a_song_go_with_it(tmp_path):
 
 
 def test_what_is_kept_is_bounded_by_bytes_and_goes_with_its_song():
-    kept, made = Kept(len, num_bytes=10), []
+    kept, made = MemoryCache(len, num_bytes=10), []
     make = lambda: made.append(1) or b"1234"
     for key in "abac":  # the third is known
         assert kept.get(key, make, owner="one" if key == "a" else None) == b"1234"

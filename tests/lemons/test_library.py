@@ -293,7 +293,7 @@ DAMAGED = [
 @pytest.mark.parametrize("content", DAMAGED)
 def test_damaged_relevance_of_a_library_is_none(tmp_path, content):
     (tmp_path / relevance.PRECOMPUTED).write_bytes(content)
-    assert relevance.precomputed(tmp_path, "w") == {}
+    assert relevance.read_precomputed(tmp_path, "w") == {}
 
 
 @pytest.fixture

@@ -189,14 +189,14 @@ def fetched(site, address):
 def check_sounds(page, site, application):
     """What the players of the Top Highlight and the Top 3 hold is what the explanation says."""
     key = page.get_attribute("#json", "href").rsplit("/", 1)[-1]
-    body = application.found(key)
+    body = application.explanations.body(key)
     record = explanation_body.record_of(body)
-    sound = application.sound_of(body)
-    stems, gain = sound.explained(record.kind), sound.gain
+    sound = application.tracks.audio_of(body)
+    stems, gain = sound.stems_for(record.kind), sound.gain
     for name, k in (("top", 1), ("top3", 3)):
         indices = selections.top(record, k)
-        part = selections.part(stems, record, indices)
-        rest = selections.without(stems, record, indices)
+        part = selections.render_selection(stems, record, indices)
+        rest = selections.render_without(stems, record, indices)
         expected = (part.mix, stems.waveforms.sum(axis=0), rest)
         card = page.locator(f"[aria-labelledby={name}-title]")
         addresses = card.locator("audio").evaluate_all("all => all.map(a => a.getAttribute('src'))")

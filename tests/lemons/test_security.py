@@ -74,8 +74,10 @@ def test_scripts_make_no_html_of_texts(client, name):
 
 def test_hostile_names_are_escaped(tmp_path):
     with serving.tiny_application(tmp_path) as made:
-        persona = made.personas["p3"]
-        made.personas = {"p3": type(persona)("p3", tiny_library.HOSTILE, "taste", (), "rule")}
+        persona = made.audience.personas["p3"]
+        made.audience.personas = {
+            "p3": type(persona)("p3", tiny_library.HOSTILE, "taste", (), "rule")
+        }
         text = serving.client_of(made).get("/").text
     assert tiny_library.HOSTILE not in text and "&lt;img src=x" in text
 

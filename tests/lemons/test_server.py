@@ -17,9 +17,9 @@ from lime_jax.lemons import (
     serializers,
 )
 from lime_jax.lemons import relevance as recommending
-from lime_jax.lemons.application import Sound
 from lime_jax.lemons.explain_track import Record
 from lime_jax.lemons.library import load_library
+from lime_jax.lemons.track_audio import TrackAudio
 from lime_jax.separation.base import Stems
 from tests.lemons import serving, tiny_library
 
@@ -100,9 +100,10 @@ def test_recommendations_are_the_most_relevant(client, folder):
 def test_relevance_that_comes_with_a_library_is_not_computed(client, folder, application):
     home = folder / "home"
     digests = {
-        track: application.digest("tiny", track) for track in application.libraries["tiny"].tracks
+        track: application.tracks.digest("tiny", track)
+        for track in application.tracks.libraries["tiny"].tracks
     }
-    weights = application._recommender("p4")[1]
+    weights = application.audience.recommender("p4")[1]
     known = {digest: i / 100 for i, digest in enumerate(digests.values())}
     path = recommending.write_precomputed(home, {weights: known})
     try:
@@ -139,7 +140,7 @@ def test_explanations_find_the_reason(explanation):
 def test_the_counter_test_is_what_the_recommender_says(explanation, stems):
     record = Record.from_json(explanation)
     for selection in explanation["selections"]:
-        rest = selections.without(stems, record, selection["components"])
+        rest = selections.render_without(stems, record, selection["components"])
         expected = float(tiny_library.Recommender()(rest[None])[0, 0])
         assert selection["relevance_without"] == pytest.approx(expected, rel=1e-4)
 
@@ -147,8 +148,8 @@ def test_the_counter_test_is_what_the_recommender_says(explanation, stems):
 def test_sounds_hold_the_parts(client, explanation, stems):
     record, gain = Record.from_json(explanation), audio_responses.common_gain(stems.waveforms)
     for selection in explanation["selections"]:
-        part = selections.part(stems, record, selection["components"])
-        rest = selections.without(stems, record, selection["components"])
+        part = selections.render_selection(stems, record, selection["components"])
+        rest = selections.render_without(stems, record, selection["components"])
         expected = {"part": part.mix, "without": rest, "trimmed_wav": part.trimmed}
         for name, waveform in expected.items():
             samples = heard(client, selection["sounds"][name])
@@ -169,9 +170,9 @@ def test_every_component_sounds_alone(client, explanation, stems):
     key, record = explanation["key"], Record.from_json(explanation)
     index = len(record.components) - 1
     samples = heard(client, f"/audio/explanations/{key}/component-{index}.wav")
-    expected = selections.part(stems, record, (index,)).mix * audio_responses.common_gain(
-        stems.waveforms
-    )
+    expected = selections.render_selection(
+        stems, record, (index,)
+    ).mix * audio_responses.common_gain(stems.waveforms)
     np.testing.assert_allclose(samples, expected, rtol=0, atol=ROUNDING)
 
 
@@ -236,8 +237,8 @@ def test_stems_of_own_songs_do_not_clip(loudness, keeps_its_level):
     """Where sources take each other's place, they may be louder than their sum."""
     whole = Stems(np.array([[0.9, -0.5]], np.float32), ("mix",), tiny_library.RATE)
     apart = np.array([[0.9 + loudness, -0.5], [-loudness, 0.0]], np.float32)
-    before = Sound("digest", (), "song", "My song", whole, whole)
-    after = Sound(
+    before = TrackAudio("digest", (), "song", "My song", whole, whole)
+    after = TrackAudio(
         "digest", (), "song", "My song", whole, Stems(apart, ("a", "b"), tiny_library.RATE)
     )
     assert (after.gain == before.gain) == keeps_its_level
@@ -274,15 +275,15 @@ def test_a_song_that_nothing_matters_in(client, application):
     silent = Stems(
         np.zeros((5, tiny_library.RATE), np.float32), tiny_library.SOURCES, tiny_library.RATE
     )
-    library = application.libraries["tiny"]
+    library = application.tracks.libraries["tiny"]
     real = type(library).stems
     try:
         type(library).stems = lambda self, track: silent
-        application._stems.clear()
+        application.tracks._stems.clear()
         found = serving.explained(client, track="track-5", type="source")
     finally:
         type(library).stems = real
-        application._stems.clear()
+        application.tracks._stems.clear()
     assert found["selections"] == [] and found["grade"] is None and found["fidelity"] is None
     assert found["reading"].startswith("undefined")
 
@@ -291,7 +292,7 @@ def test_silent_instruments_are_not_offered(stems):
     waveforms = stems.waveforms.copy()
     waveforms[1] = 0
     quiet = Stems(waveforms, stems.names, stems.sample_rate)
-    body = explanation_body.computed(
+    body = explanation_body.compute(
         tiny_library.Recommender(), quiet, "source", lambda done, total: None
     )
     assert "instrument-drums" in body["relevance_without"]

@@ -22,29 +22,31 @@ def application(tmp_path_factory):
 
 def test_all_relevance_is_known_beforehand(application):
     """A changed track or recommender fails here: run lime_jax.lemons.precompute_relevance again."""
-    (library,) = application.libraries
-    for persona in application.personas:
-        found = application.relevance(persona, library)
+    (library,) = application.tracks.libraries
+    for persona in application.audience.personas:
+        found = application.recommendations.of_library(persona, library)
         assert isinstance(found, dict), persona
-        assert len(found) == len(application.libraries[library].tracks)
+        assert len(found) == len(application.tracks.libraries[library].tracks)
     content = json.loads((HOME / relevance.PRECOMPUTED).read_text())
-    assert len(content["relevance"]) == len(application.personas), "leftovers of other weights"
+    assert len(content["relevance"]) == len(application.audience.personas), (
+        "leftovers of other weights"
+    )
 
 
 @pytest.mark.slow
 def test_relevance_is_what_the_recommenders_say(application):
-    (library,) = application.libraries
-    tracks = list(application.libraries[library].tracks)[::9]
-    for persona in list(application.personas)[::3]:
-        recommender, _ = application._recommender(persona)
+    (library,) = application.tracks.libraries
+    tracks = list(application.tracks.libraries[library].tracks)[::9]
+    for persona in list(application.audience.personas)[::3]:
+        recommender, _ = application.audience.recommender(persona)
         for track in tracks:
-            known = application.relevance_of(persona, library, track)
-            mix = application.sound(library, track).mix
-            np.testing.assert_allclose(known, relevance.judged(recommender, mix), atol=1e-4)
+            known = application.recommendations.of_track(persona, library, track)
+            mix = application.tracks.audio(library, track).mix
+            np.testing.assert_allclose(known, relevance.compute(recommender, mix), atol=1e-4)
 
 
 def test_there_are_seven_listeners_as_in_lemons(application):
-    assert len(application.personas) == 7
+    assert len(application.audience.personas) == 7
     assert 0 <= DEFAULT_PERSONA < 7
-    for persona in application.personas:
-        assert len(application.plays(persona)) > 100
+    for persona in application.audience.personas:
+        assert len(application.audience.plays(persona)) > 100

@@ -14,7 +14,7 @@ import soundfile
 import lime_jax
 from lime_jax.audio import io as audio_io
 from lime_jax.lemons import decode_worker, server, uploads
-from lime_jax.lemons.http_error import Problem
+from lime_jax.lemons.http_error import HttpError
 from lime_jax.lemons.uploads import Uploads, title_of
 from lime_jax.separation.base import Stems
 from tests.lemons import serving, tiny_library
@@ -135,14 +135,14 @@ def test_taking_a_song_apart_changes_nothing_else(tmp_path):
             found = serving.explained(client, **own, persona="p0", type=kind)
             assert found["sources"] == [*tiny_library.SOURCES, "residual"]
         assert made.separator.count == 1
-        sound = made.sound("own", own["track"])
+        sound = made.tracks.audio("own", own["track"])
         np.testing.assert_allclose(sound.stems.waveforms.sum(axis=0), sound.mix, atol=1e-6)
 
         made.files.clear()
         assert client.get(mix).content == before
         found = serving.explained(client, **own, type="time")
         assert found["sources"] == ["mix"]
-        heard = sound.explained("time").waveforms[0]
+        heard = sound.stems_for("time").waveforms[0]
         np.testing.assert_allclose(heard, song()[: 5 * RATE], atol=2 / 32_767)
         assert client.get(found["selections"][0]["sounds"]["part"]).status_code == 200
 
@@ -169,7 +169,7 @@ def test_nothing_outlives_its_song(tmp_path):
         kept = [made.results._memory, made.files._values]
         made.tidy()
         assert all(kept)
-        made.uploads._songs.clear()
+        made.tracks.uploads._uploads.clear()
         assert client.get(part).status_code == 404
         made.tidy()
         assert not any(kept)
@@ -187,9 +187,9 @@ def test_where_nothing_limits_a_decoder_songs_are_refused(monkeypatch, capsys, t
 @pytest.mark.parametrize("format", ["wav", "flac", "ogg", "mp3"])
 def test_usual_types_are_read(format):
     body = audio_io.encode(song(rate=44_100), 44_100, format)
-    waveform = uploads.decode_apart(body, format)
+    waveform = uploads.decode_in_process(body, format)
     assert waveform.shape == (5 * RATE,) and waveform.dtype == np.float32
-    assert uploads.checked_type(body, f"x.{format}") == format
+    assert uploads.check_type(body, f"x.{format}") == format
 
 
 def wav(frames, rate=RATE, channels=1):
@@ -277,7 +277,7 @@ def test_names_are_needed_and_become_text(client):
 
 
 def test_songs_are_forgotten_by_number_and_by_age(monkeypatch):
-    monkeypatch.setattr(uploads, "decode_apart", lambda body, suffix: song())
+    monkeypatch.setattr(uploads, "decode_in_process", lambda body, suffix: song())
     kept = Uploads(num_kept=3)
     ids = [kept.add(GOOD, "a.wav").id for _ in range(5)]
     assert [kept.get(song_id) is not None for song_id in ids] == [False, False, True, True, True]
@@ -288,9 +288,9 @@ def test_songs_are_forgotten_by_number_and_by_age(monkeypatch):
 
 
 def test_a_decoder_that_never_ends_is_stopped(monkeypatch):
-    monkeypatch.setattr(uploads, "_SECONDS", 0.05)
-    with pytest.raises(Problem, match="too long to decode"):
-        uploads.decode_apart(GOOD, "wav")
+    monkeypatch.setattr(uploads, "_MAX_SECONDS", 0.05)
+    with pytest.raises(HttpError, match="too long to decode"):
+        uploads.decode_in_process(GOOD, "wav")
 
 
 GREEDY = """
@@ -319,4 +319,4 @@ def test_a_minute_is_used_and_lengths_are_few(tmp_path):
     for seconds, used in ((5.0, 5), (14.9, 14), (70.0, 60)):
         path = tmp_path / "song.wav"
         audio_io.save(path, song(seconds), RATE)
-        assert len(decode_worker.decoded(path)) == used * RATE
+        assert len(decode_worker.decode_excerpt(path)) == used * RATE

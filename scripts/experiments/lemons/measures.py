@@ -72,7 +72,7 @@ def measured(
     segments of a source, switched together, masks of times and of sources are masks of both.
     """
     stems = library.stems(track)
-    components = explain_track.segmented(stems, "time-source").components
+    components = explain_track.segment_track(stems, "time-source").components
     masks = masks_of(max(explain_track.NUM_SAMPLES, *sizes), num_repeats, seed)
     _, outputs = lj.predict_neighbourhood(
         recommender, components, jnp.asarray(masks), batch_size=_BATCH
@@ -160,7 +160,7 @@ def with_loudest(rows: Sequence[Row], library: Library, listeners: Sequence[Pers
 
 def loudest_of(stems: Stems) -> dict[str, str]:
     """The source of the loudest component, for sources and for times and sources."""
-    components = explain_track.segmented(stems, "time-source").components
+    components = explain_track.segment_track(stems, "time-source").components
     power = np.square(np.asarray(components.sources, np.float64))
     labels = np.asarray(components.labels)
     segments = range(components.num_segments)

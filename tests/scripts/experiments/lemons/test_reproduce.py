@@ -62,11 +62,11 @@ class TestMasks:
     def test_times_and_sources_are_masks_of_both(self, lemons, library):
         """All 32 masks of each, and the same sound as from components of their own."""
         stems = library.stems("all")
-        both = explain_track.segmented(stems, "time-source").components
+        both = explain_track.segment_track(stems, "time-source").components
         masks = lemons.masks_of(64, 2, 0)
         assert masks.shape == (2 * 32 + 2 * 64, 25)
         for kind, of in (("time", masks[:32]), ("source", masks[32:64])):
-            alone = explain_track.segmented(stems, kind).components
+            alone = explain_track.segment_track(stems, kind).components
             assert len({row.tobytes() for row in of}) == 32
             found = jax.vmap(both.recomposed)(jnp.asarray(of))
             expected = jax.vmap(alone.recomposed)(jnp.asarray(EVERY))
@@ -217,7 +217,7 @@ class TestMissed:
     def test_another_is_drawn_for_each_track(self, lemons, library):
         """Not that of the same place in all tracks, which would be one segment."""
         plays = lemons.plays_of(
-            explain_track.segmented(library.stems("all"), "time-source").components
+            explain_track.segment_track(library.stems("all"), "time-source").components
         )
         assert plays.all() and plays.shape == (5, 5)
         found = {lemons.another(plays, 12, 0, f"track-{n}") for n in range(60)}
