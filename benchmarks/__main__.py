@@ -15,6 +15,8 @@ import json
 import time
 from pathlib import Path
 
+from lime_jax import storage
+
 NAMES = (
     "ceilings",
     "slime_70000",

@@ -120,11 +120,8 @@ def digest_of_json(value: Any, *, sort_keys: bool = False) -> str:
     Args:
       value: plain, see `plain`.
       sort_keys: makes mappings equal whatever the order of their keys.
-
-    Raises:
-      ValueError: for numbers that are not finite.
     """
-    return digest(json.dumps(value, sort_keys=sort_keys, allow_nan=False))
+    return digest(json.dumps(value, sort_keys=sort_keys))
 
 
 def number_of(value: Any) -> float | None:

@@ -1,15 +1,14 @@
 """Audio files to mono float32 waveforms and back."""
 
-import contextlib
 import io
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Array, Float
 
+from lime_jax import storage
 from lime_jax.audio import decode
 from lime_jax.errors import AudioError, unknown_name
 
@@ -163,21 +162,12 @@ def save(
     """
     path = Path(path)
     data = encode(waveform, sample_rate, path.suffix.removeprefix(".").lower())
-    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
-    try:
-        with partial.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        raise AudioError(
-            f"`{path}` cannot be written ({error.strerror}). Choose a folder that exists, may be "
-            f"written to and has {len(data)} bytes left."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+    storage.write_whole(
+        path,
+        data,
+        error=AudioError,
+        advice=f"Choose a folder that exists, may be written to and has {len(data)} bytes left.",
+    )
 
 
 def encode(

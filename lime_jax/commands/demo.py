@@ -3,13 +3,12 @@
 import dataclasses
 from pathlib import Path
 
-from lime_jax import examples, report, settings
+from lime_jax import examples, report, settings, storage
 from lime_jax.audio import segment
 from lime_jax.audio.render import waveform_predictor
 from lime_jax.audio.repeats import explain_repeatedly
 from lime_jax.commands import explanation_tables, terminal
 from lime_jax.commands.annotations import command
-from lime_jax.commands.explain import plain
 from lime_jax.core.execution.progress import Progress
 from lime_jax.core.methods import exhaustive
 
@@ -51,5 +50,5 @@ def explain_demo(config: DemoConfig, *, progress: Progress | None = None) -> Pat
         outputs=tuple(range(len(tagger.output_names))),
         top_k=config.top_k,
         title="Which instruments does the tagger hear?",
-        config={"command": "demo", **plain(config)},
+        config={"command": "demo", **storage.plain(config)},
     )

@@ -7,10 +7,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lime_jax import models, report, settings
+from lime_jax import models, report, settings, storage
 from lime_jax.audio.fills import FILLS, check_waveform_fill
 from lime_jax.audio.render import waveform_predictor
-from lime_jax.audio.repeats import explain_repeatedly
+from lime_jax.audio.repeats import RepeatedExplanation, explain_repeatedly
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.commands import explanation_tables, terminal
 from lime_jax.commands.annotations import command
@@ -19,6 +19,7 @@ from lime_jax.core.components import recompose
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.execution.progress import Progress
 from lime_jax.core.explanation import Explanation
+from lime_jax.core.methods import Method
 from lime_jax.errors import LimeJaxError, ModelError, unknown_name
 from lime_jax.separation import precomputed
 from lime_jax.settings import ExplainSettings, OutputSelection
@@ -112,30 +113,13 @@ def explain_file(
         selection.resolve(known)
     excerpt = Excerpt(config.audio, config.start, config.duration, config.stems)
     audio = cut_excerpt(excerpt, config, model, separator, say)
-    predict = waveform_predictor(models.named(model, config.model), audio)
+    predict = waveform_predictor(models.wrap_errors(model, config.model), audio)
     names = _output_names(config, model, predict, audio)
     outputs = selection.resolve(names)
-    try:
-        repeated = explain_repeatedly(
-            predict,
-            audio,
-            settings.target_outputs(method, outputs),
-            seed=config.seed,
-            repeats=config.repeats,
-            fills=config.fill_names,
-            batch_size=config.batch_size,
-            precision=config.precision,
-            progress=progress,
-        )
-    except (LimeJaxError, ValueError):
-        raise
-    except Exception as error:  # what a device or a callback raises while it runs
-        raise ModelError(f"`{config.model}` failed: {type(error).__name__}: {error}") from error
+    repeated = _explain(config, predict, audio, settings.target_outputs(method, outputs), progress)
     explanation = repeated.explanation
     indices = outputs.of(np.asarray(explanation.prediction))
-    stored = {"command": "explain", **plain(config)}
-    if separator is not None:
-        stored["separator_version"] = separator.version
+    version = {} if separator is None else {"separator_version": separator.version}
     page = report.write(
         folder,
         explanation,
@@ -144,7 +128,7 @@ def explain_file(
         outputs=indices,
         top_k=config.top_k,
         title=config.audio.absolute().name,
-        config=stored,
+        config={"command": "explain", **storage.plain(config), **version},
         repeats=repeated.repeats,
         marginal=repeated.over_fills,
         fills=config.fill_names,
@@ -165,14 +149,6 @@ def check(config: ExplainConfig) -> None:
         raise ValueError(f"`--repeats` must be at least 1, got {config.repeats}.")
     if config.fills is not None:
         _check_fills(config, config.fills)
-
-
-def plain(config: Any) -> dict[str, Any]:
-    """Returns the fields of a configuration as plain values, for JSON."""
-    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    return {
-        name: str(value) if isinstance(value, Path) else value for name, value in values.items()
-    }
 
 
 def _check_stems(config: ExplainConfig) -> None:
@@ -223,6 +199,31 @@ def _model(config: ExplainConfig) -> Any:
         raise ModelError(f"`--snippet` does not go with `{config.model}`, which is a host model.")
     num_samples = settings.snippet_num_samples(model, config.model, config.snippet)
     return models.Snippets(model, num_samples)
+
+
+def _explain(
+    config: ExplainConfig,
+    predict: Any,
+    audio: SegmentedAudio,
+    method: Method,
+    progress: Progress | None,
+) -> RepeatedExplanation:
+    try:
+        return explain_repeatedly(
+            predict,
+            audio,
+            method,
+            seed=config.seed,
+            repeats=config.repeats,
+            fills=config.fill_names,
+            batch_size=config.batch_size,
+            precision=config.precision,
+            progress=progress,
+        )
+    except (LimeJaxError, ValueError):
+        raise
+    except Exception as error:  # what a device or a callback raises while it runs
+        raise ModelError(f"`{config.model}` failed: {type(error).__name__}: {error}") from error
 
 
 def _output_names(

@@ -20,8 +20,16 @@ from lime_jax.commands.annotations import command
 from lime_jax.lemons import HOME
 from lime_jax.models.cache import cache_folder
 
-_MAX_CONNECTIONS = 256
-_SECONDS_TO_END = 3
+_SERVER_OPTIONS: dict[str, Any] = {
+    "log_level": "warning",
+    "server_header": False,
+    "date_header": False,
+    "limit_concurrency": 256,
+    "timeout_graceful_shutdown": 3,
+    "timeout_keep_alive": 5,
+    "ws": "none",
+    "proxy_headers": False,
+}
 
 
 @command()
@@ -103,13 +111,8 @@ def serve(config: ServeConfig) -> int:
             threading.Timer(0.5, webbrowser.open, [address]).start()
         if config.warm_up:
             application.warm_up()
-        settings = uvicorn.Config(
-            web, log_level="warning", server_header=False, date_header=False,
-            limit_concurrency=_MAX_CONNECTIONS, timeout_graceful_shutdown=_SECONDS_TO_END,
-            timeout_keep_alive=5, ws="none", proxy_headers=False,
-        )  # fmt: skip
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(settings).run(sockets=[listener])
+            uvicorn.Server(uvicorn.Config(web, **_SERVER_OPTIONS)).run(sockets=[listener])
         if not application.close():
             # It compiles, which nothing can interrupt; Python would wait, or abort within it.
             sys.stderr.flush()
@@ -159,7 +162,7 @@ def _address(host: str, port: int) -> str:
 def _list() -> int:
     from lime_jax.lemons.library import load_library
     from lime_jax.lemons.listeners import load_personas
-    from lime_jax.report.naming import slug
+    from lime_jax.storage import slug
 
     library = load_library(HOME)
     for persona in load_personas(HOME):

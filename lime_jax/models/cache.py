@@ -1,7 +1,6 @@
 """The cache of converted weights: each collection of models is there whole, or not at all."""
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lime_jax import storage
 from lime_jax.errors import ModelError
 from lime_jax.models import weights
 
@@ -23,7 +23,7 @@ _ABANDONED_AFTER = 86_400.0  # seconds; separating a long song on a slow machine
 
 
 def cache_folder() -> Path:
-    """`$LIME_JAX_CACHE`, or `lime_jax` in `$XDG_CACHE_HOME` or in `~/.cache`."""
+    """Returns `$LIME_JAX_CACHE`, or `lime_jax` in `$XDG_CACHE_HOME` or in `~/.cache`."""
     if chosen := os.environ.get("LIME_JAX_CACHE"):
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lime_jax"
@@ -42,7 +42,7 @@ def write(folder: Path, models: Mapping[str, Mapping[str, np.ndarray]], *, origi
     Raises:
       ModelError: if the cache cannot be written.
     """
-    with appearing(folder, is_complete) as new:
+    with new_folder(folder, is_complete) as new:
         for name, arrays in models.items():
             weights.save(new / name, arrays)
         manifest = {"format": FORMAT, "origin": origin, "sha256": _digests(new)}
@@ -50,8 +50,8 @@ def write(folder: Path, models: Mapping[str, Mapping[str, np.ndarray]], *, origi
 
 
 @contextlib.contextmanager
-def appearing(folder: Path, is_whole: Callable[[Path], bool]) -> Iterator[Path]:
-    """A folder to fill, which then takes the place of `folder`, unless there is a whole one by now.
+def new_folder(folder: Path, is_whole: Callable[[Path], bool]) -> Iterator[Path]:
+    """Yields a folder to fill, which then replaces `folder`, unless there is a whole one by now.
 
     Args:
       folder: in the cache.
@@ -76,7 +76,7 @@ def appearing(folder: Path, is_whole: Callable[[Path], bool]) -> Iterator[Path]:
 
 
 def read(folder: Path, model: str) -> dict[str, np.ndarray] | None:
-    """The arrays of one model, or None if they are not there, damaged, or of another `FORMAT`."""
+    """Reads the arrays of one model; None if they are missing, damaged, or of another `FORMAT`."""
     digests = _manifest_digests(folder)
     files = {name for name in digests if name.startswith(f"{model}/")}
     if not files or any(_digest(folder / name) != digests[name] for name in files):
@@ -88,6 +88,31 @@ def is_complete(folder: Path) -> bool:
     """Whether `folder` holds, unharmed, all that `write` put there in this `FORMAT`."""
     digests = _manifest_digests(folder)
     return bool(digests) and all(_digest(folder / name) == digests[name] for name in digests)
+
+
+def check_published(path: Path, *, name: str, sha256: str, option: str) -> None:
+    """Checks that a copy is the published file.
+
+    Args:
+      path: of the copy.
+      name: of the published file.
+      sha256: of its content, in hexadecimal.
+      option: that named the copy, for the message.
+
+    Raises:
+      ModelError: if it cannot be read or is another file.
+    """
+    try:
+        digest = storage.digest_of_file(path)
+    except OSError as error:
+        raise ModelError(
+            f"`{path}` cannot be read ({error.strerror}). Point `{option}` at {name}."
+        ) from error
+    if digest != sha256:
+        raise ModelError(
+            f"`{path}` is not the published {name}: its sha256 is {digest} instead of {sha256}. "
+            "Download it again, whole."
+        )
 
 
 def _manifest_digests(folder: Path) -> dict[str, str]:
@@ -105,7 +130,7 @@ def _digests(folder: Path) -> dict[str, str | None]:
 
 def _digest(path: Path) -> str | None:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return storage.digest_of_file(path)
     except OSError:
         return None
 

@@ -17,6 +17,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from lime_jax import storage
 from lime_jax.audio import features
 from lime_jax.core.execution.precision import products
 from lime_jax.core.pytree import pytree, static
@@ -121,9 +122,12 @@ def save(path: str | os.PathLike[str], recommender: Recommender, *, half: bool =
         arrays = {name: _halved(name, array) for name, array in arrays.items()}
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
-    partial = Path(path).with_name(f".{Path(path).name}.partial")
-    partial.write_bytes(buffer.getvalue())
-    partial.replace(path)
+    storage.write_whole(
+        Path(path),
+        buffer.getvalue(),
+        error=ModelError,
+        advice="Choose a folder that exists and may be written to.",
+    )
 
 
 def from_arrays(arrays: weights.Arrays, *, source: str) -> Recommender:

@@ -13,9 +13,9 @@ from lime_jax.report import players as tracks
 from lime_jax.report import record as records
 from lime_jax.report.explanation_plots import picture
 from lime_jax.report.folder import check_folder, write_folder
-from lime_jax.report.naming import slug
 from lime_jax.report.page import page
 from lime_jax.report.wording import label
+from lime_jax.storage import slug
 
 _PAGE = "report.html"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from lime_jax.errors import LimeJaxError
 from lime_jax.report import record
-from lime_jax.runs.parquet import sync
 from lime_jax.separation import stem_cache
+from lime_jax.storage import sync
 
 SUMMARY = "summary.json"
 """What a summary of a data set lists its files in."""

@@ -1,11 +1,11 @@
 """The report as one self-contained HTML page, which loads nothing and runs only its own script."""
 
 import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lime_jax import storage
 from lime_jax.report import stability, wording
 from lime_jax.report.players import Choice, Mask, strongest
 from lime_jax.report.record import dumps
@@ -86,7 +86,7 @@ def policy(script: str, style: str) -> str:
 
 
 def _source(text: str) -> str:
-    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    digest = bytes.fromhex(storage.digest(text))
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 

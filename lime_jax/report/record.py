@@ -16,7 +16,7 @@ from lime_jax.core.over_fills import FillAverage
 from lime_jax.core.surrogates import uncertainty
 from lime_jax.errors import LimeJaxError
 from lime_jax.report import stability
-from lime_jax.report.plain import number_of, plain
+from lime_jax.storage import number_of, plain
 
 FORMAT = "lime-jax explanation"
 SCHEMA_VERSION = 2

@@ -10,7 +10,7 @@ from lime_jax.core.explanation import Explanation, Status
 from lime_jax.core.item_axis import item_of
 from lime_jax.core.over_fills import FillAverage
 from lime_jax.report import wording
-from lime_jax.report.plain import number_of
+from lime_jax.storage import number_of
 
 _NUM_ROWS = 12
 

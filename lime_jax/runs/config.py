@@ -1,13 +1,11 @@
 """What a run over a data set can be asked."""
 
 import dataclasses
-import hashlib
 import importlib.metadata
-import json
 from pathlib import Path
 from typing import Any
 
-from lime_jax import settings
+from lime_jax import settings, storage
 from lime_jax.separation.base import Separator
 from lime_jax.settings import ExplainSettings
 
@@ -104,13 +102,13 @@ def determining(
     from lime_jax.models import weights
 
     chosen = {
-        field.name: _plain(getattr(config, field.name))
+        field.name: storage.plain(getattr(config, field.name), field.name)
         for field in dataclasses.fields(config)
         if field.name not in _FREE
     }
     return {
         **chosen,
-        "segments": _plain(config.num_segments),
+        "segments": storage.plain(config.num_segments),
         "hop": config.hop or config.snippet,
         "sample_rate": int(model.sample_rate),
         "resampler": getattr(model, "resampler", "soxr"),
@@ -136,11 +134,4 @@ def settings_of(determining: dict[str, Any]) -> ExplainSettings:
 
 def digest(determining: dict[str, Any]) -> str:
     """SHA-256 of the canonical JSON, in hexadecimal."""
-    text = json.dumps(determining, sort_keys=True, ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return list(value)
-    return str(value) if isinstance(value, Path) else value
+    return storage.digest_of_json(determining, sort_keys=True)

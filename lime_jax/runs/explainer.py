@@ -2,9 +2,7 @@
 
 import dataclasses
 import functools
-import hashlib
 import itertools
-import json
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lime_jax import models, settings
+from lime_jax import models, settings, storage
 from lime_jax.audio import fills, segment
 from lime_jax.audio.render import waveform_predictor
 from lime_jax.audio.segment import SegmentedAudio
@@ -177,8 +175,8 @@ class Explainer:
 
     def _keys(self, batch: Sequence[Snippet]) -> Any:
         """Keys that depend on item and snippet alone: not on order, batch, resume or process."""
-        digests = [hashlib.sha256(snippet.item.id.encode()).digest() for snippet in batch]
-        names = np.array([int.from_bytes(digest[:4], "big") for digest in digests], np.uint32)
+        digests = [storage.digest(snippet.item.id) for snippet in batch]
+        names = np.array([int(digest[:8], 16) for digest in digests], np.uint32)
         indices = np.array([snippet.index for snippet in batch], np.uint32)
         return _item_keys(jax.random.key(self.config.seed), names, indices)
 
@@ -278,7 +276,7 @@ class _Fixed:
 
 def _with_fixed_weights(model: Any, name: str) -> Any:
     """A run never changes the weights, and XLA lays out constants once: 5 to 25 % on CPUs."""
-    named = models.named(model, name)
+    named = models.wrap_errors(model, name)
     size = sum(getattr(leaf, "nbytes", 0) for leaf in jax.tree.leaves(model))
     is_fixed = not isinstance(model, HostModel) and size <= _MOST_CONSTANTS
     return _Fixed(named, model) if is_fixed else named
@@ -296,7 +294,9 @@ def _probed_names(
         loaded = load(item, want)
         if not isinstance(loaded, Failure):
             whole = loaded[0].waveforms.sum(axis=0, keepdims=True)
-            number = models.num_outputs(models.named(model, config.model), whole, config.model)
+            number = models.num_outputs(
+                models.wrap_errors(model, config.model), whole, config.model
+            )
             return models.output_names(model, number)
     raise ModelError(
         f"`{config.model}` has no `output_names`, and none of the first {_NUM_PROBED} items can be "
@@ -314,7 +314,7 @@ def _check_outputs(prediction: np.ndarray, names: Sequence[str], model: str) -> 
 
 def _name(layout: Any) -> str:
     """The same for the same components, in every store."""
-    return hashlib.sha256(json.dumps(layout, sort_keys=True).encode()).hexdigest()[:16]
+    return storage.digest_of_json(layout, sort_keys=True)[:16]
 
 
 @functools.lru_cache(maxsize=256)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lime_jax import storage
 from lime_jax.audio.io import AUDIO_SUFFIXES
 from lime_jax.errors import StoreError
 from lime_jax.runs import parquet
@@ -99,7 +100,7 @@ def write_manifest(path: str | Path, items: Iterable[Item]) -> None:
     if path.suffix.lower() == ".csv":
         from pyarrow import csv
 
-        parquet.write_whole(path, lambda partial: csv.write_csv(table, partial))
+        storage.write_whole(path, lambda partial: csv.write_csv(table, partial))
     elif path.suffix.lower() == ".parquet":
         parquet.write_table(path, table)
     else:

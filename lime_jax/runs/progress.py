@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lime_jax import storage
+
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
@@ -88,14 +90,9 @@ class Log:
     def write(self, event: str, **facts: Any) -> None:
         """Appends a line. A log that cannot be written does not end the work that it describes."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"time": now, "event": event, **_finite(facts)}, allow_nan=False)
+        line = json.dumps({"time": now, "event": event, **storage.plain(facts)}, allow_nan=False)
         try:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
         except OSError:
             return
-
-
-def _finite(facts: dict[str, Any]) -> dict[str, Any]:
-    is_nan = lambda value: isinstance(value, float) and value != value
-    return {name: None if is_nan(value) else value for name, value in facts.items()}

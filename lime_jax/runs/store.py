@@ -11,7 +11,6 @@ log/*.jsonl               what happened when
 import contextlib
 import dataclasses
 import glob
-import hashlib
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lime_jax import storage
 from lime_jax.errors import StoreError
 from lime_jax.runs import manifest, parquet
 from lime_jax.runs import schema as rows
@@ -94,9 +94,7 @@ def create_or_join(folder: Path, config: dict[str, Any]) -> Store:
     }
     text = json.dumps(record, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
     try:
-        parquet.write_whole(
-            folder / CONFIG, lambda file: file.write(text.encode("ascii")), exclusive=True
-        )
+        storage.write_whole(folder / CONFIG, text.encode("ascii"), exclusive=True)
     except FileExistsError:
         found = open_store(folder)
         if found.digest != sha256:
@@ -200,7 +198,7 @@ def write_part(
     Raises:
       StoreError: if it cannot be written.
     """
-    name = f"{hashlib.sha256(json.dumps(sorted(ids)).encode()).hexdigest()[:24]}.parquet"
+    name = f"{storage.digest_of_json(sorted(ids))[:24]}.parquet"
     for layout, found in layouts.items():
         target = store.folder / COMPONENTS / f"{layout}.parquet"
         if not target.exists():
@@ -245,7 +243,7 @@ def set_aside(store: Store, damaged: Iterable[Path]) -> None:
 def sweep(store: Store) -> None:
     """Removes what killed runs left half written, once it is too old to be another run's work."""
     for folder in (store.folder, *(store.folder / table for table in TABLES)):
-        for path in folder.glob(f".*{parquet.PARTIAL}"):
+        for path in folder.glob(f".*{storage.PARTIAL}"):
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > _SECONDS_OF_WRITING:
                     path.unlink()
@@ -291,7 +289,7 @@ def _check_folder(folder: Path) -> None:
         raise StoreError(f"`{folder}` is a file. Name a folder for the store.")
     if folder.is_dir() and not (folder / CONFIG).exists():
         ours = {ITEMS, *TABLES, "log"}
-        names = {path.name for path in folder.iterdir() if not path.name.endswith(parquet.PARTIAL)}
+        names = {path.name for path in folder.iterdir() if not path.name.endswith(storage.PARTIAL)}
         if strange := sorted(names - ours):
             raise StoreError(
                 f"`{folder}` holds {strange[0]!r} and no store. Choose a new or an empty folder."

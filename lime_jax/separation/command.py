@@ -1,8 +1,6 @@
 """Any separator that is a program: a WAV file in, a folder of stem files out."""
 
 import dataclasses
-import hashlib
-import json
 import os
 import shlex
 import subprocess
@@ -13,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from lime_jax import storage
 from lime_jax.audio import decode, io
 from lime_jax.audio.resampling import resample_frames
 from lime_jax.errors import AudioError, LimeJaxError
-from lime_jax.separation.base import Channels, Stems, StemStream, Stemwise, Waveform, gathered
+from lime_jax.separation.base import Channels, Stems, StemStream, Stemwise, Waveform, gather_stems
 
 AUDIO, OUTPUT_DIR = "{audio}", "{output_dir}"
 
@@ -72,7 +71,7 @@ class Command:
     def version(self) -> str:
         """Of the arguments and of the files among them, such as a script or weights."""
         parts = [[word, _content(Path(word))] for word in self.arguments]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        return storage.digest_of_json(parts)
 
     def __call__(self, waveform: Waveform, sample_rate: int) -> Stems:
         """Stems of a sound, as long and with as many channels.
@@ -85,7 +84,7 @@ class Command:
           LimeJaxError: if the program fails.
           AudioError: if its stems cannot be read or are not as long as the sound.
         """
-        return gathered(self.stream, waveform, sample_rate)
+        return gather_stems(self.stream, waveform, sample_rate)
 
     def stream(self, blocks: Iterator[Channels], sample_rate: int) -> StemStream:
         """The same, block by block; the program runs before the first block comes."""
@@ -110,10 +109,7 @@ class Command:
 
 def _content(path: Path) -> str | None:
     # Unlike `Path.is_file`, it takes words that are too long for a name.
-    if not os.path.isfile(path):
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return storage.digest_of_file(path) if os.path.isfile(path) else None
 
 
 def _write(audio: Path, blocks: Iterator[Channels], sample_rate: int) -> tuple[int, int]:

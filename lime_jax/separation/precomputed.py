@@ -1,7 +1,6 @@
 """Stems that are there already: of a session, a data set, or separated earlier."""
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from lime_jax import storage
 from lime_jax.audio import io
 from lime_jax.audio.io import AUDIO_SUFFIXES
 from lime_jax.errors import AudioError
@@ -43,15 +43,16 @@ class Precomputed:
     @property
     def version(self) -> str:
         """Of the content of the files."""
-        total = hashlib.sha256(repr(float(self.start)).encode())
+        content: list[bytes | str] = [repr(float(self.start))]
         files = (
-            {self.path.name: (self.path,)} if musdb_mp4.is_one(self.path) else stem_files(self.path)
+            {self.path.name: (self.path,)}
+            if musdb_mp4.is_stem_mp4(self.path)
+            else stem_files(self.path)
         )
         for name, paths in files.items():
-            total.update(name.encode(errors="surrogateescape"))
-            for path in paths:
-                total.update(hashlib.sha256(path.read_bytes()).digest())
-        return total.hexdigest()
+            content.append(name.encode(errors="surrogateescape"))
+            content.extend(bytes.fromhex(storage.digest_of_file(path)) for path in paths)
+        return storage.digest(*content)
 
     def __call__(self, waveform: Waveform, sample_rate: int) -> Stems:
         """The stems of as much sound as `waveform` has.
@@ -108,7 +109,7 @@ def load(
     excerpt = {"start": start, "duration": duration}
     if isinstance(path, Mapping):
         files = path
-    elif musdb_mp4.is_one(Path(path)):
+    elif musdb_mp4.is_stem_mp4(Path(path)):
         stems, names = musdb_mp4.load_stems(Path(path), sample_rate, resampler=resampler, **excerpt)
         return names, stems
     else:
@@ -120,7 +121,7 @@ def load(
 
 def is_stems(path: Path) -> bool:
     """Whether `load` takes a path: that of a folder or of a track of MUSDB18."""
-    return path.is_dir() or musdb_mp4.is_one(path)
+    return path.is_dir() or musdb_mp4.is_stem_mp4(path)
 
 
 def stem_files(folder: Path) -> dict[str, tuple[Path, ...]]:
@@ -135,7 +136,7 @@ def stem_files(folder: Path) -> dict[str, tuple[Path, ...]]:
     if is_slakh and (stems := slakh_stems(folder)):
         return stems
     if (folder / stem_cache.LISTING).is_file():
-        return stem_cache.listed(folder)
+        return stem_cache.listed_files(folder)
     return {path.stem: (path,) for path in io.stem_files(folder)}
 
 

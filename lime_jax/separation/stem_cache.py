@@ -1,4 +1,4 @@
-"""Stems on disk: a sound is separated once, whoever asks for its stems how often.
+"""Stems on disk: a track is separated once, whoever asks for its stems how often.
 
 An entry is a folder with a WAV file (32-bit float) per stem and `stems.json`, which lists them. It
 is called by the content of the sound file, the excerpt, the separator and its version, and is there
@@ -7,7 +7,6 @@ whole or not at all. Players open the files, and `lime-jax explain --stems` take
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import tempfile
 import threading
@@ -20,7 +19,8 @@ import numpy as np
 from lime_jax.audio import decode
 from lime_jax.errors import AudioError, LimeJaxError
 from lime_jax.models import cache
-from lime_jax.separation.base import Channels, Separator, StemStream, streamed
+from lime_jax.separation.base import Channels, Separator, StemStream, stream_stems
+from lime_jax.storage import digest_of_file, digest_of_json
 
 FORMAT = "lime-jax stems"
 SCHEMA_VERSION = 1
@@ -35,8 +35,8 @@ _NOT_IN_NAMES = frozenset('/\\:*?"<>|')
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
-    """The stems of a sound on disk.
+class StoredStems:
+    """The stems of a track on disk.
 
     Attributes:
       files: by the name of the stem, in the order of the separator; WAV, 32-bit float.
@@ -53,12 +53,12 @@ class Entry:
 
     @property
     def stems(self) -> dict[str, tuple[Path, ...]]:
-        """What `lime_jax.audio.io.load_stems` takes."""
+        """The files as `lime_jax.audio.io.load_stems` takes them."""
         return {name: (path,) for name, path in self.files.items()}
 
-    def with_stem(self, name: str, path: Path) -> "Entry":
-        """The entry with a further stem; one of that name is replaced."""
-        stem = {"name": name, "file": path.name, "sha256": _digest(path)}
+    def with_stem(self, name: str, path: Path) -> "StoredStems":
+        """Returns these with a further stem; another of that name is replaced."""
+        stem = {"name": name, "file": path.name, "sha256": digest_of_file(path)}
         stems = [*(other for other in self.listing["stems"] if other["name"] != name), stem]
         listing = {
             **self.listing,
@@ -66,17 +66,17 @@ class Entry:
             "files": [LISTING, *(other["file"] for other in stems)],
         }
         files = {other: file for other, file in self.files.items() if other != name}
-        return Entry({**files, name: path}, listing)
+        return StoredStems({**files, name: path}, listing)
 
     def dumps(self) -> bytes:
-        """The listing as it is stored."""
+        """Returns the listing as it is stored."""
         # Undecodable bytes of file names arrive as lone surrogates, which UTF-8 does not know.
         text = json.dumps(self.listing, ensure_ascii=False, indent=1) + "\n"
         return text.encode("utf-8", "backslashreplace")
 
 
 @contextlib.contextmanager
-def separated(
+def cached_stems(
     path: Path,
     separator: Separator,
     *,
@@ -84,9 +84,9 @@ def separated(
     duration: float | None = None,
     keep: bool = True,
     cache_folder: Path | None = None,
-    tell: Callable[[str], None] | None = None,
-) -> Iterator[Entry]:
-    """The stems of a sound file, from the cache or else separated now.
+    report: Callable[[str], None] | None = None,
+) -> Iterator[StoredStems]:
+    """Yields the stems of an audio file, from the cache or else separated now.
 
     Args:
       path: see `lime_jax.audio.io.load`; one or two channels.
@@ -95,10 +95,10 @@ def separated(
       duration: of the excerpt, in seconds; None to the end.
       keep: False forgets stems that are separated now at the end of the `with` block.
       cache_folder: None takes `lime_jax.models.cache.cache_folder()`.
-      tell: called with a sentence before a separation.
+      report: called with a sentence before a separation.
 
     Raises:
-      LimeJaxError: if the sound cannot be read or separated, or the cache not be written.
+      LimeJaxError: if the file cannot be read or separated, or the cache not be written.
     """
     key, content = _key(path, separator, start, duration)
     folder = (cache_folder or cache.cache_folder()) / COLLECTION / key
@@ -106,14 +106,14 @@ def separated(
         if not keep:
             with tempfile.TemporaryDirectory() as scratch:
                 with _ONE_AT_A_TIME:
-                    _separate(path, content, separator, start, duration, Path(scratch), tell)
+                    _separate(path, content, separator, start, duration, Path(scratch), report)
                 yield _known(Path(scratch))
             return
         with _ONE_AT_A_TIME:
             # By now another thread may have made it.
             if not is_whole(folder):
-                with cache.appearing(folder, is_whole) as new:
-                    _separate(path, content, separator, start, duration, new, tell)
+                with cache.new_folder(folder, is_whole) as new:
+                    _separate(path, content, separator, start, duration, new, report)
     yield _known(folder)
 
 
@@ -121,13 +121,13 @@ def is_whole(folder: Path) -> bool:
     """Whether a folder holds, unharmed, all stems that it lists."""
     try:
         stems = _listing(folder)["stems"]
-        return all(_digest(folder / stem["file"]) == stem["sha256"] for stem in stems)
+        return all(digest_of_file(folder / stem["file"]) == stem["sha256"] for stem in stems)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def listed(folder: Path) -> dict[str, tuple[Path, ...]]:
-    """The files of every stem in a folder with a listing, by its name, in the separator's order.
+def listed_files(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """Returns the files of every stem that a folder lists, by name, in the separator's order.
 
     Raises:
       AudioError: if the listing is none of ours.
@@ -141,9 +141,9 @@ def listed(folder: Path) -> dict[str, tuple[Path, ...]]:
         ) from error
 
 
-def _known(folder: Path) -> Entry:
-    files = {name: paths[0] for name, paths in listed(folder).items()}
-    return Entry(files, _listing(folder))
+def _known(folder: Path) -> StoredStems:
+    files = {name: paths[0] for name, paths in listed_files(folder).items()}
+    return StoredStems(files, _listing(folder))
 
 
 def _listing(folder: Path) -> dict[str, Any]:
@@ -154,18 +154,13 @@ def _listing(folder: Path) -> dict[str, Any]:
 
 
 def _key(path: Path, separator: Separator, start: float, duration: float | None) -> tuple[str, str]:
-    """What an entry is called, and the digest of the sound file."""
+    """What an entry is called, and the digest of the audio file."""
     # `opened` has the words for files that are missing, empty or not regular.
     with decode.open_audio(path):
-        content = _digest(path)
+        content = digest_of_file(path)
     excerpt = [float(start), None if duration is None else float(duration)]
     parts = [SCHEMA_VERSION, content, *excerpt, separator.name, separator.version]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest(), content
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return digest_of_json(parts), content
 
 
 def _separate(
@@ -175,17 +170,17 @@ def _separate(
     start: float,
     duration: float | None,
     folder: Path,
-    tell: Callable[[str], None] | None,
+    report: Callable[[str], None] | None,
 ) -> None:
     with decode.open_audio(path, MAX_CHANNELS) as source:
         rate = source.sound.samplerate
         seconds = decode.num_frames(source, start, duration) / rate
-        if tell is not None:
-            tell(f"separating {seconds:.3g} s of {path.name} with {separator.name}")
-        blocks = _heard(path, decode.channel_blocks(source, start, duration))
-        stream = _blamed(separator, blocks, rate)
+        if report is not None:
+            report(f"separating {seconds:.3g} s of {path.name} with {separator.name}")
+        blocks = _audible(path, decode.channel_blocks(source, start, duration))
+        stream = _stream(separator, blocks, rate)
         num_samples = write_stems(folder, stream, rate)
-        if _digest(path) != content:
+        if digest_of_file(path) != content:
             raise AudioError(f"`{path}` was changed while it was separated. Separate it again.")
         listing = {
             "format": FORMAT,
@@ -198,33 +193,37 @@ def _separate(
             "sample_rate": rate,
             "num_samples": num_samples,
             "stems": [
-                {"name": name, "file": _file(name), "sha256": _digest(folder / _file(name))}
+                {
+                    "name": name,
+                    "file": _file(name),
+                    "sha256": digest_of_file(folder / _file(name)),
+                }
                 for name in stream.names
             ],
             "files": [LISTING, *map(_file, stream.names)],
         }
-    (folder / LISTING).write_bytes(Entry({}, listing).dumps())
+    (folder / LISTING).write_bytes(StoredStems({}, listing).dumps())
 
 
-def _blamed(separator: Separator, blocks: Iterator[Channels], sample_rate: int) -> StemStream:
-    """What the system refuses a separator is no fault of the cache."""
+def _stream(separator: Separator, blocks: Iterator[Channels], sample_rate: int) -> StemStream:
+    """Streams stems; what the system refuses a separator is no fault of the cache."""
 
-    def blamed(step: Callable[[], Any]) -> Any:
+    def attempt(step: Callable[[], Any]) -> Any:
         try:
             return step()
         except OSError as error:
             raise LimeJaxError(f"`{separator.name}` failed: {error}") from error
 
     def each() -> Iterator[Any]:
-        while (block := blamed(lambda: next(stream.blocks, None))) is not None:
+        while (block := attempt(lambda: next(stream.blocks, None))) is not None:
             yield block
 
-    stream = blamed(lambda: streamed(separator, blocks, sample_rate))
+    stream = attempt(lambda: stream_stems(separator, blocks, sample_rate))
     return StemStream(stream.names, each())
 
 
-def _heard(path: Path, blocks: Iterator[Any]) -> Iterator[Channels]:
-    """Blocks with channels first; silence is refused at the end."""
+def _audible(path: Path, blocks: Iterator[Any]) -> Iterator[Channels]:
+    """Puts the channels of blocks first; silence throughout is an error."""
     is_silent = True
     for block in blocks:
         is_silent = is_silent and not block.any()
@@ -271,7 +270,7 @@ def _reason(error: Any) -> str:
 
 
 def stem_writer(path: Path, sample_rate: int, num_channels: int) -> Any:
-    """An open WAV file of 32-bit floats, which keep their level."""
+    """Opens a WAV file of 32-bit floats, which keep their level."""
     import soundfile
 
     return soundfile.SoundFile(path, "w", sample_rate, num_channels, "FLOAT", format="WAV")

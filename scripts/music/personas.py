@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from lime_jax import storage
+
 Track = Mapping[str, Any]
 
 LISTENS, STRAYS, ANYTHING = 0.93, 0.05, 0.45

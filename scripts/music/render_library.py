@@ -131,15 +131,13 @@ def write_track(index: int, config: Config, synthesizer: Synthesizer) -> dict[st
     if target.exists():
         return read_track(target, settings)
     song = compose(config, index)
-    partial = target.with_name(f".{name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    files, heard = encoded(render(song, synthesizer))
-    for source, file in files.items():
-        (partial / f"{source}.ogg").write_bytes(file)
-    entry = describe(song, config, index, synthesizer, heard)
-    text = json.dumps({"settings": settings, **entry}, indent=1, ensure_ascii=False)
-    (partial / "track.json").write_text(text + "\n", encoding="utf-8")
+    with storage.whole_folder(target) as folder:
+        files, heard = encoded(render(song, synthesizer))
+        for source, file in files.items():
+            (folder / f"{source}.ogg").write_bytes(file)
+        entry = describe(song, config, index, synthesizer, heard)
+        text = json.dumps({"settings": settings, **entry}, indent=1, ensure_ascii=False)
+        (folder / "track.json").write_text(text + "\n", encoding="utf-8")
     return entry
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from lime_jax.errors import LimeJaxError
 from lime_jax.report.folder import check_folder, write_folder
-from lime_jax.report.naming import slug
+from lime_jax.storage import slug
 
 RECORD = (
     b'{"format": "lime-jax explanation", "schema_version": 1, "files": ["explanation.json", "a"]}'

@@ -92,7 +92,7 @@ def begin(folder: Path, settings: Mapping[str, Any]) -> None:
       StoreError: if it was begun with other settings.
     """
     path = folder / SETTINGS
-    wanted = {**plain(settings), "lime_jax": _version("lime-jax")}
+    wanted = {**storage.plain(settings), "lime_jax": _version("lime-jax")}
     text = json.dumps(wanted, indent=1, ensure_ascii=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
@@ -109,7 +109,7 @@ def begin(folder: Path, settings: Mapping[str, Any]) -> None:
 def write(folder: Path, summary: Summary) -> Path:
     """Stores a summary with the versions and the machine it comes from; returns its path."""
     path = folder / SUMMARY
-    record = {**plain(summary), "machine": machine()}
+    record = {**storage.plain(summary), "machine": machine()}
     record["config"] = _without_places(record["config"])
     write_text(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return path
