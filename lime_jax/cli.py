@@ -82,14 +82,17 @@ def _prepare_process() -> None:
 
 def _parse(arguments: list[str]) -> Any:
     """The configuration of a command, or an exit after one line that says what is wrong."""
-    configs = [
-        Annotated[config, tyro.conf.subcommand(name)] for name, (config, _) in _SUBCOMMANDS.items()
+    configs: Any = Union[  # noqa: UP007
+        tuple(
+            Annotated[config, tyro.conf.subcommand(name)]
+            for name, (config, _) in _SUBCOMMANDS.items()
+        )
     ]
     written = io.StringIO()
     try:
         with contextlib.redirect_stderr(written):
             return tyro.cli(
-                Union[tuple(configs)],  # noqa: UP007  # pyright: ignore[reportArgumentType]
+                configs,
                 prog="lime-jax",
                 description=_DESCRIPTION,
                 args=arguments,

@@ -105,13 +105,13 @@ def _load_stems(
     if separator is None:
         assert excerpt.stems is not None
         return precomputed.load(excerpt.stems, model.sample_rate, **options)
-    with separation.separated(
+    with separation.cached_stems(
         excerpt.path,
         separator,
         start=excerpt.start,
         duration=excerpt.duration,
         keep=settings.keep_stems,
-        tell=say,
+        report=say,
     ) as entry:
         return precomputed.load(entry.stems, model.sample_rate, **{**options, "start": 0.0})
 

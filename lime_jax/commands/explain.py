@@ -18,7 +18,6 @@ from lime_jax.commands.excerpt import Excerpt, Say, cut_excerpt
 from lime_jax.core.components import recompose
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.execution.progress import Progress
-from lime_jax.core.explanation import Explanation
 from lime_jax.core.methods import Method
 from lime_jax.errors import LimeJaxError, ModelError, unknown_name
 from lime_jax.separation import precomputed
@@ -63,36 +62,17 @@ class ExplainConfig(ExplainSettings):
         return tuple(name.strip() for name in self.fills.split(",")) if self.fills else ()
 
 
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What was explained and where its report lies.
-
-    Attributes:
-      explanation: of all outputs of the model; the mean over repeats and fills.
-      audio: with its components.
-      output_names: of the model.
-      outputs: indices of the outputs reported, the first one first.
-      page: the path of `report.html`.
-    """
-
-    explanation: Explanation
-    audio: SegmentedAudio
-    output_names: tuple[str, ...]
-    outputs: tuple[int, ...]
-    page: Path
-
-
 def run(config: ExplainConfig) -> int:
     """Explains, writes the report and prints what it says; returns 1 if nothing was explained."""
     with terminal.progress_bar(f"explaining {config.audio.name}") as progress:
-        result = explain_file(config, progress=progress, say=terminal.say)
-    return explanation_tables.show(result.page)
+        page = explain_file(config, progress=progress, say=terminal.say)
+    return explanation_tables.show(page)
 
 
 def explain_file(
     config: ExplainConfig, *, progress: Progress | None = None, say: Say | None = None
-) -> Result:
-    """Explains an excerpt of an audio file and writes the report.
+) -> Path:
+    """Explains an excerpt of an audio file, writes the report and returns the path of its page.
 
     Args:
       config: what to do; stored in `explanation.json`.
@@ -110,22 +90,20 @@ def explain_file(
     separator = settings.separator_of(config)
     model = _model(config)
     if known := tuple(getattr(model, "output_names", None) or ()):
-        selection.resolve(known)
+        selection.resolve(known)  # refuses unknown names before a long separation
     excerpt = Excerpt(config.audio, config.start, config.duration, config.stems)
     audio = cut_excerpt(excerpt, config, model, separator, say)
     predict = waveform_predictor(models.wrap_errors(model, config.model), audio)
     names = _output_names(config, model, predict, audio)
     outputs = selection.resolve(names)
     repeated = _explain(config, predict, audio, settings.target_outputs(method, outputs), progress)
-    explanation = repeated.explanation
-    indices = outputs.of(np.asarray(explanation.prediction))
     version = {} if separator is None else {"separator_version": separator.version}
-    page = report.write(
+    return report.write(
         folder,
-        explanation,
+        repeated.explanation,
         audio,
         output_names=names,
-        outputs=indices,
+        outputs=outputs.of(np.asarray(repeated.explanation.prediction)),
         top_k=config.top_k,
         title=config.audio.absolute().name,
         config={"command": "explain", **storage.plain(config), **version},
@@ -133,7 +111,6 @@ def explain_file(
         marginal=repeated.over_fills,
         fills=config.fill_names,
     )
-    return Result(explanation, audio, names, indices, page)
 
 
 def check(config: ExplainConfig) -> None:

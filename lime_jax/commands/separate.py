@@ -47,8 +47,8 @@ def run(config: SeparateConfig) -> int:
     excerpt = {"start": config.start, "duration": config.duration}
     with (
         tempfile.TemporaryDirectory() as scratch,
-        separation.separated(
-            config.audio, separator, **excerpt, keep=config.keep_stems, tell=terminal.say
+        separation.cached_stems(
+            config.audio, separator, **excerpt, keep=config.keep_stems, report=terminal.say
         ) as entry,
     ):
         residual = None
