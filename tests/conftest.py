@@ -1,5 +1,6 @@
 """Strict arithmetic and run-time shape checks for every test."""
 
+import gc
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -9,7 +10,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if version("jaxlib").startswith("0.10."):
     # These take half the time to compile; later versions lack them, and end at unknown flags.
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+    os.environ.setdefault(
+        "XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    )
 
 from jaxtyping import install_import_hook
 
@@ -25,17 +28,34 @@ jax.config.update("jax_enable_compilation_cache", False)
 
 # Every program maps memory, and a process with 65530 maps (Linux) crashes in XLA.
 _MOST_MAPS = 20_000
+# With room for what a single file needs, a process stays below 1.5 GB.
+_MOST_BYTES = 1_000_000_000
+
+# Tracing makes millions of objects that live on; looking through all of them takes its time.
+gc.set_threshold(100_000, 20, 50)
 
 REFERENCE = Path(__file__).parents[1].parent / "shared" / "data"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
-    """After a file, compiled programs are let go once they are many."""
+    """After a file, compiled programs are let go once they are many or large."""
     yield
-    maps = Path("/proc/self/maps")
-    if maps.exists() and maps.read_bytes().count(b"\n") > _MOST_MAPS:
+    if _mapped_regions() > _MOST_MAPS or _resident_bytes() > _MOST_BYTES:
         jax.clear_caches()
+        gc.collect()
+
+
+def _mapped_regions():
+    maps = Path("/proc/self/maps")
+    return maps.read_bytes().count(b"\n") if maps.exists() else 0
+
+
+def _resident_bytes():
+    sizes = Path("/proc/self/statm")
+    if not sizes.exists():
+        return 0
+    return int(sizes.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from lime_jax.core.masks.neighbourhood import (
     needed_key,
 )
 from lime_jax.core.pytree import pytree, static
-from lime_jax.core.surrogates import kernels
 
 
 @pytree
@@ -41,7 +40,7 @@ class KernelShap:
         if num_components <= MOST_COMPONENTS and 2**num_components <= self.num_samples:
             num_masks = 2**num_components
             masks = all_mask_rows(None, jnp.arange(num_masks), num_components)
-            table = kernels.Shapley()(masks)[:, None]
+            table = shapley_sizes.shapley_weights(masks)[:, None]
             return Neighbourhood(
                 None,
                 table,

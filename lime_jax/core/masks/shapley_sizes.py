@@ -2,7 +2,17 @@
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float
+
+
+def shapley_weights(
+    masks: Bool[Array, "num_masks num_components"],
+) -> Float[Array, " num_masks"]:
+    """Returns the Shapley kernel of masks, which sums to one over all masks."""
+    per_mask = shapley_per_mask(masks.shape[1]).astype(np.float32)
+    return jnp.asarray(per_mask)[masks.sum(axis=1, dtype=jnp.int32)]
 
 
 def shapley_per_mask(num_components: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from lime_jax.core.masks.shapley_sizes import shapley_per_mask
+from lime_jax.core.masks.shapley_sizes import shapley_per_mask, shapley_weights
 from lime_jax.core.pytree import pytree, static
 
 _MOST_COUNTED = 500
@@ -61,8 +61,7 @@ class Shapley:
     """
 
     def __call__(self, masks: Masks) -> Weights:
-        per_mask = shapley_per_mask(masks.shape[1]).astype(np.float32)
-        return jnp.asarray(per_mask)[masks.sum(axis=1, dtype=jnp.int32)]
+        return shapley_weights(masks)
 
 
 def weights_by_zeros(kernel: Kernel, num_components: int) -> np.ndarray | None:
