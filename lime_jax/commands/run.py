@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 from lime_jax.commands import terminal
 from lime_jax.commands.annotations import command
-from lime_jax.runs import store, worker
+from lime_jax.runs import driver, store
 from lime_jax.runs.config import RunConfig
+from lime_jax.runs.driver import RunResult
 from lime_jax.runs.progress import Progress
-from lime_jax.runs.worker import Outcome
 
 FAILED, MOST_FAILED = 10, 100
 _SECONDS_BETWEEN_LINES = 30.0
@@ -30,25 +30,25 @@ def run(arguments: RunArguments) -> int:
     """
     config = RunConfig(**vars(arguments))
     with _display() as show:
-        outcome = worker.run(config, report=show)
-    progress = outcome.progress
-    for path in outcome.set_aside:
+        result = driver.run(config, report=show)
+    progress = result.progress
+    for path in result.set_aside:
         terminal.say(
             f"warning: `{path}` was damaged; it is in {store.DAMAGED}/ now and its items were "
             "computed again."
         )
-    if outcome.shard.count > 1:
-        shard = outcome.shard
+    if result.shard.count > 1:
+        shard = result.shard
         terminal.say(f"shard {shard.index} of {shard.count} (from {shard.source})")
-    terminal.say(f"{outcome.folder}: {summary(progress)}")
+    terminal.say(f"{result.folder}: {summary(progress)}")
     if progress.failed:
-        _say_reasons(outcome)
-    if outcome.signal is not None:
+        _say_reasons(result)
+    if result.signal is not None:
         terminal.say(
-            f"stopped by {outcome.signal.name}; all that is done is stored. Run the same command "
+            f"stopped by {result.signal.name}; all that is done is stored. Run the same command "
             "again to go on."
         )
-        return 128 + int(outcome.signal)
+        return 128 + int(result.signal)
     return min(FAILED + progress.failed, MOST_FAILED) if progress.failed else 0
 
 
@@ -71,12 +71,12 @@ def speed(progress: Progress) -> str:
     )
 
 
-def _say_reasons(outcome: Outcome) -> None:
-    errors = store.errors(store.open_store(outcome.folder), _NUM_REASONS)
+def _say_reasons(result: RunResult) -> None:
+    errors = store.errors(store.open_store(result.folder), _NUM_REASONS)
     for row in errors:
         terminal.say(f"{row['id']}: {row['reason']}")
-    if outcome.progress.failed > len(errors):
-        terminal.say(f"all reasons: {outcome.folder / store.ERRORS}")
+    if result.progress.failed > len(errors):
+        terminal.say(f"all reasons: {result.folder / store.ERRORS}")
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """What the commands' tests share with each other and with those of what they call."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -45,9 +44,20 @@ class Miscounted(Halves):
 class Alike(Halves):
     output_names = ("Rock", "ROCK")
 
-halves = Halves
-raising, constant, miscounted, alike = Raising, Constant, Miscounted, Alike
-misshapen = Misshapen
+_MODELS = {cls: cls() for cls in (Halves, Misshapen, Raising, Constant, Miscounted, Alike)}
+
+def halves():
+    return _MODELS[Halves]  # one object, so that the tests share its programs
+def misshapen():
+    return _MODELS[Misshapen]
+def raising():
+    return _MODELS[Raising]
+def constant():
+    return _MODELS[Constant]
+def miscounted():
+    return _MODELS[Miscounted]
+def alike():
+    return _MODELS[Alike]
 def host():
     call = lambda batch: np.sqrt(np.square(batch.reshape(len(batch), 2, -1)).mean(axis=2))
     return lj.host_model(call, sample_rate=8000)
@@ -67,8 +77,7 @@ def place(tmp_path, monkeypatch):
     for name, stem in zip(("left", "right"), loud.astype(np.float32), strict=True):
         io.save(tmp_path / "stems" / f"{name}.wav", stem, 8000)
     io.save(tmp_path / "song.wav", loud.sum(axis=0).astype(np.float32), 8000)
-    yield tmp_path
-    sys.modules.pop("my_model", None)
+    return tmp_path
 
 
 def run(*arguments):
