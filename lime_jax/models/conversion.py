@@ -70,7 +70,7 @@ def from_tensorflow(
     *,
     source: str,
 ) -> dict[str, np.ndarray]:
-    """The tensors of a TensorFlow checkpoint as weights for `lime_jax.models.weights.network_of`.
+    """Maps the tensors of a TensorFlow checkpoint to weights for `weights.network_of`.
 
     A 1-D convolution takes the kernel of a 2-D one that is as tall as its input: axes of size one
     may differ. State of the optimiser is left out.

@@ -18,7 +18,7 @@ _TABLE = _byte_table()
 
 
 def crc32c(data: bytes | memoryview) -> int:
-    """The CRC-32C of `data`, in NumPy alone (some 70 MB/s).
+    """Returns the CRC-32C of `data`, in NumPy alone (some 70 MB/s).
 
     The register is linear over GF(2) and leading zero bytes leave a register of zeros alone. So the
     bytes are cut into lanes that are read side by side, and neighbours are joined by shifting the
@@ -40,7 +40,7 @@ def crc32c(data: bytes | memoryview) -> int:
 
 
 def masked(crc: int) -> int:
-    """A checksum as TensorFlow stores it, so that a checksum of checksums stays useful."""
+    """Returns a checksum as TensorFlow stores it, so that a checksum of checksums stays useful."""
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 

@@ -64,7 +64,7 @@ class Block(nnx.Module):
 
 
 class InstrumentTagger(nnx.Module):
-    """Convolutions over log-mel patches; time is pooled by mean and maximum, frequency is kept."""
+    """Convolutions over log-mel patches; time is pooled by mean and maximum, frequency is not."""
 
     def __init__(self, config: Config, *, rngs: nnx.Rngs):
         self.config = config
@@ -82,7 +82,7 @@ class InstrumentTagger(nnx.Module):
     def front_end(
         self, waveforms: Float[Array, "batch num_samples"]
     ) -> Float[Array, "batch num_patches frames mels"]:
-        """Log-mel patches, zero in silence, spread evenly so that every sample is in one."""
+        """Returns log-mel patches, zero in silence, spread evenly over all samples."""
         config = self.config
         levels = _log_mel_above_floor(waveforms, config)
         last = levels.shape[1] - config.num_frames

@@ -26,9 +26,8 @@ NUM_FRAMES = 187
 NUM_MELS = 96
 N_FFT = 512
 HOP_LENGTH = 256
-PATCH_NUM_SAMPLES = (
-    NUM_FRAMES - 1
-) * HOP_LENGTH  # frames are centred: the first and last stick out
+# Frames are centred: the first and last stick out.
+PATCH_NUM_SAMPLES = (NUM_FRAMES - 1) * HOP_LENGTH
 
 # The original divides by the root of the variance plus this; TensorFlow's default, not flax's.
 BATCH_NORM_EPSILON = 1e-3
@@ -58,7 +57,7 @@ MUSICNN_BIG = MusicnnConfig(num_filters=512, num_units=500)
 
 
 def batch_norm(num_features: int, rngs: nnx.Rngs) -> nnx.BatchNorm:
-    """Batch normalisation with the stored statistics."""
+    """Returns a batch normalisation with the stored statistics."""
     return nnx.BatchNorm(
         num_features, use_running_average=True, epsilon=BATCH_NORM_EPSILON, rngs=rngs
     )
@@ -118,7 +117,7 @@ class Musicnn(nnx.Module):
 
     @property
     def window(self) -> PatchWindow:
-        """How much of a waveform one patch hears."""
+        """The samples that one patch sees."""
         return WINDOW
 
     def __call__(self, patches: Float[Array, "batch 187 96"]) -> Float[Array, "batch num_outputs"]:
@@ -139,7 +138,7 @@ class Musicnn(nnx.Module):
 def front_end(
     waveforms: Float[Array, "batch num_samples"],
 ) -> Float[Array, "batch num_patches 187 96"]:
-    """Log-mel patches of waveforms at 16 kHz, end to end; what is left over at the end is dropped.
+    """Returns log-mel patches of waveforms at 16 kHz, end to end; what is left over is dropped.
 
     The mel energies are rounded to float16, as the networks saw them in training.
     """
@@ -152,7 +151,7 @@ def front_end(
 def log_mel_frames(
     waveforms: Float[Array, "batch num_samples"], *, pad_mode: str = "none"
 ) -> Float[Array, "batch frames 96"]:
-    """The frames of whole waveforms, or without padding those of one patch cut from them."""
+    """Returns frames of whole waveforms, or without padding those of one patch cut from them."""
     mel = features.mel_spectrogram(
         waveforms,
         sample_rate=SAMPLE_RATE,
@@ -164,7 +163,7 @@ def log_mel_frames(
     return jnp.log10(10_000.0 * round_to_float16(mel).swapaxes(1, 2) + 1.0)
 
 
-# A patch is heard a little beyond its ends, where its first and last frames stick out.
+# A patch sees a little beyond its ends, where its first and last frames stick out.
 WINDOW = PatchWindow(
     log_mel_frames,
     num_samples=PATCH_NUM_SAMPLES + N_FFT,
@@ -174,7 +173,7 @@ WINDOW = PatchWindow(
 
 
 def round_to_float16(energies: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The nearest float16 of non-negative numbers, kept in float32; too large ones become 65504.
+    """Rounds non-negative numbers to float16, stored as float32; too large ones become 65504.
 
     Not a pair of casts, which compilers remove, and `lax.reduce_precision` knows no subnormal
     numbers, where the high bands of quiet music lie.

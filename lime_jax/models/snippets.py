@@ -1,4 +1,4 @@
-"""Long waveforms judged snippet by snippet, as the papers do."""
+"""The mean over snippets: excerpts of fixed length cut from a track, as in the papers."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from lime_jax.core.receptive_fields.windows import Windowed, windowed
 
 @pytree
 class Snippets:
-    """The mean of what a model says of every snippet, each analysed on its own.
+    """The mean of a model's outputs over snippets, each an input of its own.
 
     No snippet knows of its neighbours, so explanations of up to 500 components are exact from the
     combinations within each snippet: ten snippets of five stems are 320 evaluations instead of
-    2⁵⁰. What is left over at the end is not heard.
+    2⁵⁰. What is left over at the end is dropped.
 
     Attributes:
       model: waveforms `(batch, num_samples)` to outputs `(batch, num_outputs)`.
@@ -23,10 +23,11 @@ class Snippets:
 
     Example:
       >>> import jax.numpy as jnp, lime_jax as lj
-      >>> loud = lambda x: jnp.square(x).mean(axis=1, keepdims=True)
+      >>> def loudness(waveforms):
+      ...     return jnp.square(waveforms).mean(axis=1, keepdims=True)
       >>> stems = lj.from_stems(jnp.ones((5, 80)))
       >>> components = lj.cross(stems, lj.equal_segments(80, 10), 10)
-      >>> explanation = lj.explain(lj.models.Snippets(loud, 8), components, lj.shapley())
+      >>> explanation = lj.explain(lj.models.Snippets(loudness, 8), components, lj.shapley())
       >>> components.num_components, int(explanation.num_evaluations)
       (50, 320)
     """
@@ -59,26 +60,26 @@ class Snippets:
 
     @property
     def receptive_field(self) -> Windowed:
-        """Snippets side by side."""
+        """A window per snippet, side by side, and their mean."""
         size = self.num_samples
         return windowed(self, backbone=self.model, head="mean", window=size, stride=size)
 
     @property
     def sample_rate(self) -> int:
-        """Of the model, in Hz."""
+        """The sample rate of the model, in Hz."""
         return self.model.sample_rate
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """Of the model."""
+        """The output names of the model."""
         return self.model.output_names
 
     @property
     def patch_num_samples(self) -> int:
-        """The shortest waveform that it can judge: one snippet."""
+        """The shortest waveform it takes, in samples: a single snippet."""
         return self.num_samples
 
     @property
     def resampler(self) -> str:
-        """Of the model."""
+        """What the training data of the model were resampled with."""
         return getattr(self.model, "resampler", "soxr")

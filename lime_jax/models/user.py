@@ -18,7 +18,7 @@ from lime_jax.models import registry
 
 
 def resolve(spec: str) -> Any:
-    """The model that a name of the registry or `package.module:factory` stands for.
+    """Loads the model that a name of the registry or `package.module:factory` stands for.
 
     Modules are also found in the current folder. The factory is called without arguments and
     returns what `lime_jax.explain` takes as `predict`, with a `sample_rate` in Hz and, if it
@@ -47,13 +47,13 @@ def resolve(spec: str) -> Any:
     return model
 
 
-def named(model: Any, name: str) -> Any:
-    """The same model; whatever it raises becomes a `ModelError` that blames it by name."""
-    return model if isinstance(model, HostModel) else _Named(model, name)
+def wrap_errors(model: Any, name: str) -> Any:
+    """Wraps a model so that whatever it raises becomes a `ModelError` with its name."""
+    return model if isinstance(model, HostModel) else _WrappedModel(model, name)
 
 
 def num_outputs(predict: Any, inputs: Inexact[Array, "batch ..."], name: str) -> int:
-    """How many outputs a model has, from its shapes alone; a host model is called once.
+    """Returns the number of outputs, from shapes alone; a host model is called once.
 
     Args:
       predict: what `lime_jax.explain` takes.
@@ -65,15 +65,18 @@ def num_outputs(predict: Any, inputs: Inexact[Array, "batch ..."], name: str) ->
     """
     if isinstance(predict, HostModel):
         return predict(np.asarray(inputs)).shape[1]
-    judge = lambda batch: check_outputs(predict(batch), len(batch))
+
+    def checked_predict(batch: Inexact[Array, "batch ..."]) -> Inexact[Array, "batch outputs"]:
+        return check_outputs(predict(batch), len(batch))
+
     try:
-        return jax.eval_shape(judge, inputs).shape[1]
+        return jax.eval_shape(checked_predict, inputs).shape[1]
     except ValueError as error:
         raise ModelError(str(error).replace("`predict`", f"`{name}`")) from error
 
 
 def output_names(model: Any, num_outputs: int) -> tuple[str, ...]:
-    """The names of a model's outputs; "output 0", "output 1" … if it has none.
+    """Returns the names of a model's outputs; "output 0", "output 1" … if it has none.
 
     Raises:
       ModelError: if it names more or fewer than it has, or two alike.
@@ -97,15 +100,15 @@ def output_names(model: Any, num_outputs: int) -> tuple[str, ...]:
 
 
 @pytree
-class _Named:
-    """A model that is blamed by name for what it raises."""
+class _WrappedModel:
+    """A model whose name is in what it raises."""
 
     model: Any
     name: str = static()
 
     @property
     def receptive_field(self) -> Any:
-        """Of the model, if it declares any."""
+        """What the model declares, or None."""
         return getattr(self.model, "receptive_field", None)
 
     def __call__(self, inputs: Any) -> Any:
@@ -117,7 +120,7 @@ class _Named:
             hint = ""
             if isinstance(error, jax.errors.TracerArrayConversionError):
                 hint = " Wrap a model that is not JAX in `lime_jax.host_model`."
-            raise ModelError(f"`{self.name}` failed: {_told(error)}{hint}") from error
+            raise ModelError(f"`{self.name}` failed: {_first_line(error)}{hint}") from error
 
 
 def _find_factory(spec: str) -> Any:
@@ -130,8 +133,8 @@ def _find_factory(spec: str) -> Any:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever the user's code raises
         raise ModelError(
-            f"`{spec}`: importing `{module_name}` raised {_told(error)}. Check the name, install "
-            "what is missing, or run from the folder that holds the module."
+            f"`{spec}`: importing `{module_name}` raised {_first_line(error)}. Check the name, "
+            "install what is missing, or run from the folder that holds the module."
         ) from error
     if not hasattr(module, attribute):
         raise ModelError(
@@ -152,8 +155,8 @@ def _call(spec: str, factory: Any) -> Any:
         return factory()
     except Exception as error:  # whatever the user's code raises
         raise ModelError(
-            f"`{spec}` raised {_told(error)}. It is called without arguments and must return the "
-            "model."
+            f"`{spec}` raised {_first_line(error)}. It is called without arguments and must "
+            "return the model."
         ) from error
 
 
@@ -161,7 +164,7 @@ def _kind(value: Any) -> str:
     return f"an object of type `{type(value).__name__}`"
 
 
-def _told(error: Exception) -> str:
-    """Its type and the first line of what it says; JAX says pages."""
+def _first_line(error: Exception) -> str:
+    """The type and the first line of an error; those of JAX fill pages."""
     first, *_ = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {first}"

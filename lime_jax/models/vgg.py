@@ -61,7 +61,7 @@ class Vgg(nnx.Module):
 
     @property
     def window(self) -> PatchWindow:
-        """How much of a waveform one patch hears."""
+        """The samples that one patch sees."""
         return WINDOW
 
     def __call__(self, patches: Float[Array, "batch 187 96"]) -> Float[Array, "batch num_outputs"]:

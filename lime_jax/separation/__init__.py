@@ -6,7 +6,7 @@ from typing import Any
 from lime_jax.separation.base import Separator as Separator
 from lime_jax.separation.base import Stems as Stems
 from lime_jax.separation.base import StemStream as StemStream
-from lime_jax.separation.base import streamed as streamed
+from lime_jax.separation.base import stream_stems as stream_stems
 from lime_jax.separation.base import with_residual as with_residual
 from lime_jax.separation.command import Command as Command
 from lime_jax.separation.precomputed import Precomputed as Precomputed
@@ -18,8 +18,8 @@ from lime_jax.separation.registry import fetch as fetch
 from lime_jax.separation.registry import is_fetched as is_fetched
 from lime_jax.separation.registry import load as load
 from lime_jax.separation.registry import names as names
-from lime_jax.separation.stem_cache import Entry as Entry
-from lime_jax.separation.stem_cache import separated as separated
+from lime_jax.separation.stem_cache import StoredStems as StoredStems
+from lime_jax.separation.stem_cache import cached_stems as cached_stems
 
 
 def __getattr__(name: str) -> Any:

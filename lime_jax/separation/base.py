@@ -16,11 +16,11 @@ Stemwise = Float[np.ndarray, "_num_stems _num_channels _num_samples"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stems:
-    """The stems of a sound.
+    """The stems of a track.
 
     Attributes:
       waveforms: float32 `(num_stems, num_samples)`, or `(num_stems, num_channels, num_samples)` of
-        a sound with channels.
+        a track with channels.
       names: one per stem.
       sample_rate: in Hz.
     """
@@ -30,7 +30,7 @@ class Stems:
     sample_rate: int
 
     def mono(self) -> "Stems":
-        """The mean over channels."""
+        """Returns the mean over channels."""
         waveforms = self.waveforms if self.waveforms.ndim == 2 else self.waveforms.mean(axis=1)
         return Stems(waveforms, self.names, self.sample_rate)
 
@@ -39,8 +39,8 @@ class Stems:
 class Separator(Protocol):
     """Takes a mixture apart.
 
-    One that can work on a sound while it is read also has a method `stream`, with the arguments and
-    the result of `streamed`; long songs then take no more memory than short ones.
+    One that can work on a track while it is read also has a method `stream`, with the arguments and
+    the result of `stream_stems`; long tracks then take no more memory than short ones.
     """
 
     @property
@@ -54,7 +54,7 @@ class Separator(Protocol):
         ...
 
     def __call__(self, waveform: Waveform, sample_rate: int) -> Stems:
-        """Stems as long as the waveform, with its channels, at its sample rate.
+        """Returns stems as long as the waveform, with its channels, at its sample rate.
 
         Args:
           waveform: `(num_samples,)` or `(num_channels, num_samples)`.
@@ -76,8 +76,8 @@ class StemStream:
     blocks: Iterator[Stemwise]
 
 
-def streamed(separator: Separator, blocks: Iterator[Channels], sample_rate: int) -> StemStream:
-    """The stems of a sound that comes block by block; separators that cannot stream get it whole.
+def stream_stems(separator: Separator, blocks: Iterator[Channels], sample_rate: int) -> StemStream:
+    """Separates a track that comes block by block; separators that cannot stream get it whole.
 
     Args:
       separator: see `Separator`.
@@ -85,12 +85,12 @@ def streamed(separator: Separator, blocks: Iterator[Channels], sample_rate: int)
       sample_rate: in Hz.
 
     Raises:
-      ValueError: if the stems do not belong to the sound.
+      ValueError: if the stems do not belong to the track.
     """
     if (stream := getattr(separator, "stream", None)) is not None:
-        seen = Seen(blocks)
+        seen = CountedBlocks(blocks)
         made = stream(iter(seen), sample_rate)
-        return StemStream(made.names, _belonging(made, seen, separator.name))
+        return StemStream(made.names, _matching(made, seen, separator.name))
     waveform = np.concatenate(list(blocks), axis=1)
     stems = separator(waveform, sample_rate)
     expected = (len(stems.names), *waveform.shape)
@@ -102,8 +102,8 @@ def streamed(separator: Separator, blocks: Iterator[Channels], sample_rate: int)
     return StemStream(stems.names, iter([stems.waveforms]))
 
 
-class Seen:
-    """Blocks on their way through, and the shape of all so far."""
+class CountedBlocks:
+    """Passes blocks on, and counts the channels and samples of all so far."""
 
     def __init__(self, blocks: Iterator[Channels]) -> None:
         self._blocks, self.num_channels, self.num_samples = blocks, 0, 0
@@ -115,8 +115,8 @@ class Seen:
             yield block
 
 
-def _belonging(made: StemStream, seen: Seen, name: str) -> Iterator[Stemwise]:
-    """The blocks of stems, which must be those of the sound that was seen."""
+def _matching(made: StemStream, seen: CountedBlocks, name: str) -> Iterator[Stemwise]:
+    """The blocks of stems, which must be those of the track that was read."""
     num_samples = 0
     for block in made.blocks:
         num_samples += block.shape[-1]
@@ -127,13 +127,13 @@ def _belonging(made: StemStream, seen: Seen, name: str) -> Iterator[Stemwise]:
         raise _misfit(made, seen, name, (len(made.names), seen.num_channels, num_samples))
 
 
-def _misfit(made: StemStream, seen: Seen, name: str, shape: tuple[int, ...]) -> ValueError:
+def _misfit(made: StemStream, seen: CountedBlocks, name: str, shape: tuple[int, ...]) -> ValueError:
     expected = (len(made.names), seen.num_channels, seen.num_samples)
     return ValueError(f"`{name}` must return stems of shape {expected}, got {shape}.")
 
 
-def gathered(make: Any, waveform: Waveform, sample_rate: int) -> Stems:
-    """What `__call__` of a separator returns, from its `stream`.
+def gather_stems(make: Any, waveform: Waveform, sample_rate: int) -> Stems:
+    """Returns what `__call__` of a separator should, from its `stream`.
 
     Args:
       make: the method `stream`.
@@ -143,14 +143,14 @@ def gathered(make: Any, waveform: Waveform, sample_rate: int) -> Stems:
     Raises:
       ValueError: for another shape.
     """
-    waveform = checked(waveform)
+    waveform = as_waveform(waveform)
     stream = make(iter([np.atleast_2d(waveform)]), sample_rate)
     waveforms = np.concatenate(list(stream.blocks), axis=-1)
     return Stems(waveforms[:, 0] if waveform.ndim == 1 else waveforms, stream.names, sample_rate)
 
 
-def checked(waveform: Waveform) -> Float[np.ndarray, "*num_channels num_samples"]:
-    """The waveform as float32.
+def as_waveform(waveform: Waveform) -> Float[np.ndarray, "*num_channels num_samples"]:
+    """Returns the waveform as float32.
 
     Raises:
       ValueError: for another shape than `(num_samples,)` or `(num_channels, num_samples)`, or none.

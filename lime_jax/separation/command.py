@@ -5,7 +5,7 @@ import os
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,13 @@ _NUM_WORDS = 400  # characters of what a program says before it fails
 class Command:
     """A separator that runs a program, see `lime_jax.separation.Separator`.
 
-    The program gets the sound as a WAV file (32-bit float) and writes an audio file per stem,
+    The program gets the track as a WAV file (32-bit float) and writes an audio file per stem,
     called like the stem, into one folder in or below the output folder. It is started without a
     shell.
 
     Attributes:
       arguments: the program and its arguments; "{audio}" and "{output_dir}" in them stand for the
-        sound and the folder.
+        file and the folder.
     """
 
     arguments: tuple[str, ...]
@@ -50,7 +50,7 @@ class Command:
 
     @classmethod
     def from_line(cls, line: str) -> "Command":
-        """A command line, cut into words as shells do it.
+        """Returns the separator of a command line, cut into words as shells do it.
 
         Raises:
           ValueError: if quotes do not match, or a place for the sound or the folder is missing.
@@ -64,17 +64,17 @@ class Command:
 
     @property
     def name(self) -> str:
-        """The program."""
+        """The name of the program."""
         return Path(self.arguments[0]).name
 
     @property
     def version(self) -> str:
-        """Of the arguments and of the files among them, such as a script or weights."""
+        """A digest of the arguments and of the files among them, such as a script or weights."""
         parts = [[word, _content(Path(word))] for word in self.arguments]
         return storage.digest_of_json(parts)
 
     def __call__(self, waveform: Waveform, sample_rate: int) -> Stems:
-        """Stems of a sound, as long and with as many channels.
+        """Returns the stems of a track, as long and with as many channels.
 
         Args:
           waveform: `(num_samples,)` or `(num_channels, num_samples)`.
@@ -82,12 +82,12 @@ class Command:
 
         Raises:
           LimeJaxError: if the program fails.
-          AudioError: if its stems cannot be read or are not as long as the sound.
+          AudioError: if its stems cannot be read or are not as long as the track.
         """
         return gather_stems(self.stream, waveform, sample_rate)
 
     def stream(self, blocks: Iterator[Channels], sample_rate: int) -> StemStream:
-        """The same, block by block; the program runs before the first block comes."""
+        """Returns the stems block by block; the program runs before the first block comes."""
         steps = self._steps(blocks, sample_rate)
         return StemStream(next(steps), steps)
 
@@ -100,11 +100,17 @@ class Command:
             audio, output = Path(scratch) / "audio.wav", Path(scratch) / "stems"
             output.mkdir()
             num_samples, num_channels = _write(audio, blocks, sample_rate)
-            placed = lambda word: word.replace(AUDIO, str(audio)).replace(OUTPUT_DIR, str(output))
-            _run([placed(word) for word in self.arguments])
+            places = {AUDIO: str(audio), OUTPUT_DIR: str(output)}
+            _run([_placed(word, places) for word in self.arguments])
             files = _stem_files(output, self.name)
             yield tuple(path.stem for path in files)
             yield from _read(files, sample_rate, num_samples, num_channels)
+
+
+def _placed(word: str, places: Mapping[str, str]) -> str:
+    for place, path in places.items():
+        word = word.replace(place, path)
+    return word
 
 
 def _content(path: Path) -> str | None:
@@ -145,12 +151,12 @@ def _run(arguments: Sequence[str]) -> None:
 
 def _stem_files(output: Path, name: str) -> list[Path]:
     """The audio files of the only folder that holds some."""
-    found = sorted(
+    files = sorted(
         path
         for path in output.rglob("*")
         if path.suffix.lower() in io.AUDIO_SUFFIXES and not path.name.startswith(".")
     )
-    stems = [path for path in found if path.stem.lower() not in ("mix", "mixture")]
+    stems = [path for path in files if path.stem.lower() not in ("mix", "mixture")]
     folders = {path.parent for path in stems}
     if len(folders) == 1:
         return stems
@@ -183,7 +189,7 @@ def _read(
 def _fitted(
     path: Path, sample_rate: int, num_samples: int, num_channels: int
 ) -> Iterator[Channels]:
-    """A stem at the rate and with the channels of the sound, and exactly as long."""
+    """A stem at the rate and with the channels of the track, and exactly as long."""
     with decode.open_audio(path) as source:
         rate, channels = source.sound.samplerate, source.sound.channels
         if channels not in (1, num_channels) and num_channels != 1:
@@ -196,9 +202,9 @@ def _fitted(
             block = block.mean(axis=1, keepdims=True) if num_channels == 1 else block
             block = np.broadcast_to(block, (len(block), num_channels))
             done += len(block)
-            kept = block[: max(0, len(block) - max(0, done - num_samples))]
-            if len(kept):
-                yield kept.T
+            block = block[: max(0, len(block) - max(0, done - num_samples))]
+            if len(block):
+                yield block.T
     if abs(done - num_samples) > _TOLERANCE * sample_rate:
         raise AudioError(
             f"the stem `{path.name}` has {done / sample_rate:.3f} s, the sound "

@@ -15,7 +15,7 @@ NAMES = ("drums", "bass", "other", "vocals")
 """Of the streams behind the mixture, in their order."""
 
 
-def is_one(path: Path) -> bool:
+def is_stem_mp4(path: Path) -> bool:
     """Whether a path is that of such a file."""
     return path.name.endswith(SUFFIX)
 
@@ -28,7 +28,7 @@ def load_stems(
     duration: float | None = None,
     resampler: str = "soxr",
 ) -> tuple[Float[np.ndarray, "num_stems num_samples"], tuple[str, ...]]:
-    """The mono stems of an excerpt and their names; see `lime_jax.audio.io.load`.
+    """Reads the mono stems of an excerpt and their names; see `lime_jax.audio.io.load`.
 
     Raises:
       AudioError: if the file cannot be read, or has other streams than MUSDB18.
@@ -50,7 +50,7 @@ def load_mixture(
     duration: float | None = None,
     resampler: str = "soxr",
 ) -> Float[np.ndarray, " num_samples"]:
-    """The mono mixture of an excerpt.
+    """Reads the mono mixture of an excerpt.
 
     Raises:
       AudioError: if the file cannot be read.
@@ -78,9 +78,10 @@ def _mono_streams(
         ) from error
     # (num_streams, num_samples, num_channels)
     mono = streams.mean(axis=2).astype(np.float32)
-    at_rate = lambda wave: np.concatenate(
-        list(resample(iter([wave]), int(rate), sample_rate, resampler))
-    )
+
+    def at_rate(wave):
+        return np.concatenate(list(resample(iter([wave]), int(rate), sample_rate, resampler)))
+
     waveforms = [at_rate(waveform) for waveform in mono]
     wanted = round((duration or 0) * sample_rate)
     if len(waveforms[0]) < wanted - io.STEM_TOLERANCE:

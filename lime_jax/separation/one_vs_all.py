@@ -26,11 +26,11 @@ from lime_jax.core.execution.precision import products
 from lime_jax.core.pytree import pytree, static
 from lime_jax.errors import ModelError
 from lime_jax.models import cache, weights
-from lime_jax.separation.base import Channels, Stems, Waveform, checked
+from lime_jax.separation.base import Channels, Stems, Waveform, as_waveform
 
 NAME = "one-vs-all"
 
-# Sounds are filled up to a multiple of so many samples, so that few lengths are compiled.
+# Tracks are filled up to a multiple of so many samples, so that few lengths are compiled.
 _GRID = 2**17
 _FLOOR = 1e-3
 
@@ -45,7 +45,7 @@ class OneVsAllConfig:
       n_fft: window length of the spectrogram in samples.
       hop_length: samples between frames.
       num_channels: of the convolutions over time.
-      dilations: of the convolutions, in frames; together they hear half a second.
+      dilations: of the convolutions, in frames; together they see half a second.
     """
 
     instruments: tuple[str, ...] = ("piano", "guitar", "bass", "drums", "strings")
@@ -94,7 +94,7 @@ class OneVsAllNetwork(nnx.Module):
     def __call__(
         self, magnitudes: Float[Array, "batch num_frames num_bins"]
     ) -> Float[Array, "num_stems batch num_frames num_bins"]:
-        """The mask of every instrument."""
+        """Returns the mask of every instrument."""
         levels = jnp.log(magnitudes + _FLOOR)
         return jnp.stack([network(levels) for network in self.networks])
 
@@ -102,7 +102,7 @@ class OneVsAllNetwork(nnx.Module):
 def spectrogram(
     waveforms: Float[Array, "*batch num_samples"], config: OneVsAllConfig
 ) -> Float[Array, "*batch num_frames num_bins"] | Any:
-    """The complex frames that masks are for."""
+    """Returns the complex frames that masks are multiplied with."""
     spectra = features.stft(waveforms, n_fft=config.n_fft, hop_length=config.hop_length)
     return jnp.swapaxes(spectra, -1, -2)
 
@@ -111,7 +111,7 @@ def spectrogram(
 def stems_of(
     network: Any, waveforms: Float[Array, "batch num_samples"]
 ) -> Float[Array, "batch num_stems num_samples"]:
-    """Estimated stems of mixtures at the sample rate of the network, all in one pass.
+    """Estimates the stems of mixtures at the sample rate of the network, all in one pass.
 
     Args:
       network: a `OneVsAllNetwork`.
@@ -151,7 +151,7 @@ class OneVsAll:
         return NAME
 
     def __call__(self, waveform: Waveform, sample_rate: int) -> Stems:
-        """Stems of a sound, every channel on its own.
+        """Returns the stems of a track, every channel on its own.
 
         Args:
           waveform: `(num_samples,)` or `(num_channels, num_samples)`.
@@ -160,15 +160,15 @@ class OneVsAll:
         Raises:
           ValueError: for another shape.
         """
-        waveform = checked(waveform)
+        waveform = as_waveform(waveform)
         config = self.network.config
         channels = _at_rate(np.atleast_2d(waveform), sample_rate, config.sample_rate)
         size, length = channels.shape[1], waveform.shape[-1]
         # A sample or two may be none at a lower rate.
         padded = np.pad(channels, ((0, 0), (0, -size % _GRID if size else _GRID)))
-        found = np.asarray(stems_of(self.network, jnp.asarray(padded)))[..., :size]
+        estimates = np.asarray(stems_of(self.network, jnp.asarray(padded)))[..., :size]
         num_rows = len(channels) * len(config.instruments)
-        rows = _at_rate(found.reshape(num_rows, size), config.sample_rate, sample_rate)
+        rows = _at_rate(estimates.reshape(num_rows, size), config.sample_rate, sample_rate)
         # Resamplers end a sample early or late.
         rows = np.pad(rows[:, :length], ((0, 0), (0, max(0, length - rows.shape[1]))))
         stems = rows.reshape(len(channels), len(config.instruments), length).swapaxes(0, 1)
@@ -177,7 +177,7 @@ class OneVsAll:
 
 
 def load(folder: Path | None = None) -> OneVsAll:
-    """The separator with the weights that `scripts/training/separator.py` wrote.
+    """Loads the separator with the weights that `scripts/training/separator.py` wrote.
 
     Args:
       folder: with the weights; None means the one in the cache, where the script puts them.
@@ -205,12 +205,12 @@ def is_trained() -> bool:
 
 
 def as_separator(network: OneVsAllNetwork) -> OneVsAll:
-    """A network in use."""
+    """Returns the separator with the weights of a network."""
     return OneVsAll(network, f"1 {weights.digest(nnx.state(network))}")
 
 
 def default_folder() -> Path:
-    """Where the weights are, unless they are kept elsewhere."""
+    """Returns the folder of the cache that the weights are in."""
     return cache.cache_folder() / NAME
 
 

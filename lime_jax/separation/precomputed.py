@@ -29,7 +29,7 @@ class Precomputed:
 
     Attributes:
       path: see `load`.
-      start: where in the files the sound starts, in seconds.
+      start: where in the files the track starts, in seconds.
     """
 
     path: Path
@@ -37,12 +37,12 @@ class Precomputed:
 
     @property
     def name(self) -> str:
-        """Of the folder or file."""
+        """The name of the folder or file."""
         return self.path.name
 
     @property
     def version(self) -> str:
-        """Of the content of the files."""
+        """A digest of the content of the files."""
         content: list[bytes | str] = [repr(float(self.start))]
         files = (
             {self.path.name: (self.path,)}
@@ -55,7 +55,7 @@ class Precomputed:
         return storage.digest(*content)
 
     def __call__(self, waveform: Waveform, sample_rate: int) -> Stems:
-        """The stems of as much sound as `waveform` has.
+        """Returns the stems of as many samples as `waveform` has.
 
         Args:
           waveform: `(num_samples,)` or `(1, num_samples)`, mono.
@@ -91,7 +91,7 @@ def load(
     resampler: str = "soxr",
     max_channels: int | None = None,
 ) -> tuple[tuple[str, ...], Float[np.ndarray, "num_stems num_samples"]]:
-    """The names and mono waveforms of stems.
+    """Reads the names and mono waveforms of stems.
 
     Args:
       path: a folder with an audio file per stem; one that `lime-jax separate` wrote; a track of
@@ -125,7 +125,7 @@ def is_stems(path: Path) -> bool:
 
 
 def stem_files(folder: Path) -> dict[str, tuple[Path, ...]]:
-    """The files of every stem in a folder, by its name.
+    """Returns the files of every stem in a folder, by its name.
 
     In the order of the separator where `lime-jax separate` wrote them, else of the names.
 
@@ -141,7 +141,7 @@ def stem_files(folder: Path) -> dict[str, tuple[Path, ...]]:
 
 
 def slakh_stems(folder: Path) -> dict[str, tuple[Path, ...]]:
-    """The files of a track of Slakh2100 by instrument family; empty if none are there.
+    """Returns the files of a track of Slakh2100 by instrument family; empty if none are there.
 
     Raises:
       AudioError: if it is not described as Slakh2100 does.
@@ -162,10 +162,10 @@ def slakh_stems(folder: Path) -> dict[str, tuple[Path, ...]]:
 
 
 def audio_file(folder: Path, stems: tuple[str, ...]) -> Path | None:
-    """The audio file in a folder that is called one of `stems`, without its suffix."""
-    named = {
+    """Returns the audio file whose name without suffix is one of `stems`, or None."""
+    files = {
         path.stem.lower(): path
         for path in sorted(folder.glob("*"))
         if path.suffix.lower() in AUDIO_SUFFIXES
     }
-    return next((named[stem.lower()] for stem in stems if stem.lower() in named), None)
+    return next((files[stem.lower()] for stem in stems if stem.lower() in files), None)

@@ -1,4 +1,4 @@
-"""What stems on disk lack of their sound, block by block."""
+"""The residual of stems on disk: what they lack of their track, block by block."""
 
 import contextlib
 from pathlib import Path
@@ -7,20 +7,25 @@ import numpy as np
 
 from lime_jax.audio import decode
 from lime_jax.audio.stem_segments import RESIDUAL, RESIDUAL_LEVEL
-from lime_jax.separation.stem_cache import Entry, stem_writer
+from lime_jax.separation.stem_cache import StoredStems, stem_writer
 
 
 def residual_file(
-    path: Path, entry: Entry, folder: Path, *, start: float = 0.0, duration: float | None = None
+    path: Path,
+    entry: StoredStems,
+    folder: Path,
+    *,
+    start: float = 0.0,
+    duration: float | None = None,
 ) -> Path | None:
-    """Writes the sound minus its stems as a WAV file; None if that is below -60 dB of the sound.
+    """Writes the track minus its stems as a WAV file; None if that is below -60 dB of the track.
 
     Args:
-      path: of the sound that was separated.
-      entry: its stems, as from `separated`.
+      path: of the file that was separated.
+      entry: its stems, as from `cached_stems`.
       folder: where the file goes.
-      start: as given to `separated`.
-      duration: as given to `separated`.
+      start: as given to `cached_stems`.
+      duration: as given to `cached_stems`.
     """
     import soundfile
 

@@ -26,7 +26,15 @@ from lime_jax.audio.resampling import resample_frames
 from lime_jax.core.execution.precision import products
 from lime_jax.core.pytree import pytree, static
 from lime_jax.models import weights
-from lime_jax.separation.base import Channels, Seen, Stems, StemStream, Stemwise, Waveform, gathered
+from lime_jax.separation.base import (
+    Channels,
+    CountedBlocks,
+    Stems,
+    StemStream,
+    Stemwise,
+    Waveform,
+    gather_stems,
+)
 from lime_jax.separation.mask_extension import check_mask_extension, masks_of
 from lime_jax.separation.unet import NUM_CHANNELS, NUM_FRAMES
 
@@ -73,7 +81,7 @@ class Spleeter:
         Raises:
           ValueError: for another shape or more channels.
         """
-        return gathered(self.stream, waveform, sample_rate)
+        return gather_stems(self.stream, waveform, sample_rate)
 
     def stream(self, blocks: Iterator[Channels], sample_rate: int) -> StemStream:
         """Returns the stems of a track that comes block by block; see `streamed`."""
@@ -158,7 +166,7 @@ def _at_rate(
     blocks: Iterator[Channels], sample_rate: int, names: tuple[str, ...], chunk: Any, overlap: int
 ) -> Iterator[Stemwise]:
     """Stems at the rate, with the channels and of the length of the blocks."""
-    seen = Seen(blocks)
+    seen = CountedBlocks(blocks)
     frames = (_stereo(block).T for block in seen)
     at_44100 = resample_frames(frames, sample_rate, SAMPLE_RATE, NUM_CHANNELS)
     stems = _separated((block.T for block in at_44100), chunk, overlap)
@@ -184,7 +192,7 @@ def _stereo(block: Channels) -> Channels:
     return np.broadcast_to(block, (NUM_CHANNELS, block.shape[1]))
 
 
-def _like(seen: Seen, stems: Stemwise) -> Stemwise:
+def _like(seen: CountedBlocks, stems: Stemwise) -> Stemwise:
     return stems if seen.num_channels == NUM_CHANNELS else stems.mean(axis=1, keepdims=True)
 
 

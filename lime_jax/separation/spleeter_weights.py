@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 
 from lime_jax.errors import ModelError
-from lime_jax.models import cache, conversion, published, tf_checkpoint, weights
+from lime_jax.models import cache, conversion, tf_checkpoint, weights
 from lime_jax.separation.unet import CONFIGS, SpleeterConfig, SpleeterNetwork
 
 RELEASE = "https://github.com/deezer/spleeter/releases/download/v1.4.0"
@@ -57,7 +57,9 @@ def fetch(size: str, *, archive: Path | None = None, cache_folder: Path | None =
         if archive is None:
             archive = Path(scratch) / f"{size}.tar.gz"
             _download(size, archive)
-        published.check(archive, name=f"{size}.tar.gz", sha256=SHA256[size], option="--archive")
+        cache.check_published(
+            archive, name=f"{size}.tar.gz", sha256=SHA256[size], option="--archive"
+        )
         checkpoint = Path(scratch) / size
         _extract(archive, checkpoint)
         arrays = _read(size, checkpoint)
@@ -74,7 +76,7 @@ def is_fetched(size: str, *, cache_folder: Path | None = None) -> bool:
 def load(
     size: str, *, checkpoint: Path | None = None, cache_folder: Path | None = None
 ) -> SpleeterNetwork:
-    """A network with its weights from the cache, or from a checkpoint; never downloads.
+    """Loads a network with its weights from the cache, or from a checkpoint; never downloads.
 
     Args:
       size: "2stems", "4stems" or "5stems".
@@ -98,7 +100,7 @@ def load(
 
 
 def layers(num_instruments: int) -> dict[str, str]:
-    """Layer of ours to scope of its variables, which count on from one U-Net to the next."""
+    """Maps layers of ours to scopes of variables, which count on from one U-Net to the next."""
     table = {}
     for i in range(num_instruments):
         for k in range(_NUM_DOWN):
@@ -182,10 +184,10 @@ def _check_size(size: str, tensors: Mapping[str, np.ndarray], checkpoint: Path) 
     """Says it in words where the checkpoint is of another number of instruments."""
     wanted = len(CONFIGS[size].instruments)
     masks = [_scope("conv2d", _NUM_CONV * i + _NUM_DOWN) for i in range(2 * wanted + 8)]
-    found = sum(f"{mask}/kernel" in tensors for mask in masks)
-    if found not in (0, wanted):
+    number = sum(f"{mask}/kernel" in tensors for mask in masks)
+    if number not in (0, wanted):
         raise ModelError(
-            f"`{checkpoint}` holds the weights of {found} instruments, spleeter:{size} has "
+            f"`{checkpoint}` holds the weights of {number} instruments, spleeter:{size} has "
             f"{wanted}. Use the weights of this network."
         )
 
@@ -196,5 +198,5 @@ def _newest(folder: Path) -> str:
         text = (folder / "checkpoint").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return _CHECKPOINT
-    found = re.search(r'^model_checkpoint_path: "(.+)"', text, re.MULTILINE)
-    return PurePosixPath(found[1]).name if found else _CHECKPOINT
+    match = re.search(r'^model_checkpoint_path: "(.+)"', text, re.MULTILINE)
+    return PurePosixPath(match[1]).name if match else _CHECKPOINT

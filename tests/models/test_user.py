@@ -113,7 +113,7 @@ def test_names_must_differ():
 def test_outputs_are_counted_and_failures_blamed_on_the_model():
     batch = jnp.ones((2, 5))
     for model in (lambda x: x[:, :3], lj.host_model(lambda x: x[:, :3])):
-        assert models.num_outputs(models.named(model, "mine"), batch, "mine") == 3
+        assert models.num_outputs(models.wrap_errors(model, "mine"), batch, "mine") == 3
 
     def raising(x):
         raise KeyError("boom\nat length")
@@ -124,9 +124,9 @@ def test_outputs_are_counted_and_failures_blamed_on_the_model():
         (lambda x: x[0], r"`mine` must map a batch of 2 inputs .* got shape \(5,\)"),
     ]:
         with pytest.raises(ModelError, match=f"^{message}"):
-            models.num_outputs(models.named(model, "mine"), batch, "mine")
+            models.num_outputs(models.wrap_errors(model, "mine"), batch, "mine")
 
 
 def test_named_models_keep_their_weights_as_leaves():
     model = jax.tree_util.Partial(jnp.multiply, jnp.arange(3.0))
-    assert len(jax.tree.leaves(models.named(model, "mine"))) == 1
+    assert len(jax.tree.leaves(models.wrap_errors(model, "mine"))) == 1

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lime_jax.separation import Separator, Stems, StemStream, streamed, with_residual
-from lime_jax.separation.base import gathered
+from lime_jax.separation import Separator, Stems, StemStream, stream_stems, with_residual
+from lime_jax.separation.base import gather_stems
 from tests.separation.conftest import RATE, Halves, noise
 
 MONO, ONE, STEREO = (1_000,), (1, 1_000), (2, 1_000)
@@ -16,7 +16,7 @@ class Streaming:
     name, version = "streaming", "1"
 
     def __call__(self, waveform, sample_rate):
-        return gathered(self.stream, waveform, sample_rate)
+        return gather_stems(self.stream, waveform, sample_rate)
 
     def stream(self, blocks, sample_rate):
         halves = (part for block in blocks for part in np.array_split(block, 3, axis=1))
@@ -51,7 +51,7 @@ def in_blocks(waveform, *sizes):
 def test_blocks_and_the_whole_give_the_same_stems(make, shape, sizes):
     separator, waveform = make(), noise(*shape)
     assert isinstance(separator, Separator)
-    stream = streamed(separator, in_blocks(waveform, *sizes), RATE)
+    stream = stream_stems(separator, in_blocks(waveform, *sizes), RATE)
     whole = separator(waveform, RATE)
     assert stream.names == whole.names == Halves.names
     np.testing.assert_array_equal(stems_of(stream), whole.waveforms)
@@ -88,7 +88,7 @@ WRONG = {
 def test_stems_that_do_not_belong_to_the_sound_are_refused(case):
     wrong, message = WRONG[case]
     with pytest.raises(ValueError, match=f"`fixed` must return stems.*{message}") as error:
-        streamed(Fixed(wrong), in_blocks(noise(*STEREO)), RATE)
+        stream_stems(Fixed(wrong), in_blocks(noise(*STEREO)), RATE)
     assert "\n" not in str(error.value)
 
 
@@ -109,7 +109,7 @@ class Miscut(Streaming):
     "change", [lambda b: b[..., 1:], lambda b: b[:1], lambda b: b[:, :1], lambda b: b[..., :0]]
 )
 def test_streams_that_do_not_belong_to_the_sound_are_refused(change):
-    stream = streamed(Miscut(change), in_blocks(noise(*STEREO), 500), RATE)
+    stream = stream_stems(Miscut(change), in_blocks(noise(*STEREO), 500), RATE)
     with pytest.raises(ValueError, match=r"`miscut` must return stems of shape \(2, 2, \d+\)"):
         list(stream.blocks)
 
@@ -117,7 +117,7 @@ def test_streams_that_do_not_belong_to_the_sound_are_refused(change):
 @pytest.mark.parametrize("shape", [(0,), (2, 0), (1, 2, 3)])
 def test_waveforms_of_other_shapes_are_refused(shape):
     with pytest.raises(ValueError, match=r"`waveform` must have shape .* got \(") as error:
-        gathered(Streaming().stream, np.zeros(shape, np.float32), RATE)
+        gather_stems(Streaming().stream, np.zeros(shape, np.float32), RATE)
     assert "\n" not in str(error.value)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lime_jax.errors import AudioError, LimeJaxError
-from lime_jax.separation import Command, Separator, separated, streamed
+from lime_jax.separation import Command, Separator, cached_stems, stream_stems
 from tests.separation.conftest import RATE, noise, read, write
 
 PLACES = ("{audio}", "{output_dir}")
@@ -64,7 +64,7 @@ def test_stems_are_what_the_program_writes(program, shape):
 
 def test_long_sounds_come_back_in_blocks(program):
     waveform = noise(2, 200_000)
-    stream = streamed(Command(program), iter(np.split(waveform, [30_000], axis=1)), RATE)
+    stream = stream_stems(Command(program), iter(np.split(waveform, [30_000], axis=1)), RATE)
     blocks = list(stream.blocks)
     assert len(blocks) > 2 and max(block.shape[-1] for block in blocks) <= 2**16
     np.testing.assert_allclose(np.concatenate(blocks, -1)[0], 0.5 * waveform, atol=1e-7)
@@ -188,7 +188,7 @@ def test_two_files_of_one_name_are_refused(doing, tmp_path, cache_folder):
     lines = "write('a.wav', sound); soundfile.write(out / 'a.flac', sound, rate)"
     with (
         pytest.raises(ValueError, match="must have different names"),
-        separated(song, doing(lines)),
+        cached_stems(song, doing(lines)),
     ):
         pass
 
@@ -270,7 +270,7 @@ class TestVersion:
         for gain, expected in (("0.25", 0.25), ("0.125", 0.125)):
             script = (tmp_path / "separate.py").read_text(encoding="utf-8")
             (tmp_path / "separate.py").write_text(script.replace("0.25", gain), encoding="utf-8")
-            with separated(song, Command(program)) as entry:
+            with cached_stems(song, Command(program)) as entry:
                 assert list(entry.files) == ["high", "low"]
                 np.testing.assert_array_equal(read(entry.files["low"]), expected * read(song))
 

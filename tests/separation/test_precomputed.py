@@ -7,7 +7,14 @@ import soundfile
 from lime_jax import cli
 from lime_jax.audio import io
 from lime_jax.errors import AudioError
-from lime_jax.separation import Precomputed, Separator, precomputed, separated, stem_files, streamed
+from lime_jax.separation import (
+    Precomputed,
+    Separator,
+    cached_stems,
+    precomputed,
+    stem_files,
+    stream_stems,
+)
 from tests.separation.conftest import RATE, noise, read, write
 
 
@@ -186,10 +193,10 @@ class TestInPlaceOfASeparator:
 
     def test_a_mono_file_may_be_separated(self, folder, tmp_path):
         path = write(tmp_path / "song.wav", noise(RATE))
-        with separated(path, Precomputed(folder)) as entry:
+        with cached_stems(path, Precomputed(folder)) as entry:
             np.testing.assert_allclose(mono(entry.files["bass"]), mono(folder / "bass.wav"),
                                        atol=1e-6)  # fmt: skip
-        stream = streamed(Precomputed(folder), iter([noise(1, RATE)]), RATE)
+        stream = stream_stems(Precomputed(folder), iter([noise(1, RATE)]), RATE)
         assert next(stream.blocks).shape == (2, 1, RATE)
 
     def test_the_version_is_of_content_names_and_start(self, folder, tmp_path):

@@ -14,7 +14,7 @@ import soundfile
 
 from lime_jax.audio import io
 from lime_jax.errors import AudioError, LimeJaxError
-from lime_jax.separation import StemStream, precomputed, separated
+from lime_jax.separation import StemStream, cached_stems, precomputed
 from lime_jax.separation.residual import residual_file
 from tests.separation.conftest import RATE, Halves, noise, read, write
 
@@ -22,7 +22,7 @@ BLOCK = 2**16
 
 
 def entry_of(path, separator, **options):
-    with separated(path, separator, **options) as entry:
+    with cached_stems(path, separator, **options) as entry:
         return entry
 
 
@@ -67,12 +67,12 @@ class TestEntries:
         assert sorted(listing["files"]) == sorted(path.name for path in folder.iterdir())
 
     def test_are_made_once(self, song, cache_folder):
-        separator, told = Halves(), []
-        first = entry_of(song, separator, tell=told.append)
-        assert entry_of(song, separator, tell=told.append) == first
-        assert entry_of(song, Halves(), tell=told.append) == first
+        separator, sentences = Halves(), []
+        first = entry_of(song, separator, report=sentences.append)
+        assert entry_of(song, separator, report=sentences.append) == first
+        assert entry_of(song, Halves(), report=sentences.append) == first
         assert separator.num_calls == 1 and len(entries(cache_folder)) == 1
-        assert told == ["separating 1 s of song.wav with halves"]
+        assert sentences == ["separating 1 s of song.wav with halves"]
 
     def test_are_not_kept_of_a_file_that_changes_meanwhile(self, song, cache_folder):
         class Changing(Halves):
@@ -127,7 +127,7 @@ class TestEntries:
     def test_that_are_not_kept_leave_nothing(self, song, cache_folder):
         separator = Halves()
         for _ in range(2):
-            with separated(song, separator, keep=False) as entry:
+            with cached_stems(song, separator, keep=False) as entry:
                 np.testing.assert_array_equal(read(entry.files["half"]), 0.5 * read(song))
             assert not any(path.exists() for path in entry.files.values())
         assert separator.num_calls == 2 and not cache_folder.exists()
