@@ -13,7 +13,7 @@ TEXT = (DOCS / "lemons.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
-def test_the_lines_in_python_run(tmp_path, monkeypatch, capsys):
+def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     code = re.search(r"<!-- lemons in Python -->\n```python\n(.*?)```", TEXT, re.DOTALL).group(1)
     exec(compile(code, "lemons.md", "exec"), {})
@@ -21,7 +21,7 @@ def test_the_lines_in_python_run(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "highlight.wav").exists()
 
 
-def test_every_address_of_the_interface_is_told(tmp_path):
+def test_every_address_of_the_interface_is_documented(tmp_path):
     told = {re.sub(r"\?.*", "", path) for path in re.findall(r"`(?:GET|POST) (/[^`]*)`", TEXT)}
     told |= set(re.findall(r", `(/api/[^`]*)`", TEXT))
     pattern = lambda path: re.sub(r"\{[^}]*\}|[A-Z]+(?![a-z])", "*", path).replace(".wav", ".*")
@@ -33,5 +33,5 @@ def test_every_address_of_the_interface_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("name", re.findall(r"\((pictures/[^)]*)\)", TEXT))
-def test_pictures_are_there(name):
+def test_pictures_of_the_page_exist(name):
     assert (DOCS / name).read_bytes().startswith(b"\x89PNG")

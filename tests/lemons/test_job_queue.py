@@ -26,7 +26,7 @@ def state_of(jobs, key, wanted):
     return job
 
 
-def test_work_tells_how_far_it_is(jobs):
+def test_jobs_show_the_progress_of_their_work(jobs):
     go, seen = threading.Event(), threading.Event()
 
     def work(tell):
@@ -42,7 +42,7 @@ def test_work_tells_how_far_it_is(jobs):
     state_of(jobs, "a", "done")
 
 
-def test_equal_requests_are_one_piece_of_work(jobs):
+def test_equal_requests_are_one_job(jobs):
     go, count = threading.Event(), []
     work = lambda tell: (count.append(1), go.wait(60))
     for _ in range(5):
@@ -57,7 +57,7 @@ def test_equal_requests_are_one_piece_of_work(jobs):
         time.sleep(0.005)
 
 
-def test_a_full_queue_says_so_and_places_count_up(jobs):
+def test_a_full_queue_refuses_further_jobs(jobs):
     go = threading.Event()
     jobs.submit("running", lambda tell: go.wait(60))
     state_of(jobs, "running", "running")
@@ -71,7 +71,7 @@ def test_a_full_queue_says_so_and_places_count_up(jobs):
     state_of(jobs, "c", "done")
 
 
-def test_what_nobody_asks_about_leaves_the_queue(jobs):
+def test_jobs_that_nobody_asks_about_leave_the_queue(jobs):
     jobs._num_kept = 9
     go, ran = threading.Event(), []
     jobs.submit("running", lambda tell: go.wait(60))
@@ -89,7 +89,7 @@ def test_what_nobody_asks_about_leaves_the_queue(jobs):
     assert ran == ["wanted", "b", "c"]
 
 
-def test_what_a_full_queue_refused_to_do_again_is_forgotten_like_the_rest(jobs):
+def test_a_job_refused_a_second_time_is_forgotten_like_others(jobs):
     jobs._num_kept = 5
     jobs.submit("again", lambda tell: None)
     state_of(jobs, "again", "done")
@@ -108,7 +108,7 @@ def test_what_a_full_queue_refused_to_do_again_is_forgotten_like_the_rest(jobs):
     assert jobs.get("again") is None
 
 
-def test_what_was_given_up_can_be_asked_again_and_is_done_once(jobs):
+def test_a_dropped_job_that_is_asked_for_again_is_done_once(jobs):
     go, ran = threading.Event(), []
     jobs.submit("running", lambda tell: go.wait(60))
     state_of(jobs, "running", "running")
@@ -121,7 +121,7 @@ def test_what_was_given_up_can_be_asked_again_and_is_done_once(jobs):
     assert ran == ["a"]
 
 
-def test_failures_are_one_sentence_and_the_worker_lives_on(jobs, caplog):
+def test_a_failed_job_has_an_error_of_one_sentence(jobs, caplog):
     def broken(tell):
         raise RuntimeError("/secret/path")
 
@@ -160,7 +160,7 @@ def test_closing_ends_work_at_its_next_step():
     assert jobs.get("a").error == "The server was stopped."
 
 
-def test_closing_does_not_wait_for_ever():
+def test_closing_waits_no_longer_than_asked():
     jobs, go, started = Jobs(), threading.Event(), threading.Event()
     jobs.submit("a", lambda tell: (started.set(), go.wait(60)))
     assert started.wait(60)
@@ -169,7 +169,7 @@ def test_closing_does_not_wait_for_ever():
     assert jobs.close()
 
 
-def test_results_outlive_memory(tmp_path):
+def test_results_on_disk_outlive_those_in_memory(tmp_path):
     results = Results(tmp_path, num_in_memory=2)
     keys = [key_of("k", number) for number in range(4)]
     for number, key in enumerate(keys):
@@ -178,7 +178,7 @@ def test_results_outlive_memory(tmp_path):
     assert not list(tmp_path.rglob("*.partial"))
 
 
-def test_results_about_a_song_go_with_it(tmp_path):
+def test_results_about_an_upload_are_dropped_with_it(tmp_path):
     results = Results(tmp_path)
     for number, owner in enumerate((None, "one", "two")):
         results.put(key_of(number), {}, on_disk=False, owner=owner)
@@ -186,7 +186,7 @@ def test_results_about_a_song_go_with_it(tmp_path):
     assert [results.get(key_of(number)) for number in range(3)] == [{}, None, {}]
 
 
-def test_what_is_kept_is_bounded_by_bytes_and_goes_with_its_song():
+def test_a_memory_cache_is_bounded_by_bytes():
     kept, made = MemoryCache(len, num_bytes=10), []
     make = lambda: made.append(1) or b"1234"
     for key in "abac":  # the third is known
@@ -206,9 +206,9 @@ def test_what_is_kept_is_bounded_by_bytes_and_goes_with_its_song():
 
 
 @pytest.mark.parametrize("key", ["", "../../etc/passwd", "A" * 64, "0" * 63, "0" * 64 + "\n"])
-def test_keys_are_digests(tmp_path, key):
+def test_keys_other_than_digests_have_no_results(tmp_path, key):
     assert Results(tmp_path).get(key) is None
 
 
-def test_keys_know_where_one_part_ends():
+def test_keys_depend_on_where_values_end():
     assert key_of("ab", "c") != key_of("a", "bc")

@@ -60,18 +60,18 @@ def folder(tmp_path):
 
 
 class TestTracks:
-    def test_those_with_audio_make_the_library(self, folder):
+    def test_a_library_holds_the_tracks_with_audio(self, folder):
         found = load_library(folder)
         assert (found.name, found.sample_rate, found.sources) == ("Mine", RATE, tuple(SOURCES))
         assert list(found.tracks) == ["tr-1", "tr-2"]
         assert list(load_catalogue(folder)) == ["tr-1", "tr-2", "tr-3"]
 
-    def test_they_are_what_the_index_says(self, folder):
+    def test_tracks_are_those_of_the_index(self, folder):
         track = load_library(folder).tracks["tr-1"]
         told = {k: v for k, v in entry("tr-1").items() if k != "levels_db"}
         assert dataclasses.asdict(track) == {**told, "sources": ("piano", "bass")}
 
-    def test_nobody_can_change_them(self, folder):
+    def test_a_catalogue_is_read_only(self, folder):
         with pytest.raises(TypeError):
             load_catalogue(folder)["tr-9"] = None
 
@@ -87,7 +87,7 @@ class TestStems:
             expected, _ = soundfile.read(path, dtype="float32")
             np.testing.assert_array_equal(stems.waveforms[row], expected)
 
-    def test_flac_will_do(self, folder):
+    def test_flac_is_read_too(self, folder):
         path = folder / "audio" / "tr-1" / "piano.ogg"
         sound, _ = soundfile.read(path)
         path.unlink()
@@ -184,7 +184,7 @@ HOSTILE = {
 
 class TestIndexes:
     @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
-    def test_unusable_ones_are_one_line(self, folder, content):
+    def test_unusable_indexes_are_errors_of_one_line(self, folder, content):
         write_index(folder, content)
         with pytest.raises(StoreError, match=r"library\.json`.*render_library\.py") as raised:
             load_library(folder)
@@ -193,39 +193,39 @@ class TestIndexes:
     @pytest.mark.parametrize(
         "text", ["", "{", "[" * 100_000, '{"tracks": [NaN]}', "\udcff", "9" * 5000]
     )
-    def test_what_is_not_json_is_refused(self, folder, text):
+    def test_an_index_that_is_not_json_is_an_error(self, folder, text):
         path = folder / "library.json"
         path.write_bytes(text.encode("utf-8", "surrogateescape"))
         with pytest.raises(StoreError, match=r"library\.json` cannot be used"):
             load_library(folder)
 
-    def test_huge_ones_are_not_read(self, folder, monkeypatch):
+    def test_huge_indexes_are_not_read(self, folder, monkeypatch):
         monkeypatch.setattr(library, "_MOST_BYTES", 10)
         with pytest.raises(StoreError, match="larger than 10 bytes"):
             load_catalogue(folder)
 
-    def test_missing_ones_say_what_is_needed(self, tmp_path):
+    def test_a_missing_index_is_an_error_that_says_what_to_do(self, tmp_path):
         for load in (load_library, load_catalogue):
             with pytest.raises(LimeJaxError, match=r"does not exist\. Name the folder"):
                 load(tmp_path / "nowhere")
 
-    def test_folders_are_no_files(self, tmp_path):
+    def test_a_folder_in_place_of_the_index_is_an_error(self, tmp_path):
         (tmp_path / "library.json").mkdir()
         with pytest.raises(StoreError, match="cannot be read"):
             load_library(tmp_path)
 
 
 class TestPersonas:
-    def test_they_are_those_of_the_file(self, folder):
+    def test_listeners_are_those_of_the_file(self, folder):
         otis, mila = load_personas(folder)
         assert otis == listeners.Persona("otis", "Otis", "Bass.", ("bass",), "Bass.")
         assert mila.loves == ()
 
-    def test_plays_come_by_count_then_track(self, folder):
+    def test_plays_are_sorted_by_count_then_track(self, folder):
         assert plays_of(folder, "otis") == (("tr-2", 7), ("tr-1", 2), ("tr-3", 2))
         assert plays_of(folder, "mila") == (("tr-1", 1),)
 
-    def test_strangers_are_refused(self, folder):
+    def test_unknown_listeners_are_errors(self, folder):
         with pytest.raises(StoreError, match="'ottis' is unknown; did you mean 'otis'"):
             plays_of(folder, "ottis")
 
@@ -234,7 +234,7 @@ class TestPersonas:
         ["otis\ttr-1", "otis\ttr-1\t0", "otis\ttr-1\t-1", "otis\ttr-1\t1.5", "otis\ttr-1\t1\t1",
          "otis\t../x\t1", "Otis\ttr-1\t1", "otis\ttr-1\t٣", "otis\ttr-1\t99999999999", ""],
     )  # fmt: skip
-    def test_lines_that_are_no_plays_are_named(self, folder, line):
+    def test_unusable_lines_of_plays_are_errors_with_their_number(self, folder, line):
         (folder / "plays.tsv").write_text(f"otis\ttr-1\t2\n{line}\n", encoding="utf-8")
         with pytest.raises(StoreError, match=r"plays\.tsv`, line 2"):
             plays_of(folder, "otis")
@@ -253,7 +253,7 @@ class TestPersonas:
         [{"id": "../otis"}, {"name": None}, {"taste": ""}, {"rule": 3}, {"loves": "bass"},
          {"loves": ["../bass"]}, {"name": "\x1b"}],
     )  # fmt: skip
-    def test_unusable_ones_are_named(self, folder, change):
+    def test_unusable_listeners_are_errors(self, folder, change):
         path = folder / "personas.json"
         people = json.loads(path.read_text(encoding="utf-8"))
         path.write_text(json.dumps([people[0], people[1] | change]), encoding="utf-8")
@@ -261,12 +261,12 @@ class TestPersonas:
             load_personas(folder)
 
     @pytest.mark.parametrize("content", ["[]", "{}", "[3]", "null"])
-    def test_a_file_of_none_is_refused(self, folder, content):
+    def test_a_file_without_listeners_is_an_error(self, folder, content):
         (folder / "personas.json").write_text(content, encoding="utf-8")
         with pytest.raises(StoreError, match=r"personas\.json`"):
             load_personas(folder)
 
-    def test_nobody_comes_twice(self, folder):
+    def test_a_listener_listed_twice_is_an_error(self, folder):
         path = folder / "personas.json"
         people = json.loads(path.read_text(encoding="utf-8"))
         path.write_text(json.dumps([people[0]] * 2), encoding="utf-8")
@@ -291,7 +291,7 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize("content", DAMAGED)
-def test_damaged_relevance_of_a_library_is_none(tmp_path, content):
+def test_damaged_precomputed_relevance_is_ignored(tmp_path, content):
     (tmp_path / relevance.PRECOMPUTED).write_bytes(content)
     assert relevance.read_precomputed(tmp_path, "w") == {}
 

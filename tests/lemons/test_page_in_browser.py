@@ -250,7 +250,7 @@ def walk(page, site, application):
         cells.first.click()
 
 
-def test_the_whole_walk(browser, site, application):
+def test_every_kind_of_explanation_can_be_heard(browser, site, application):
     with opened(browser, site) as page:
         assert page.locator("#persona").input_value() == "p3"
         assert page.locator("input[name=type]:checked").input_value() == DEFAULT_TYPE
@@ -274,7 +274,7 @@ def test_the_whole_walk_on_the_shipped_library(browser, tmp_path):
             pictured(browser, address, width, scheme, "shipped")
 
 
-def test_the_song_plays_and_seeks(browser, site):
+def test_the_player_plays_and_seeks(browser, site):
     with opened(browser, site) as page:
         player = page.locator("#song .player")
         wave, audio = player.get_by_role("slider"), player.locator("audio").first
@@ -301,7 +301,7 @@ def test_the_song_plays_and_seeks(browser, site):
 ONLY_THE_FIRST = "([first, ...others]) => !first.paused && others.every((audio) => audio.paused)"
 
 
-def test_what_was_chosen_last_sounds(browser, site):
+def test_only_the_version_chosen_last_plays(browser, site):
     with opened(browser, site) as page:
         # A whole song lasts long enough to be looked at.
         compute(page, "time")
@@ -317,7 +317,7 @@ def test_what_was_chosen_last_sounds(browser, site):
         assert page.evaluate(ONLY_THE_FIRST, sounds)
 
 
-def test_a_single_part_falls_silent_with_its_explanation(browser, site):
+def test_a_single_component_falls_silent_with_its_explanation(browser, site):
     made = "globalThis.Audio = class extends Audio { constructor() { super(); single = this; } }"
     script = f"let single; {made}; globalThis.theSingle = () => single"
     with opened(browser, site, script=script) as page:
@@ -333,7 +333,7 @@ def test_a_single_part_falls_silent_with_its_explanation(browser, site):
         assert page.evaluate("theSingle().paused")
 
 
-def test_tables_sort(browser, site):
+def test_tables_sort_by_a_click_on_their_heads(browser, site):
     with opened(browser, site) as page:
         page.click("#listened summary")
         column = lambda n: page.locator(f"#plays tbody tr > :nth-child({n})").all_inner_texts()
@@ -358,7 +358,7 @@ def tab_to(page, selector):
     raise AssertionError(f"Tab never comes to {selector}")
 
 
-def test_keys_are_enough(browser, site):
+def test_the_page_works_by_keyboard_alone(browser, site):
     with opened(browser, site) as page:
         tab_to(page, ".skip")
         tab_to(page, "#persona")
@@ -417,7 +417,7 @@ def pictured(browser, site, width, scheme, name):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_it_reads_well(browser, site, width, scheme):
+def test_the_page_is_readable_on_phones_and_screens(browser, site, width, scheme):
     pictured(browser, site, width, scheme, "tiny")
 
 
@@ -430,7 +430,7 @@ def test_hostile_names_stay_text(browser, site):
         assert page.locator("img, [onerror]").count() == 0
 
 
-def test_own_songs(browser, site, tmp_path):
+def test_a_user_can_send_a_track_and_explain_it(browser, site, tmp_path):
     rng = np.random.default_rng(0)
     waveform = (0.05 * rng.standard_normal(6 * tiny_library.RATE)).astype(np.float32)
     song, broken = tmp_path / "<b>own &amp; song.flac", tmp_path / "broken.mp3"
@@ -452,7 +452,7 @@ def test_own_songs(browser, site, tmp_path):
         assert page.locator("#heat tbody button").count() == 5
 
 
-def test_a_vanished_server_is_said(browser, site):
+def test_the_page_says_that_the_server_vanished(browser, site):
     with opened(browser, site, allowed=("ERR_FAILED", "ERR_INTERNET")) as page:
         page.route("**/api/explanations", lambda route: route.abort())
         page.click("#compute")
@@ -460,7 +460,7 @@ def test_a_vanished_server_is_said(browser, site):
         assert page.locator("#compute").is_enabled()
 
 
-def test_cached_explanations_come_at_once(browser, site):
+def test_known_explanations_start_no_job(browser, site):
     with opened(browser, site) as page:
         compute(page, "source")
         choose_type(page, "time")

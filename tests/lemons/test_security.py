@@ -23,7 +23,7 @@ QUESTION = {"persona": "p0", "library": "tiny", "track": "track-0", "type": "tim
 
 
 @pytest.mark.parametrize("address", ["/", "/static/app.js", "/api/personas", "/nothing"])
-def test_every_answer_is_guarded(client, address):
+def test_every_response_has_the_security_headers(client, address):
     headers = client.get(address).headers
     policy = dict(
         part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";")
@@ -55,7 +55,7 @@ class Inline(html.parser.HTMLParser):
         self.addresses += [attrs[name] for name in ("src", "href") if name in attrs]
 
 
-def test_the_page_has_nothing_inline_and_nothing_from_elsewhere(client):
+def test_the_page_loads_only_files_of_this_server(client):
     found = Inline()
     found.feed(client.get("/").text)
     assert found.blocked == []
@@ -65,7 +65,7 @@ def test_the_page_has_nothing_inline_and_nothing_from_elsewhere(client):
 
 
 @pytest.mark.parametrize("name", ["app.js", "api.js", "dom.js", "player.js", "views.js"])
-def test_scripts_make_no_html_of_texts(client, name):
+def test_scripts_never_turn_text_into_html(client, name):
     script = client.get(f"/static/{name}").text
     for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
         assert word not in script
@@ -97,13 +97,13 @@ HOSTS = {
 
 
 @pytest.mark.parametrize(("host", "is_own"), HOSTS.items())
-def test_only_own_names_are_served(client, host, is_own):
+def test_requests_under_foreign_host_names_are_refused(client, host, is_own):
     answer = client.get("/api/personas", headers={"host": host})
     assert answer.status_code == (200 if is_own else 400)
     assert is_own or answer.json()["error"].startswith("This server does not go by that name")
 
 
-def test_a_server_for_the_network_takes_addresses_but_no_foreign_names():
+def test_a_server_for_the_network_serves_addresses_only():
     guard = security.Guard(None, "0.0.0.0")
     assert guard._is_own("192.168.0.7:8000") and guard._is_own("[fe80::1]:8000")
     assert not guard._is_own("evil.example:8000")
@@ -146,5 +146,5 @@ def test_own_pages_and_scripts_can_post(client):
     {"127.0.0.1": True, "127.8.8.8": True, "::1": True, "localhost": True, "0.0.0.0": False,
      "192.168.0.7": False, "example.org": False}.items(),
 )  # fmt: skip
-def test_what_only_this_machine_reaches(host, is_loopback):
+def test_loopback_hosts_are_recognised(host, is_loopback):
     assert security.is_loopback(host) is is_loopback

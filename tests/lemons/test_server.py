@@ -61,14 +61,14 @@ def heard(client, address, **headers):
     return samples
 
 
-def test_listeners_and_libraries(client):
+def test_listeners_and_libraries_are_listed(client):
     assert [p["id"] for p in client.get("/api/personas").json()] == [f"p{i}" for i in range(5)]
     assert client.get("/api/libraries").json() == [
         {"id": "tiny", "name": "Tiny", "num_tracks": tiny_library.NUM_TRACKS}
     ]
 
 
-def test_a_profile_counts_what_was_played(client):
+def test_a_profile_counts_the_plays_of_a_listener(client):
     profile = client.get("/api/personas/p1").json()
     counts = [1 + (3 * t + 1) % 7 for t in range(13)]
     assert profile["num_tracks"] == 13 and profile["num_plays"] == sum(counts)
@@ -114,7 +114,7 @@ def test_relevance_that_comes_with_a_library_is_not_computed(client, folder, app
     assert answer.json()[0]["relevance"] == 0.11 and answer.json()[0]["id"] == "track-11"
 
 
-def test_a_track_tells_its_outlines(client, stems):
+def test_a_track_has_the_outlines_of_its_mix_and_sources(client, stems):
     track = client.get("/api/tracks/tiny/track-2").json()
     assert track["duration"] == tiny_library.SECONDS and track["types"] == list(explain_track.TYPES)
     assert [source["name"] for source in track["sources"]] == list(tiny_library.SOURCES)
@@ -123,7 +123,7 @@ def test_a_track_tells_its_outlines(client, stems):
     assert len(outline["low"]) == len(outline["high"]) == 480
 
 
-def test_explanations_find_the_reason(explanation):
+def test_explanations_name_the_component_that_matters(explanation):
     top = explanation["selections"][0]
     (part,) = top["parts"]
     if explanation["kind"] != "source":
@@ -137,7 +137,7 @@ def test_explanations_find_the_reason(explanation):
     assert len(explanation["components"]) == num_components
 
 
-def test_the_counter_test_is_what_the_recommender_says(explanation, stems):
+def test_relevance_without_a_selection_is_that_of_the_rest(explanation, stems):
     record = Record.from_json(explanation)
     for selection in explanation["selections"]:
         rest = selections.render_without(stems, record, selection["components"])
@@ -145,7 +145,7 @@ def test_the_counter_test_is_what_the_recommender_says(explanation, stems):
         assert selection["relevance_without"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_sounds_hold_the_parts(client, explanation, stems):
+def test_sounds_of_an_explanation_hold_its_selections(client, explanation, stems):
     record, gain = Record.from_json(explanation), audio_responses.common_gain(stems.waveforms)
     for selection in explanation["selections"]:
         part = selections.render_selection(stems, record, selection["components"])
@@ -156,7 +156,7 @@ def test_sounds_hold_the_parts(client, explanation, stems):
             np.testing.assert_allclose(samples, gain * waveform, rtol=0, atol=ROUNDING)
 
 
-def test_part_and_rest_add_up_to_the_song(client, explanation):
+def test_served_selection_and_rest_add_up_to_the_track(client, explanation):
     top = explanation["selections"][0]
     song = heard(client, "/audio/tiny/track-2/mix.wav")
     part, rest = (heard(client, top["sounds"][name]) for name in ("part", "without"))
@@ -166,7 +166,7 @@ def test_part_and_rest_add_up_to_the_song(client, explanation):
     np.testing.assert_allclose((part + rest)[inside], song[inside], atol=3 * ROUNDING)
 
 
-def test_every_component_sounds_alone(client, explanation, stems):
+def test_every_component_can_be_heard_alone(client, explanation, stems):
     key, record = explanation["key"], Record.from_json(explanation)
     index = len(record.components) - 1
     samples = heard(client, f"/audio/explanations/{key}/component-{index}.wav")
@@ -176,7 +176,7 @@ def test_every_component_sounds_alone(client, explanation, stems):
     np.testing.assert_allclose(samples, expected, rtol=0, atol=ROUNDING)
 
 
-def test_sounds_can_be_kept_as_mp3(client, explanation):
+def test_selections_can_be_saved_as_mp3(client, explanation):
     answer = client.get(explanation["selections"][0]["sounds"]["trimmed_mp3"])
     assert answer.headers["content-type"] == "audio/mpeg"
     info = soundfile.info(io.BytesIO(answer.content))
@@ -193,7 +193,7 @@ RANGES = {
 
 
 @pytest.mark.parametrize(("wanted", "span"), RANGES.items())
-def test_sounds_come_in_ranges(client, wanted, span):
+def test_sounds_are_served_in_ranges(client, wanted, span):
     address = "/audio/tiny/track-2/drums.wav"
     whole = client.get(address).content
     answer = client.get(address, headers={"range": wanted})
@@ -206,7 +206,7 @@ def test_sounds_come_in_ranges(client, wanted, span):
 @pytest.mark.parametrize(
     "wanted", ["bytes=1-0", "bytes=0-1,4-5", "lines=1-2", "bytes=-", "bytes=x"]
 )
-def test_what_is_no_range_gets_everything(client, wanted):
+def test_unusable_ranges_get_the_whole_file(client, wanted):
     answer = client.get("/audio/tiny/track-2/mix.wav", headers={"range": wanted})
     assert answer.status_code == 200 and len(answer.content) == SIZE
 
@@ -233,7 +233,7 @@ def test_common_gain_keeps_every_selection_below_full_scale():
 
 
 @pytest.mark.parametrize("loudness, keeps_its_level", [(0.4, True), (1.5, False)])
-def test_stems_of_own_songs_do_not_clip(loudness, keeps_its_level):
+def test_stems_of_uploads_do_not_clip(loudness, keeps_its_level):
     """Where sources take each other's place, they may be louder than their sum."""
     whole = Stems(np.array([[0.9, -0.5]], np.float32), ("mix",), tiny_library.RATE)
     apart = np.array([[0.9 + loudness, -0.5], [-loudness, 0.0]], np.float32)
@@ -245,7 +245,7 @@ def test_stems_of_own_songs_do_not_clip(loudness, keeps_its_level):
     assert after.gain * np.abs(apart).sum(axis=0).max() <= 1
 
 
-def test_the_same_question_is_answered_at_once(client):
+def test_a_known_explanation_comes_without_a_job(client):
     first = serving.explained(client, track="track-3")
     asked = {"persona": "p3", "library": "tiny", "track": "track-3", "type": first["kind"]}
     again = client.post("/api/explanations", json=asked)
@@ -253,7 +253,7 @@ def test_the_same_question_is_answered_at_once(client):
     assert again.json() == first
 
 
-def test_another_server_finds_what_was_computed(client, folder, explanation):
+def test_servers_share_explanations_on_disk(client, folder, explanation):
     with serving.tiny_application(folder) as other:
         found = serving.client_of(other).get(f"/api/explanations/{explanation['key']}")
     assert found.status_code == 200 and found.json() == explanation
@@ -270,7 +270,7 @@ def test_damaged_results_are_computed_again(folder, client):
     assert json.loads(path.read_text())["record"]["kind"] == "time"
 
 
-def test_a_song_that_nothing_matters_in(client, application):
+def test_a_silent_track_has_no_selections(client, application):
     # Softer than rounding: whatever is left out, the answer is the same.
     silent = Stems(
         np.zeros((5, tiny_library.RATE), np.float32), tiny_library.SOURCES, tiny_library.RATE
@@ -299,7 +299,7 @@ def test_silent_instruments_are_not_offered(stems):
     assert "instrument-piano" not in body["relevance_without"]
 
 
-def test_what_is_asked_first_is_ready_after_warming_up(tmp_path):
+def test_the_first_explanation_is_ready_after_warming_up(tmp_path):
     with serving.tiny_application(tmp_path) as made:
         client = serving.client_of(made)
         for _ in range(2):  # the relevance of all tracks, then the explanation
@@ -315,7 +315,7 @@ def test_what_is_asked_first_is_ready_after_warming_up(tmp_path):
 
 
 @pytest.mark.slow
-def test_twenty_clients_at_once(client):
+def test_twenty_clients_at_once_get_no_error(client):
     """Each walks through the page with another song; nobody gets an error."""
     errors = []
 
@@ -363,14 +363,14 @@ MISSING = [
 
 
 @pytest.mark.parametrize("address", MISSING)
-def test_what_is_not_there_is_said_in_one_sentence(client, address):
+def test_missing_addresses_get_404_and_a_sentence(client, address):
     answer = client.get(address)
     assert answer.status_code == 404
     assert set(answer.json()) == {"error"} and answer.json()["error"].endswith(".")
 
 
 @pytest.mark.parametrize("name", ["top4", "component-99", "without-top-trimmed", "instrument-none"])
-def test_sounds_that_an_explanation_lacks(client, explanation, name):
+def test_sounds_that_an_explanation_lacks_get_404(client, explanation, name):
     answer = client.get(f"/audio/explanations/{explanation['key']}/{name}.wav")
     assert answer.status_code == 404 and answer.json()["error"].endswith(".")
 
@@ -387,13 +387,13 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("body", UNUSABLE.values(), ids=UNUSABLE)
-def test_unusable_questions(client, body):
+def test_unusable_questions_get_422(client, body):
     headers = {"content-type": "application/json"}
     answer = client.post("/api/explanations", content=body, headers=headers)
     assert answer.status_code == 422 and set(answer.json()) == {"error"}
 
 
-def test_questions_have_a_type_and_a_size(client):
+def test_malformed_requests_get_the_status_of_http(client):
     assert client.post("/api/explanations", content=b"{}").status_code == 415
     headers = {"content-type": "application/json"}
     long = b" " * 5000
@@ -402,7 +402,7 @@ def test_questions_have_a_type_and_a_size(client):
     assert client.delete("/api/personas").status_code == 405
 
 
-def test_what_breaks_is_no_traceback(client, monkeypatch):
+def test_a_bug_gets_500_without_a_traceback(client, monkeypatch):
     def broken(persona):
         raise RuntimeError("secret /path/of/the/server")
 

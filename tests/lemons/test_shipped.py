@@ -20,7 +20,7 @@ def application(tmp_path_factory):
     made.close()
 
 
-def test_all_relevance_is_known_beforehand(application):
+def test_the_relevance_of_all_shipped_tracks_is_precomputed(application):
     """A changed track or recommender fails here: run lime_jax.lemons.precompute_relevance again."""
     (library,) = application.tracks.libraries
     for persona in application.audience.personas:
@@ -34,7 +34,7 @@ def test_all_relevance_is_known_beforehand(application):
 
 
 @pytest.mark.slow
-def test_relevance_is_what_the_recommenders_say(application):
+def test_precomputed_relevance_equals_the_recommenders(application):
     (library,) = application.tracks.libraries
     tracks = list(application.tracks.libraries[library].tracks)[::9]
     for persona in list(application.audience.personas)[::3]:

@@ -1,5 +1,6 @@
 """Songs that users bring, some of them with bad intent."""
 
+import contextlib
 import io
 import os
 import struct
@@ -42,6 +43,22 @@ def sent(client, body, name="song.wav", **options):
     return client.post("/api/uploads", params={"name": name}, content=body, **options)
 
 
+@pytest.fixture
+def decoder_in_this_process(monkeypatch):
+    """Decodes without a process of its own, which takes most of the time of an upload."""
+
+    def run(command, **options):
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            try:
+                code = decode_worker.main(command[-2:])
+            except Exception:
+                code = 1
+        return subprocess.CompletedProcess(command, code, output.getvalue().encode())
+
+    monkeypatch.setattr(decode_worker, "_limit", lambda: None)
+    monkeypatch.setattr(subprocess, "run", run)
+
+
 @pytest.fixture(scope="module")
 def own(client):
     answer = sent(client, audio_io.encode(song(), RATE, "wav"), "My <b>song.WAV")
@@ -49,7 +66,7 @@ def own(client):
     return answer.json()
 
 
-def test_an_own_song_is_heard_whole_and_explained_by_time(client, own):
+def test_an_upload_is_explained_by_time(client, own):
     assert own["library"] == "own" and own["title"] == "My <b>song"
     track = client.get(f"/api/tracks/own/{own['track']}").json()
     assert track["duration"] == 5 and track["types"] == ["time"] and track["sources"] == []
@@ -65,7 +82,7 @@ def test_an_own_song_is_heard_whole_and_explained_by_time(client, own):
     assert client.get(found["selections"][0]["sounds"]["part"]).status_code == 200
 
 
-def test_an_own_song_is_judged(client, own):
+def test_an_upload_has_a_relevance(client, own):
     address = f"/api/relevance?persona=p1&library=own&track={own['track']}"
     answer = client.get(address)
     if answer.status_code == 202:
@@ -75,13 +92,13 @@ def test_an_own_song_is_judged(client, own):
     assert answer.json()["relevance"] == pytest.approx(expected, abs=1e-3)
 
 
-def test_without_a_separator_there_are_no_sources(client, own):
+def test_without_a_separator_uploads_are_not_explained_by_source(client, own):
     question = {"persona": "p0", "library": "own", "track": own["track"], "type": "source"}
     answer = client.post("/api/explanations", json=question)
     assert answer.status_code == 422 and "Time only" in answer.json()["error"]
 
 
-def test_results_about_own_songs_stay_off_the_disk(client, application, own, tmp_path_factory):
+def test_results_about_uploads_stay_off_the_disk(client, application, own, tmp_path_factory):
     key = serving.explained(client, library="own", track=own["track"], persona="p2")["key"]
     assert application.results.get(key) is not None
     assert not list(application.results._folder.rglob(f"{key}*"))
@@ -97,7 +114,7 @@ class Splitter:
 
 
 @pytest.mark.slow
-def test_with_a_separator_own_songs_have_sources(tmp_path):
+def test_with_a_separator_uploads_are_explained_by_source(tmp_path):
     with serving.tiny_application(tmp_path, separator=Splitter()) as made:
         client = serving.client_of(made)
         own = sent(client, audio_io.encode(song(), RATE, "wav")).json()
@@ -123,7 +140,7 @@ class Lossy:
 
 
 @pytest.mark.slow
-def test_taking_a_song_apart_changes_nothing_else(tmp_path):
+def test_separating_an_upload_leaves_its_mix_unchanged(tmp_path):
     with serving.tiny_application(tmp_path, separator=Lossy()) as made:
         client = serving.client_of(made)
         own = {"library": "own", "track": sent(client, GOOD).json()["track"]}
@@ -148,7 +165,7 @@ def test_taking_a_song_apart_changes_nothing_else(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_same_song_of_another_user_keeps_its_own_name(client):
+def test_equal_uploads_of_two_users_keep_their_titles(client):
     names = ("Mine", "Yours")
     tracks = [sent(client, GOOD, f"{name}.wav").json()["track"] for name in names]
     for name, track in zip(names, tracks, strict=True):
@@ -159,7 +176,7 @@ def test_the_same_song_of_another_user_keeps_its_own_name(client):
 
 
 @pytest.mark.slow
-def test_nothing_outlives_its_song(tmp_path):
+def test_everything_about_an_upload_is_dropped_with_it(tmp_path):
     with serving.tiny_application(tmp_path) as made:
         client = serving.client_of(made)
         track = sent(client, GOOD).json()["track"]
@@ -175,7 +192,7 @@ def test_nothing_outlives_its_song(tmp_path):
         assert not any(kept)
 
 
-def test_where_nothing_limits_a_decoder_songs_are_refused(monkeypatch, capsys, tmp_path):
+def test_uploads_are_refused_where_a_decoder_cannot_be_limited(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(decode_worker, "resource", None)
     assert (
         decode_worker.main([str(tmp_path / "a.wav"), str(tmp_path / "a.npy")])
@@ -184,8 +201,9 @@ def test_where_nothing_limits_a_decoder_songs_are_refused(monkeypatch, capsys, t
     assert "cannot be read on this system" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("decoder_in_this_process")
 @pytest.mark.parametrize("format", ["wav", "flac", "ogg", "mp3"])
-def test_usual_types_are_read(format):
+def test_usual_audio_types_are_decoded(format):
     body = audio_io.encode(song(rate=44_100), 44_100, format)
     waveform = uploads.decode_in_process(body, format)
     assert waveform.shape == (5 * RATE,) and waveform.dtype == np.float32
@@ -217,6 +235,8 @@ def adpcm():
     return buffer.getvalue()
 
 
+# What could harm the process that decodes it, and the one that shows how a refusal gets here.
+IN_A_PROCESS = ("noise behind a head", "Ogg of noise", "MP3 of noise", "a bomb")
 GOOD = audio_io.encode(song(), RATE, "wav")
 HOSTILE = {
     "empty": (b"", "song.wav", 415, "does not begin like"),
@@ -241,7 +261,9 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("body", "name", "status", "sentence"), HOSTILE.values(), ids=HOSTILE)
-def test_hostile_files_are_refused_in_a_sentence(client, body, name, status, sentence):
+def test_hostile_files_are_refused_in_a_sentence(request, client, body, name, status, sentence):
+    if request.node.callspec.id not in IN_A_PROCESS:
+        request.getfixturevalue("decoder_in_this_process")
     answer = sent(client, body, name)
     assert answer.status_code == status, answer.text
     error = answer.json()["error"]
@@ -249,7 +271,7 @@ def test_hostile_files_are_refused_in_a_sentence(client, body, name, status, sen
     assert "/tmp" not in error and "Traceback" not in error and "`" not in error
 
 
-def test_long_bodies_are_refused_by_what_they_say_and_by_what_they_hold(client):
+def test_too_long_bodies_get_413(client):
     huge = bytes(uploads.MAX_BYTES + 1)
     assert sent(client, huge).status_code == 413
 
@@ -260,15 +282,16 @@ def test_long_bodies_are_refused_by_what_they_say_and_by_what_they_hold(client):
     assert sent(client, b"", headers=lying).status_code == 413
 
 
-def test_too_many_at_a_time_have_to_wait(client, monkeypatch):
-    monkeypatch.setattr(server, "_MOST_UPLOADS", 0)
-    answer = sent(client, GOOD)
+@pytest.mark.usefixtures("decoder_in_this_process")
+def test_too_many_uploads_at_a_time_have_to_wait(client, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "_MOST_UPLOADS", 0)
+        answer = sent(client, GOOD)
     assert answer.status_code == 503 and answer.headers["retry-after"]
-    monkeypatch.undo()
     assert sent(client, GOOD).status_code == 201
 
 
-def test_names_are_needed_and_become_text(client):
+def test_file_names_become_plain_text(client):
     assert client.post("/api/uploads", content=GOOD).status_code == 422
     assert title_of("C:\\songs\\..\\a.mp3") == "a"
     assert title_of("\x1b[31mred\x07\u202egpj.mp3") == "[31mredgpj"
@@ -276,7 +299,7 @@ def test_names_are_needed_and_become_text(client):
     assert title_of("\n.wav") == "your song"
 
 
-def test_songs_are_forgotten_by_number_and_by_age(monkeypatch):
+def test_uploads_are_forgotten_by_number_and_by_age(monkeypatch):
     monkeypatch.setattr(uploads, "decode_in_process", lambda body, suffix: song())
     kept = Uploads(num_kept=3)
     ids = [kept.add(GOOD, "a.wav").id for _ in range(5)]
@@ -287,7 +310,7 @@ def test_songs_are_forgotten_by_number_and_by_age(monkeypatch):
     assert aged.get(song_id) is None and not aged.ids()
 
 
-def test_a_decoder_that_never_ends_is_stopped(monkeypatch):
+def test_a_decoder_is_stopped_after_its_time(monkeypatch):
     monkeypatch.setattr(uploads, "_MAX_SECONDS", 0.05)
     with pytest.raises(HttpError, match="too long to decode"):
         uploads.decode_in_process(GOOD, "wav")
@@ -307,7 +330,7 @@ else:
 
 
 @pytest.mark.parametrize("what", ["memory", "file"])
-def test_a_decoder_cannot_take_much(tmp_path, what):
+def test_a_decoder_has_limits_on_memory_and_files(tmp_path, what):
     argument = what if what == "memory" else str(tmp_path / "large")
     command = [sys.executable, "-c", GREEDY, *lime_jax.__path__, argument]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -315,7 +338,7 @@ def test_a_decoder_cannot_take_much(tmp_path, what):
     assert "MemoryError" in done.stderr or "File too large" in done.stderr, done.stderr
 
 
-def test_a_minute_is_used_and_lengths_are_few(tmp_path):
+def test_whole_seconds_up_to_a_minute_are_decoded(tmp_path):
     for seconds, used in ((5.0, 5), (14.9, 14), (70.0, 60)):
         path = tmp_path / "song.wav"
         audio_io.save(path, song(seconds), RATE)
