@@ -1,6 +1,7 @@
 """Programs that separate: what they are given, and whatever they may do wrong."""
 
 import os
+import runpy
 import shlex
 import sys
 import tempfile
@@ -10,6 +11,7 @@ import pytest
 
 from lime_jax.errors import AudioError, LimeJaxError
 from lime_jax.separation import Command, Separator, cached_stems, stream_stems
+from lime_jax.separation import command as command_module
 from tests.separation.conftest import RATE, noise, read, write
 
 PLACES = ("{audio}", "{output_dir}")
@@ -40,7 +42,7 @@ def scratch(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def doing(tmp_path):
+def program_of(tmp_path):
     """Makes a program of some lines, in which `sound` is given and `write(path, frames)` a stem."""
 
     def make(lines, *more):
@@ -49,6 +51,20 @@ def doing(tmp_path):
         return Command((sys.executable, str(script), *PLACES, *more))
 
     return make
+
+
+@pytest.fixture
+def writing(program_of, monkeypatch):
+    """Makes such a program and runs it in this process, where only what it writes matters."""
+
+    def run(arguments):
+        _, script, *words = arguments
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "argv", [script, *words])
+            runpy.run_path(script)
+
+    monkeypatch.setattr(command_module, "_run", run)
+    return program_of
 
 
 @pytest.mark.parametrize("shape", [(RATE,), (1, RATE), (2, RATE)])
@@ -106,9 +122,9 @@ class TestArguments:
         "word",
         ["; touch owned", "$(touch owned)", "`touch owned`", "a b", "*", "'", '"', "", "|", "é鼓"],
     )
-    def test_see_no_shell(self, doing, tmp_path, monkeypatch, word):
+    def test_see_no_shell(self, program_of, tmp_path, monkeypatch, word):
         monkeypatch.chdir(tmp_path)
-        command = doing("assert sys.argv[3:] == [eval(sys.argv[4]), sys.argv[4]]\n"
+        command = program_of("assert sys.argv[3:] == [eval(sys.argv[4]), sys.argv[4]]\n"
                         "write('a.wav', sound)", word, repr(word))  # fmt: skip
         line = shlex.join(command.arguments)
         assert Command.from_line(line) == command
@@ -122,28 +138,28 @@ class TestArguments:
 
 
 class TestFailures:
-    def test_are_quoted_with_their_code(self, doing):
-        command = doing("sys.stderr.write('no GPU\\n  found\\n'); sys.exit(3)")
+    def test_are_quoted_with_their_code(self, program_of):
+        command = program_of("sys.stderr.write('no GPU\\n  found\\n'); sys.exit(3)")
         with pytest.raises(LimeJaxError, match=r"program.py.*ended with code 3: no GPU found$"):
             command(noise(RATE), RATE)
 
-    def test_are_quoted_by_their_last_words(self, doing):
-        command = doing("print('x' * 100_000, 'the end', file=sys.stderr); sys.exit(1)")
+    def test_are_quoted_by_their_last_words(self, program_of):
+        command = program_of("print('x' * 100_000, 'the end', file=sys.stderr); sys.exit(1)")
         with pytest.raises(LimeJaxError, match=r"the end$") as error:
             command(noise(RATE), RATE)
         assert len(str(error.value)) < 1_200
 
-    def test_may_speak_on_stdout_or_not_at_all(self, doing):
+    def test_may_speak_on_stdout_or_not_at_all(self, program_of):
         with pytest.raises(LimeJaxError, match="code 1: sorry"):
-            doing("print('sorry'); sys.exit(1)")(noise(RATE), RATE)
+            program_of("print('sorry'); sys.exit(1)")(noise(RATE), RATE)
         with pytest.raises(LimeJaxError, match="code 2: no message"):
-            doing("sys.exit(2)")(noise(RATE), RATE)
+            program_of("sys.exit(2)")(noise(RATE), RATE)
         with pytest.raises(LimeJaxError, match="code 1: ca"):
-            doing("sys.stderr.buffer.write(b'ca\\xff'); sys.exit(1)")(noise(RATE), RATE)
+            program_of("sys.stderr.buffer.write(b'ca\\xff'); sys.exit(1)")(noise(RATE), RATE)
 
-    def test_that_wait_for_input_get_none(self, doing):
+    def test_that_wait_for_input_get_none(self, program_of):
         with pytest.raises(LimeJaxError, match="EOFError"):
-            doing("input()")(noise(RATE), RATE)
+            program_of("input()")(noise(RATE), RATE)
 
     @pytest.mark.parametrize("name", ["no-such-program", "./no-such-program"])
     def test_to_start_name_the_program(self, name):
@@ -176,28 +192,28 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_written_wrong_gets_one_line(doing, case):
+def test_what_is_written_wrong_gets_one_line(writing, case):
     lines, message = WRONG[case]
     with pytest.raises(AudioError, match=message) as error:
-        doing(lines)(noise(2, RATE), RATE)
+        writing(lines)(noise(2, RATE), RATE)
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_two_files_of_one_name_are_refused(doing, tmp_path, cache_folder):
+def test_two_files_of_one_name_are_refused(writing, tmp_path, cache_folder):
     song = write(tmp_path / "song.wav", noise(RATE))
     lines = "write('a.wav', sound); soundfile.write(out / 'a.flac', sound, rate)"
     with (
         pytest.raises(ValueError, match="must have different names"),
-        cached_stems(song, doing(lines)),
+        cached_stems(song, writing(lines)),
     ):
         pass
 
 
 @pytest.mark.parametrize("change", [-300, -1, 1, 300])
-def test_small_differences_in_length_are_mended(doing, change):
+def test_small_differences_in_length_are_mended(writing, change):
     lines = f"write('a.wav', np.resize(sound, (len(sound) + {change}, 2)))"
     waveform = noise(2, RATE)
-    (stem,) = doing(lines)(waveform, RATE).waveforms
+    (stem,) = writing(lines)(waveform, RATE).waveforms
     size = RATE + min(change, 0)
     assert stem.shape == waveform.shape
     np.testing.assert_allclose(stem[:, :size], waveform[:, :size], atol=1e-7)
@@ -205,41 +221,41 @@ def test_small_differences_in_length_are_mended(doing, change):
 
 
 @pytest.mark.parametrize("rate", [16_000, 44_100])
-def test_other_rates_are_resampled_back(doing, rate):
+def test_other_rates_are_resampled_back(writing, rate):
     lines = f"import soxr\nwrite('a.wav', soxr.resample(sound, rate, {rate}), {rate})"
     waveform = np.stack([np.sin(np.arange(12_345) * f / RATE) for f in (500, 3_000)])
     waveform = 0.5 * waveform.astype(np.float32)
-    stems = doing(lines)(waveform, RATE)
+    stems = writing(lines)(waveform, RATE)
     assert stems.sample_rate == RATE and stems.waveforms.shape == (1, *waveform.shape)
     inner = slice(500, -500)
     np.testing.assert_allclose(stems.waveforms[0, :, inner], waveform[:, inner], atol=2e-3)
 
 
-def test_mono_stems_of_a_stereo_sound_are_in_both_channels(doing):
-    (stem,) = doing("write('a.wav', sound.mean(axis=1))")(noise(2, RATE), RATE).waveforms
+def test_mono_stems_of_a_stereo_sound_are_in_both_channels(writing):
+    (stem,) = writing("write('a.wav', sound.mean(axis=1))")(noise(2, RATE), RATE).waveforms
     assert stem.shape == (2, RATE)
     np.testing.assert_array_equal(stem[0], stem[1])
 
 
-def test_stereo_stems_of_a_mono_sound_are_averaged(doing):
+def test_stereo_stems_of_a_mono_sound_are_averaged(writing):
     lines = "write('a.wav', sound * np.float32([0.5, 1.5]))"
-    (stem,) = doing(lines)(noise(RATE), RATE).waveforms
+    (stem,) = writing(lines)(noise(RATE), RATE).waveforms
     np.testing.assert_allclose(stem, noise(RATE), atol=1e-7)
 
 
-def test_mixtures_and_hidden_files_are_no_stems(doing):
+def test_mixtures_and_hidden_files_are_no_stems(writing):
     lines = (
         "for name in 'mix.wav Mixture.WAV .hidden.wav x/mix.wav'.split(): write(name, sound)\n"
         "(out / 'log.txt').write_text('done')\n"
     )
-    assert doing(HALVES + lines)(noise(RATE), RATE).names == ("a", "b")
+    assert writing(HALVES + lines)(noise(RATE), RATE).names == ("a", "b")
 
 
-def test_other_formats_are_read(doing):
+def test_other_formats_are_read(writing):
     lines = (
         "for kind in ('flac', 'ogg', 'WAV'): soundfile.write(out / f'a-{kind}.{kind}', sound, rate)"
     )
-    assert doing(lines)(noise(RATE), RATE).names == ("a-WAV", "a-flac", "a-ogg")
+    assert writing(lines)(noise(RATE), RATE).names == ("a-WAV", "a-flac", "a-ogg")
 
 
 class TestVersion:
@@ -280,7 +296,7 @@ def test_it_is_called_as_the_program():
 
 
 @pytest.mark.parametrize("num_samples", [RATE + 2_000, 2 * RATE, 20 * RATE])
-def test_stems_that_are_too_long_are_refused_however_long(doing, num_samples):
+def test_stems_that_are_too_long_are_refused_however_long(writing, num_samples):
     lines = f"soundfile.write(out / 'a.wav', np.zeros({num_samples}), rate)"
     with pytest.raises(AudioError, match="must keep the length"):
-        doing(f"import numpy as np; {lines}")(noise(RATE), RATE)
+        writing(f"import numpy as np; {lines}")(noise(RATE), RATE)
