@@ -15,7 +15,7 @@ BASE = "http://localhost:8000"
 
 @contextlib.contextmanager
 def tiny_application(folder, seconds=tiny_library.SECONDS, **options):
-    """The application on a tiny library in `folder`, of tracks of so many seconds."""
+    """Yields the application on a tiny library in `folder`, of tracks of so many seconds."""
     home = folder / "home"
     if not home.exists():
         home.mkdir()
@@ -34,12 +34,12 @@ def tiny_application(folder, seconds=tiny_library.SECONDS, **options):
 
 
 def client_of(made, **options):
-    """A client of the whole server; errors of the server become answers, as in life."""
+    """Returns a client of the whole server; errors of the server become responses, as in life."""
     web = server.web_application(made)
     return TestClient(web, base_url=BASE, raise_server_exceptions=False, **options)
 
 
-def finished(client, answer, seconds=120):
+def wait_for(client, answer, seconds=120):
     """Waits for the work that an answer speaks of, and returns the job."""
     assert answer.status_code == 202, answer.text
     job, end = answer.json(), time.monotonic() + seconds
@@ -50,12 +50,12 @@ def finished(client, answer, seconds=120):
     return job
 
 
-def explained(client, **question):
-    """An explanation, computed or not."""
+def explain(client, **question):
+    """Returns an explanation, computed now or before."""
     asked = {"persona": "p3", "library": "tiny", "track": "track-2", "type": "time", **question}
     answer = client.post("/api/explanations", json=asked)
     if answer.status_code == 200:
         return answer.json()
-    job = finished(client, answer)
+    job = wait_for(client, answer)
     assert job["state"] == "done", job
     return client.get(f"/api/explanations/{job['job']}").json()

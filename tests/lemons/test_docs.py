@@ -22,14 +22,19 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_every_address_of_the_interface_is_documented(tmp_path):
-    told = {re.sub(r"\?.*", "", path) for path in re.findall(r"`(?:GET|POST) (/[^`]*)`", TEXT)}
-    told |= set(re.findall(r", `(/api/[^`]*)`", TEXT))
-    pattern = lambda path: re.sub(r"\{[^}]*\}|[A-Z]+(?![a-z])", "*", path).replace(".wav", ".*")
+    documented = {
+        re.sub(r"\?.*", "", path) for path in re.findall(r"`(?:GET|POST) (/[^`]*)`", TEXT)
+    }
+    documented |= set(re.findall(r", `(/api/[^`]*)`", TEXT))
     application = Application(HOME, cache=tmp_path)
-    served = {pattern(route.path) for route in server._Routes(application).all()}
+    served = {_pattern(route.path) for route in server._Routes(application).all()}
     application.close()
     inner = {path for path in served if path.startswith(("/api", "/audio"))}
-    assert inner == {pattern(path) for path in told}
+    assert inner == {_pattern(path) for path in documented}
+
+
+def _pattern(path):
+    return re.sub(r"\{[^}]*\}|[A-Z]+(?![a-z])", "*", path).replace(".wav", ".*")
 
 
 @pytest.mark.parametrize("name", re.findall(r"\((pictures/[^)]*)\)", TEXT))

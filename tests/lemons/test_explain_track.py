@@ -1,4 +1,4 @@
-"""Explanations of songs: what is asked, what is kept, and what is heard."""
+"""Explanations of tracks, and the sounds of their components."""
 
 import itertools
 import json
@@ -25,14 +25,14 @@ def make_stems(seed=0):
 
 def likes(stems, source, start=0, end=NUM_SAMPLES):
     """Likes a source between two samples, by how much of its own waveform it hears."""
-    loved = np.zeros(NUM_SAMPLES, np.float32)
-    loved[start:end] = stems.waveforms[NAMES.index(source), start:end]
-    loved /= np.square(loved).sum()
-    return jax.tree_util.Partial(_similarity, loved)  # all share their programs
+    favourite = np.zeros(NUM_SAMPLES, np.float32)
+    favourite[start:end] = stems.waveforms[NAMES.index(source), start:end]
+    favourite /= np.square(favourite).sum()
+    return jax.tree_util.Partial(_similarity, favourite)  # all share their programs
 
 
-def _similarity(loved, waveforms):
-    return jnp.clip(waveforms @ loved, 0, 1)[:, None]
+def _similarity(favourite, waveforms):
+    return jnp.clip(waveforms @ favourite, 0, 1)[:, None]
 
 
 @pytest.mark.parametrize(
@@ -43,19 +43,19 @@ def test_times_or_sources_alone_are_explained_from_all_masks(kind, num_component
     assert len(record.components) == num_components
     assert record.num_evaluations == num_evaluations
     assert record.num_samples == 2048
-    assert all(one.std_error == 0 for one in record.components)
+    assert all(component.std_error == 0 for component in record.components)
 
 
 def test_times_and_sources_together_draw_2048_masks_as_lemons_does():
     stems = make_stems()
     record = explain_track.explain_track(likes(stems, "piano", 250, 350), stems, "time-source")
     assert len(record.components) == 25 and record.num_evaluations == record.num_samples == 2048
-    assert [one.index for one in record.components] == list(range(25))
+    assert [component.index for component in record.components] == list(range(25))
     for index, (segment, source) in enumerate(itertools.product(range(5), NAMES)):
-        one = record.components[index]
-        assert (one.segment, one.source) == (segment, source)
-        assert one.name == f"{source} T{segment + 1}"
-        assert one.std_error > 0
+        component = record.components[index]
+        assert (component.segment, component.source) == (segment, source)
+        assert component.name == f"{source} T{segment + 1}"
+        assert component.std_error > 0
     best = record.components[selections.top(record, 1)[0]]
     assert best.name == "piano T2" and (best.start, best.end) == (0.2, 0.4)
     assert record.fidelity > 0.9 and record.status == "ok"
@@ -87,12 +87,12 @@ def test_a_constant_model_has_no_fidelity():
 @pytest.mark.slow
 def test_the_same_seed_draws_the_same_masks():
     stems = make_stems()
-    ask = lambda seed: (
-        explain_track.explain_track(
-            likes(stems, "piano", 250, 350), stems, "time-source", num_samples=200, seed=seed
-        ).components
+    model = likes(stems, "piano", 250, 350)
+    first, again, other = (
+        explain_track.explain_track(model, stems, "time-source", num_samples=512, seed=seed)
+        for seed in (1, 1, 2)
     )
-    assert ask(1) == ask(1) != ask(2)
+    assert first.components == again.components != other.components
 
 
 @pytest.mark.parametrize("kind", ["", "both", "Time"])
@@ -113,15 +113,18 @@ def record():
 
 
 def test_top_components_have_falling_positive_coefficients(record):
-    found = selections.top(record, 25)
-    weights = [record.components[index].coefficient for index in found]
-    assert weights == sorted(weights, reverse=True) and min(weights) > 0
-    assert selections.top(record, 3) == found[:3]
+    indices = selections.top(record, 25)
+    coefficients = [record.components[index].coefficient for index in indices]
+    assert coefficients == sorted(coefficients, reverse=True) and min(coefficients) > 0
+    assert selections.top(record, 3) == indices[:3]
 
 
 def test_top_components_of_one_source_belong_to_it(record):
-    found = selections.top(record, 25, source="drums")
-    assert {record.components[index].source for index in found} <= {"drums"}
+    indices = selections.top(record, 25, source="drums")
+    assert {record.components[index].source for index in indices} <= {"drums"}
+
+
+def test_unusable_choices_of_top_components_are_errors(record):
     with pytest.raises(ValueError, match="ask about one of bass, drums"):
         selections.top(record, 1, source="guitar")
     with pytest.raises(ValueError, match="`k` must be at least 1"):
@@ -166,7 +169,7 @@ def test_silent_components_are_never_on_top(kind):
     stems = make_stems()
     stems.waveforms[3:] = 0.0
     record = explain_track.explain_track(likes(stems, "piano"), stems, kind, num_samples=512)
-    silent = [one.index for one in record.components if one.is_silent]
+    silent = [component.index for component in record.components if component.is_silent]
     assert {record.components[index].source for index in silent} == {"bass", "other"} | (
         {"drums"} if kind == "time-source" else set()
     )
@@ -209,5 +212,5 @@ def test_stems_with_channels_are_explained_by_their_mean():
     model = likes(stems, "vocals")
     ours = explain_track.explain_track(model, stems, "source")
     theirs = explain_track.explain_track(model, stereo, "source")
-    for one, other in zip(ours.components, theirs.components, strict=True):
-        assert one.coefficient == pytest.approx(other.coefficient, abs=1e-5)
+    for mono, mean in zip(ours.components, theirs.components, strict=True):
+        assert mono.coefficient == pytest.approx(mean.coefficient, abs=1e-5)

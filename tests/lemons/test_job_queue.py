@@ -1,4 +1,4 @@
-"""The worker: one thing after the other, equal ones once, and never dead."""
+"""The queue: one job after the other, equal ones once, and a worker that never dies."""
 
 import threading
 import time
@@ -7,8 +7,6 @@ import pytest
 
 from lime_jax.lemons.http_error import HttpError
 from lime_jax.lemons.job_queue import SECONDS_UNASKED, Jobs
-from lime_jax.lemons.memory_cache import MemoryCache
-from lime_jax.lemons.result_cache import Results, key_of
 
 
 @pytest.fixture
@@ -29,8 +27,8 @@ def state_of(jobs, key, wanted):
 def test_jobs_show_the_progress_of_their_work(jobs):
     go, seen = threading.Event(), threading.Event()
 
-    def work(tell):
-        tell(2, 5)
+    def work(report):
+        report(2, 5)
         seen.set()
         assert go.wait(60)
 
@@ -44,7 +42,11 @@ def test_jobs_show_the_progress_of_their_work(jobs):
 
 def test_equal_requests_are_one_job(jobs):
     go, count = threading.Event(), []
-    work = lambda tell: (count.append(1), go.wait(60))
+
+    def work(report):
+        count.append(1)
+        go.wait(60)
+
     for _ in range(5):
         jobs.submit("a", work)
     go.set()
@@ -59,14 +61,14 @@ def test_equal_requests_are_one_job(jobs):
 
 def test_a_full_queue_refuses_further_jobs(jobs):
     go = threading.Event()
-    jobs.submit("running", lambda tell: go.wait(60))
+    jobs.submit("running", lambda report: go.wait(60))
     state_of(jobs, "running", "running")
-    places = [jobs.submit(key, lambda tell: None).position for key in "abc"]
+    places = [jobs.submit(key, lambda report: None).position for key in "abc"]
     assert places == [1, 2, 3]
     with pytest.raises(HttpError, match="too much to do") as refused:
-        jobs.submit("d", lambda tell: None)
+        jobs.submit("d", lambda report: None)
     assert refused.value.status == 503
-    assert jobs.submit("b", lambda tell: None).position == 2, "what is queued is no further load"
+    assert jobs.submit("b", lambda report: None).position == 2, "what is queued is no further load"
     go.set()
     state_of(jobs, "c", "done")
 
@@ -74,15 +76,15 @@ def test_a_full_queue_refuses_further_jobs(jobs):
 def test_jobs_that_nobody_asks_about_leave_the_queue(jobs):
     jobs._num_kept = 9
     go, ran = threading.Event(), []
-    jobs.submit("running", lambda tell: go.wait(60))
+    jobs.submit("running", lambda report: go.wait(60))
     state_of(jobs, "running", "running")
-    jobs.submit("wanted", lambda tell: ran.append("wanted"), is_wanted=True)
+    jobs.submit("wanted", lambda report: ran.append("wanted"), is_wanted=True)
     for key in "ab":
-        jobs.submit(key, lambda tell, key=key: ran.append(key))
+        jobs.submit(key, lambda report, key=key: ran.append(key))
     for key in ("a", "b"):
         jobs._last_asked[key] -= 2 * SECONDS_UNASKED
     jobs.get("b")
-    jobs.submit("c", lambda tell: ran.append("c"))
+    jobs.submit("c", lambda report: ran.append("c"))
     assert "ask again" in jobs.get("a").error
     go.set()
     state_of(jobs, "c", "done")
@@ -91,41 +93,41 @@ def test_jobs_that_nobody_asks_about_leave_the_queue(jobs):
 
 def test_a_job_refused_a_second_time_is_forgotten_like_others(jobs):
     jobs._num_kept = 5
-    jobs.submit("again", lambda tell: None)
+    jobs.submit("again", lambda report: None)
     state_of(jobs, "again", "done")
     go = threading.Event()
-    jobs.submit("running", lambda tell: go.wait(60))
+    jobs.submit("running", lambda report: go.wait(60))
     state_of(jobs, "running", "running")
     for key in "abc":
-        jobs.submit(key, lambda tell: None)
+        jobs.submit(key, lambda report: None)
     with pytest.raises(HttpError, match="too much to do"):
-        jobs.submit("again", lambda tell: None)
+        jobs.submit("again", lambda report: None)
     go.set()
     state_of(jobs, "c", "done")
     for key in "defgh":
-        jobs.submit(key, lambda tell: None)
+        jobs.submit(key, lambda report: None)
         state_of(jobs, key, "done")
     assert jobs.get("again") is None
 
 
 def test_a_dropped_job_that_is_asked_for_again_is_done_once(jobs):
     go, ran = threading.Event(), []
-    jobs.submit("running", lambda tell: go.wait(60))
+    jobs.submit("running", lambda report: go.wait(60))
     state_of(jobs, "running", "running")
-    jobs.submit("a", lambda tell: ran.append("a"))
+    jobs.submit("a", lambda report: ran.append("a"))
     jobs._last_asked["a"] -= 2 * SECONDS_UNASKED
-    jobs.submit("a", lambda tell: ran.append("a"))
+    jobs.submit("a", lambda report: ran.append("a"))
     go.set()
-    jobs.submit("last", lambda tell: None)
+    jobs.submit("last", lambda report: None)
     state_of(jobs, "last", "done")
     assert ran == ["a"]
 
 
 def test_a_failed_job_has_an_error_of_one_sentence(jobs, caplog):
-    def broken(tell):
+    def broken(report):
         raise RuntimeError("/secret/path")
 
-    def refusing(tell):
+    def refusing(report):
         raise HttpError(422, "That cannot be.")
 
     jobs.submit("a", broken)
@@ -134,13 +136,13 @@ def test_a_failed_job_has_an_error_of_one_sentence(jobs, caplog):
     assert "/secret/path" in caplog.text
     jobs.submit("b", refusing)
     assert state_of(jobs, "b", "failed").error == "That cannot be."
-    jobs.submit("a", lambda tell: None)
+    jobs.submit("a", lambda report: None)
     assert state_of(jobs, "a", "done").error == ""
 
 
 def test_old_jobs_are_forgotten(jobs):
     for number in range(8):
-        jobs.submit(str(number), lambda tell: None)
+        jobs.submit(str(number), lambda report: None)
         state_of(jobs, str(number), "done")
     assert jobs.get("0") is None and jobs.get("7") is not None
 
@@ -148,9 +150,9 @@ def test_old_jobs_are_forgotten(jobs):
 def test_closing_ends_work_at_its_next_step():
     jobs, started = Jobs(), threading.Event()
 
-    def endless(tell):
+    def endless(report):
         while True:
-            tell(0, 1)
+            report(0, 1)
             started.set()
             time.sleep(0.005)
 
@@ -162,53 +164,8 @@ def test_closing_ends_work_at_its_next_step():
 
 def test_closing_waits_no_longer_than_asked():
     jobs, go, started = Jobs(), threading.Event(), threading.Event()
-    jobs.submit("a", lambda tell: (started.set(), go.wait(60)))
+    jobs.submit("a", lambda report: (started.set(), go.wait(60)))
     assert started.wait(60)
     assert not jobs.close(0.05)
     go.set()
     assert jobs.close()
-
-
-def test_results_on_disk_outlive_those_in_memory(tmp_path):
-    results = Results(tmp_path, num_in_memory=2)
-    keys = [key_of("k", number) for number in range(4)]
-    for number, key in enumerate(keys):
-        results.put(key, {"number": number}, on_disk=number != 1)
-    assert [results.get(key) for key in keys] == [{"number": 0}, None, {"number": 2}, {"number": 3}]
-    assert not list(tmp_path.rglob("*.partial"))
-
-
-def test_results_about_an_upload_are_dropped_with_it(tmp_path):
-    results = Results(tmp_path)
-    for number, owner in enumerate((None, "one", "two")):
-        results.put(key_of(number), {}, on_disk=False, owner=owner)
-    results.retain({"two"})
-    assert [results.get(key_of(number)) for number in range(3)] == [{}, None, {}]
-
-
-def test_a_memory_cache_is_bounded_by_bytes():
-    kept, made = MemoryCache(len, num_bytes=10), []
-    make = lambda: made.append(1) or b"1234"
-    for key in "abac":  # the third is known
-        assert kept.get(key, make, owner="one" if key == "a" else None) == b"1234"
-    assert len(made) == 3
-    kept.get("a", make, "one")
-    assert len(made) == 3, "the latest stay"
-    kept.get("b", make)
-    assert len(made) == 4, "the oldest went"
-    kept.get("a", make, "one")
-    kept.retain(set())
-    before = len(made)
-    kept.get("a", make, "one")
-    assert len(made) == before + 1
-    kept.get("large", lambda: bytes(11))
-    assert kept.get("large", lambda: b"") == b""
-
-
-@pytest.mark.parametrize("key", ["", "../../etc/passwd", "A" * 64, "0" * 63, "0" * 64 + "\n"])
-def test_keys_other_than_digests_have_no_results(tmp_path, key):
-    assert Results(tmp_path).get(key) is None
-
-
-def test_keys_depend_on_where_values_end():
-    assert key_of("ab", "c") != key_of("a", "bc")

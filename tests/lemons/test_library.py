@@ -61,15 +61,19 @@ def folder(tmp_path):
 
 class TestTracks:
     def test_a_library_holds_the_tracks_with_audio(self, folder):
-        found = load_library(folder)
-        assert (found.name, found.sample_rate, found.sources) == ("Mine", RATE, tuple(SOURCES))
-        assert list(found.tracks) == ["tr-1", "tr-2"]
+        library = load_library(folder)
+        assert (library.name, library.sample_rate, library.sources) == (
+            "Mine",
+            RATE,
+            tuple(SOURCES),
+        )
+        assert list(library.tracks) == ["tr-1", "tr-2"]
         assert list(load_catalogue(folder)) == ["tr-1", "tr-2", "tr-3"]
 
     def test_tracks_are_those_of_the_index(self, folder):
         track = load_library(folder).tracks["tr-1"]
-        told = {k: v for k, v in entry("tr-1").items() if k != "levels_db"}
-        assert dataclasses.asdict(track) == {**told, "sources": ("piano", "bass")}
+        fields = {k: v for k, v in entry("tr-1").items() if k != "levels_db"}
+        assert dataclasses.asdict(track) == {**fields, "sources": ("piano", "bass")}
 
     def test_a_catalogue_is_read_only(self, folder):
         with pytest.raises(TypeError):
@@ -95,12 +99,12 @@ class TestStems:
         assert load_library(folder).stems("tr-1").waveforms[1].any()
 
     def test_digests_are_those_of_the_files(self, folder):
-        found = load_library(folder)
+        library = load_library(folder)
         expected = hashlib.sha256(f"{' '.join(SOURCES)}\n{RATE} {RATE}\n".encode())
         for source in ("piano", "bass"):
             content = (folder / "audio" / "tr-1" / f"{source}.ogg").read_bytes()
             expected.update(f"{source}\n".encode() + hashlib.sha256(content).digest())
-        assert found.digest("tr-1") == expected.hexdigest() != found.digest("tr-2")
+        assert library.digest("tr-1") == expected.hexdigest() != library.digest("tr-2")
 
     @pytest.mark.parametrize(
         ("track", "head"),

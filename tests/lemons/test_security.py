@@ -56,11 +56,11 @@ class Inline(html.parser.HTMLParser):
 
 
 def test_the_page_loads_only_files_of_this_server(client):
-    found = Inline()
-    found.feed(client.get("/").text)
-    assert found.blocked == []
-    assert all(address.startswith(("/static/", "#")) for address in found.addresses)
-    for address in found.addresses:
+    page = Inline()
+    page.feed(client.get("/").text)
+    assert page.blocked == []
+    assert all(address.startswith(("/static/", "#")) for address in page.addresses)
+    for address in page.addresses:
         assert address.startswith("#") or client.get(address).status_code == 200
 
 

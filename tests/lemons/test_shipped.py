@@ -24,9 +24,9 @@ def test_the_relevance_of_all_shipped_tracks_is_precomputed(application):
     """A changed track or recommender fails here: run lime_jax.lemons.precompute_relevance again."""
     (library,) = application.tracks.libraries
     for persona in application.audience.personas:
-        found = application.recommendations.of_library(persona, library)
-        assert isinstance(found, dict), persona
-        assert len(found) == len(application.tracks.libraries[library].tracks)
+        relevance_of_tracks = application.recommendations.of_library(persona, library)
+        assert isinstance(relevance_of_tracks, dict), persona
+        assert len(relevance_of_tracks) == len(application.tracks.libraries[library].tracks)
     content = json.loads((HOME / relevance.PRECOMPUTED).read_text())
     assert len(content["relevance"]) == len(application.audience.personas), (
         "leftovers of other weights"

@@ -39,7 +39,7 @@ def client(application):
     return serving.client_of(application)
 
 
-def sent(client, body, name="song.wav", **options):
+def send(client, body, name="song.wav", **options):
     return client.post("/api/uploads", params={"name": name}, content=body, **options)
 
 
@@ -61,7 +61,7 @@ def decoder_in_this_process(monkeypatch):
 
 @pytest.fixture(scope="module")
 def own(client):
-    answer = sent(client, audio_io.encode(song(), RATE, "wav"), "My <b>song.WAV")
+    answer = send(client, audio_io.encode(song(), RATE, "wav"), "My <b>song.WAV")
     assert answer.status_code == 201, answer.text
     return answer.json()
 
@@ -74,19 +74,19 @@ def test_an_upload_is_explained_by_time(client, own):
     assert rate == RATE
     np.testing.assert_allclose(samples, song()[: 5 * RATE], atol=2 / 32_767)
 
-    found = serving.explained(client, library="own", track=own["track"])
-    assert found["title"] == "My <b>song" and len(found["components"]) == 5
-    assert found["components"][tiny_library.SEGMENT]["coefficient"] == max(
-        one["coefficient"] for one in found["components"]
+    explanation = serving.explain(client, library="own", track=own["track"])
+    assert explanation["title"] == "My <b>song" and len(explanation["components"]) == 5
+    assert explanation["components"][tiny_library.SEGMENT]["coefficient"] == max(
+        component["coefficient"] for component in explanation["components"]
     )
-    assert client.get(found["selections"][0]["sounds"]["part"]).status_code == 200
+    assert client.get(explanation["selections"][0]["sounds"]["part"]).status_code == 200
 
 
 def test_an_upload_has_a_relevance(client, own):
     address = f"/api/relevance?persona=p1&library=own&track={own['track']}"
     answer = client.get(address)
     if answer.status_code == 202:
-        assert serving.finished(client, answer)["state"] == "done"
+        assert serving.wait_for(client, answer)["state"] == "done"
         answer = client.get(address)
     expected = float(tiny_library.Recommender()(song()[None, : 5 * RATE])[0, 0])
     assert answer.json()["relevance"] == pytest.approx(expected, abs=1e-3)
@@ -99,7 +99,7 @@ def test_without_a_separator_uploads_are_not_explained_by_source(client, own):
 
 
 def test_results_about_uploads_stay_off_the_disk(client, application, own, tmp_path_factory):
-    key = serving.explained(client, library="own", track=own["track"], persona="p2")["key"]
+    key = serving.explain(client, library="own", track=own["track"], persona="p2")["key"]
     assert application.results.get(key) is not None
     assert not list(application.results._folder.rglob(f"{key}*"))
 
@@ -117,11 +117,11 @@ class Splitter:
 def test_with_a_separator_uploads_are_explained_by_source(tmp_path):
     with serving.tiny_application(tmp_path, separator=Splitter()) as made:
         client = serving.client_of(made)
-        own = sent(client, audio_io.encode(song(), RATE, "wav")).json()
+        own = send(client, audio_io.encode(song(), RATE, "wav")).json()
         address = f"/api/tracks/own/{own['track']}"
         assert client.get(address).json()["types"] == ["time", "source", "time-source"]
-        found = serving.explained(client, library="own", track=own["track"], type="source")
-        assert found["sources"] == list(tiny_library.SOURCES)
+        explanation = serving.explain(client, library="own", track=own["track"], type="source")
+        assert explanation["sources"] == list(tiny_library.SOURCES)
         assert len(client.get(address).json()["sources"]) == 5
 
 
@@ -143,35 +143,35 @@ class Lossy:
 def test_separating_an_upload_leaves_its_mix_unchanged(tmp_path):
     with serving.tiny_application(tmp_path, separator=Lossy()) as made:
         client = serving.client_of(made)
-        own = {"library": "own", "track": sent(client, GOOD).json()["track"]}
+        own = {"library": "own", "track": send(client, GOOD).json()["track"]}
         mix = f"/audio/own/{own['track']}/mix.wav"
         before = client.get(mix).content
         for kind in ("source", "time-source"):  # both are queued before the song is apart
             client.post("/api/explanations", json={"persona": "p0", **own, "type": kind})
         for kind in ("source", "time-source"):
-            found = serving.explained(client, **own, persona="p0", type=kind)
-            assert found["sources"] == [*tiny_library.SOURCES, "residual"]
+            explanation = serving.explain(client, **own, persona="p0", type=kind)
+            assert explanation["sources"] == [*tiny_library.SOURCES, "residual"]
         assert made.separator.count == 1
         sound = made.tracks.audio("own", own["track"])
         np.testing.assert_allclose(sound.stems.waveforms.sum(axis=0), sound.mix, atol=1e-6)
 
         made.files.clear()
         assert client.get(mix).content == before
-        found = serving.explained(client, **own, type="time")
-        assert found["sources"] == ["mix"]
+        explanation = serving.explain(client, **own, type="time")
+        assert explanation["sources"] == ["mix"]
         heard = sound.stems_for("time").waveforms[0]
         np.testing.assert_allclose(heard, song()[: 5 * RATE], atol=2 / 32_767)
-        assert client.get(found["selections"][0]["sounds"]["part"]).status_code == 200
+        assert client.get(explanation["selections"][0]["sounds"]["part"]).status_code == 200
 
 
 @pytest.mark.slow
 def test_equal_uploads_of_two_users_keep_their_titles(client):
     names = ("Mine", "Yours")
-    tracks = [sent(client, GOOD, f"{name}.wav").json()["track"] for name in names]
+    tracks = [send(client, GOOD, f"{name}.wav").json()["track"] for name in names]
     for name, track in zip(names, tracks, strict=True):
-        found = serving.explained(client, library="own", track=track, persona="p1")
-        assert found["title"] == name
-        answer = client.get(found["selections"][0]["sounds"]["part"])
+        explanation = serving.explain(client, library="own", track=track, persona="p1")
+        assert explanation["title"] == name
+        answer = client.get(explanation["selections"][0]["sounds"]["part"])
         assert name.lower() in answer.headers["content-disposition"]
 
 
@@ -179,17 +179,17 @@ def test_equal_uploads_of_two_users_keep_their_titles(client):
 def test_everything_about_an_upload_is_dropped_with_it(tmp_path):
     with serving.tiny_application(tmp_path) as made:
         client = serving.client_of(made)
-        track = sent(client, GOOD).json()["track"]
-        found = serving.explained(client, library="own", track=track)
-        part = found["selections"][0]["sounds"]["part"]
+        track = send(client, GOOD).json()["track"]
+        explanation = serving.explain(client, library="own", track=track)
+        part = explanation["selections"][0]["sounds"]["part"]
         assert client.get(part).status_code == 200
-        kept = [made.results._memory, made.files._values]
+        memories = [made.results._memory, made.files._values]
         made.tidy()
-        assert all(kept)
+        assert all(memories)
         made.tracks.uploads._uploads.clear()
         assert client.get(part).status_code == 404
         made.tidy()
-        assert not any(kept)
+        assert not any(memories)
 
 
 def test_uploads_are_refused_where_a_decoder_cannot_be_limited(monkeypatch, capsys, tmp_path):
@@ -264,7 +264,7 @@ HOSTILE = {
 def test_hostile_files_are_refused_in_a_sentence(request, client, body, name, status, sentence):
     if request.node.callspec.id not in IN_A_PROCESS:
         request.getfixturevalue("decoder_in_this_process")
-    answer = sent(client, body, name)
+    answer = send(client, body, name)
     assert answer.status_code == status, answer.text
     error = answer.json()["error"]
     assert sentence in error
@@ -273,22 +273,22 @@ def test_hostile_files_are_refused_in_a_sentence(request, client, body, name, st
 
 def test_too_long_bodies_get_413(client):
     huge = bytes(uploads.MAX_BYTES + 1)
-    assert sent(client, huge).status_code == 413
+    assert send(client, huge).status_code == 413
 
     chunks = (bytes(2**20) for _ in range(21))  # so that no header tells the length
-    answer = sent(client, chunks)
+    answer = send(client, chunks)
     assert answer.status_code == 413 and "20 MB" in answer.json()["error"]
     lying = {"content-length": "-5"}
-    assert sent(client, b"", headers=lying).status_code == 413
+    assert send(client, b"", headers=lying).status_code == 413
 
 
 @pytest.mark.usefixtures("decoder_in_this_process")
 def test_too_many_uploads_at_a_time_have_to_wait(client, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(server, "_MOST_UPLOADS", 0)
-        answer = sent(client, GOOD)
+        answer = send(client, GOOD)
     assert answer.status_code == 503 and answer.headers["retry-after"]
-    assert sent(client, GOOD).status_code == 201
+    assert send(client, GOOD).status_code == 201
 
 
 def test_file_names_become_plain_text(client):
@@ -301,13 +301,19 @@ def test_file_names_become_plain_text(client):
 
 def test_uploads_are_forgotten_by_number_and_by_age(monkeypatch):
     monkeypatch.setattr(uploads, "decode_in_process", lambda body, suffix: song())
-    kept = Uploads(num_kept=3)
-    ids = [kept.add(GOOD, "a.wav").id for _ in range(5)]
-    assert [kept.get(song_id) is not None for song_id in ids] == [False, False, True, True, True]
+    latest = Uploads(num_kept=3)
+    ids = [latest.add(GOOD, "a.wav").id for _ in range(5)]
+    assert [latest.get(upload_id) is not None for upload_id in ids] == [
+        False,
+        False,
+        True,
+        True,
+        True,
+    ]
     assert len(set(ids)) == 5
     aged = Uploads(seconds=-1.0)
-    song_id = aged.add(GOOD, "a.wav").id
-    assert aged.get(song_id) is None and not aged.ids()
+    upload_id = aged.add(GOOD, "a.wav").id
+    assert aged.get(upload_id) is None and not aged.ids()
 
 
 def test_a_decoder_is_stopped_after_its_time(monkeypatch):
