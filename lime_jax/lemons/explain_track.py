@@ -129,8 +129,8 @@ def explain_track(
 ) -> Record:
     """Explains the relevance of a track with its times, its sources, or both.
 
-    Times and sources are five components each, and all 32 masks are evaluated; times and sources
-    together are 25, and as many masks are drawn as LEMONS draws.
+    Times are five components, like sources, and all 32 masks are evaluated; both together are 25,
+    and as many masks are drawn as LEMONS draws.
 
     Args:
       recommender: `(batch, num_samples)` to relevances `(batch, 1)`.
@@ -148,14 +148,9 @@ def explain_track(
       Systems, 2021.
     """
     audio = segment_track(stems, kind)
+    method, key = method_of(kind, num_samples), jax.random.key(seed)
     start = time.perf_counter()
-    explanation = explain(
-        recommender,
-        audio.components,
-        method_of(kind, num_samples),
-        key=jax.random.key(seed),
-        progress=progress,
-    )
+    explanation = explain(recommender, audio.components, method, key=key, progress=progress)
     jax.block_until_ready(explanation)
     seconds = time.perf_counter() - start
     return _record(explanation, audio, stems, kind, num_samples, seconds, seed)
