@@ -194,7 +194,7 @@ class Endless:
             time.sleep(60)
         return separation.StemStream(("half",), stems())
 
-with separation.separated(Path(sys.argv[1]), Endless()):
+with separation.cached_stems(Path(sys.argv[1]), Endless()):
     pass
 """
 
@@ -254,7 +254,7 @@ import sys
 from pathlib import Path
 from lime_jax import separation
 
-with separation.separated(Path(sys.argv[1]), separation.Command(tuple(sys.argv[2:]))) as entry:
+with separation.cached_stems(Path(sys.argv[1]), separation.Command(tuple(sys.argv[2:]))) as entry:
     print(*entry.files)
 """
 
