@@ -72,7 +72,7 @@ def main() -> None:
 
 def run_one(name: str, folder: Path, *, quick: bool) -> None:
     """Runs one script and writes `folder/name.json` whole."""
-    from benchmarks import timing
+    from lime_jax.machine import describe_machine
 
     module = importlib.import_module(f"benchmarks.{name}")
     claim = (module.__doc__ or "").splitlines()[0]
@@ -89,7 +89,7 @@ def run_one(name: str, folder: Path, *, quick: bool) -> None:
         "claim": claim,
         "quick": quick,
         "seconds": seconds,
-        "machine": timing.machine(),
+        "machine": describe_machine(),
         "numbers": numbers,
     }
     storage.write_whole(folder / f"{name}.json", (json.dumps(result, indent=1) + "\n").encode())

@@ -50,7 +50,10 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 def coverage(predict: Any, num_runs: int) -> dict[str, Any]:
     """How often intervals hold the exact coefficient, by sampler."""
-    limit = lambda number: lj.exhaustive(equivalent_num_samples=number)
+
+    def limit(number):
+        return lj.exhaustive(equivalent_num_samples=number)
+
     cases = {
         f"Bernoulli, {NUM_SAMPLES}": (lj.lime(NUM_SAMPLES), limit(NUM_SAMPLES)),
         f"KernelShap, {NUM_SAMPLES}": (lj.kernel_shap(NUM_SAMPLES), lj.shapley()),
@@ -142,25 +145,33 @@ def _inputs() -> lj.Components:
 
 def _saturated() -> tuple[str, Any]:
     weights = jax.random.normal(jax.random.key(1), (NUM_COMPONENTS, 3))
-    model = lambda weights, masks: jax.nn.sigmoid(4 * (masks @ weights) + 2)
+
+    def model(weights, masks):
+        return jax.nn.sigmoid(4 * (masks @ weights) + 2)
+
     return "a sigmoid of a wide linear function", jax.tree_util.Partial(model, weights)
 
 
 def _mild() -> tuple[str, Any]:
     weights = jax.random.normal(jax.random.key(2), (NUM_COMPONENTS, 3)) / 2
-    model = lambda weights, masks: jax.nn.sigmoid(masks @ weights + masks[:, :3] * masks[:, 3:6])
+
+    def model(weights, masks):
+        return jax.nn.sigmoid(masks @ weights + masks[:, :3] * masks[:, 3:6])
+
     return "a sigmoid of a linear function and products", jax.tree_util.Partial(model, weights)
 
 
 def _sparse() -> tuple[str, Any]:
-    model = lambda masks: jnp.stack(
-        [
-            masks[:, 0] * masks[:, 1] * masks[:, 2],
-            jnp.maximum(masks[:, 3], masks[:, 4]),
-            masks[:, 5] * (1 - masks[:, 6]),
-        ],
-        axis=1,
-    )
+    def model(masks):
+        return jnp.stack(
+            [
+                masks[:, 0] * masks[:, 1] * masks[:, 2],
+                jnp.maximum(masks[:, 3], masks[:, 4]),
+                masks[:, 5] * (1 - masks[:, 6]),
+            ],
+            axis=1,
+        )
+
     return "and, or and not of two or three components", model
 
 

@@ -31,11 +31,14 @@ def measure(name: str, num_clips: int, quick: bool) -> dict[str, Any]:
     text, network, make, method = SIZES[name]()
     num_masks = method.sampler(jax.random.key(0), make(0).num_components).num_masks
     num_items = max(1, min(num_clips, 512 // num_masks))
-    explain = lambda count: list(
-        lj.explain_stream(
-            network, map(make, range(count)), method, key=jax.random.key(1), num_items=num_items
+
+    def explain(count):
+        return list(
+            lj.explain_stream(
+                network, map(make, range(count)), method, key=jax.random.key(1), num_items=num_items
+            )
         )
-    )
+
     start = time.perf_counter()
     # Twice: the first may find a better batch size for the second.
     jax.block_until_ready((explain(num_items), explain(num_items)))
@@ -55,21 +58,30 @@ def measure(name: str, num_clips: int, quick: bool) -> dict[str, Any]:
 
 def _audiolime() -> tuple[str, Any, Any, lj.Method]:
     network = Waveforms(rngs=nnx.Rngs(0))
-    make = lambda i: lj.from_stems(_stems(i, 48_000))
+
+    def make(i):
+        return lj.from_stems(_stems(i, 48_000))
+
     return "musicnn on 3 s, 5 stems, all 32 masks", network, make, lj.exhaustive()
 
 
 def _lemons() -> tuple[str, Any, Any, lj.Method]:
     network = Waveforms(rngs=nnx.Rngs(0))
     labels = lj.equal_segments(48_000, 5)
-    make = lambda i: lj.cross(lj.from_stems(_stems(i, 48_000)), labels, 5)
+
+    def make(i):
+        return lj.cross(lj.from_stems(_stems(i, 48_000)), labels, 5)
+
     return "musicnn on 3 s, 5 stems × 5 segments, 2048 masks", network, make, lj.lime(2048)
 
 
 def _slime() -> tuple[str, Any, Any, lj.Method]:
     case = networks.singing_voice()
     labels = lj.equal_segments(115, 10)[:, None]
-    make = lambda i: lj.from_labels(case.signal * (1 + i / 1000), labels, 10)
+
+    def make(i):
+        return lj.from_labels(case.signal * (1 + i / 1000), labels, 10)
+
     text = "SVDNet, 10 segments, 70 000 samples as 1024 masks"
     return text, case.predict, make, lj.slime(70_000)
 

@@ -272,14 +272,19 @@ def _sampled(sampler: Sampler, method: lj.Method, lookup: Lookup, keys: jax.Arra
 
 
 def _strongest_agree(found: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    strongest = lambda x: np.sort(np.argsort(-x, axis=-1)[..., :NUM_STRONGEST], axis=-1)
+    def strongest(x):
+        return np.sort(np.argsort(-x, axis=-1)[..., :NUM_STRONGEST], axis=-1)
+
     return (strongest(found) == strongest(exact)[None]).all(axis=-1)
 
 
 def _times_fewer(case: Case, size: int, coins: np.ndarray, arrays: np.ndarray) -> dict[str, Any]:
     """Variances of coins over those of arrays; quartiles from drawing the repeats again."""
     rng = np.random.default_rng(zlib.crc32(f"{case.network} {case.num_components}".encode()))
-    mean = lambda x: x.mean(axis=1)[rng.integers(len(x), size=(_NUM_RESAMPLES, len(x)))].mean(1)
+
+    def mean(x):
+        return x.mean(axis=1)[rng.integers(len(x), size=(_NUM_RESAMPLES, len(x)))].mean(1)
+
     low, high = np.quantile(mean(coins) / mean(arrays), [0.25, 0.75])
     per_output = coins.mean(axis=0) / arrays.mean(axis=0)
     return {

@@ -25,11 +25,15 @@ def run(*, quick: bool) -> dict[str, Any]:
     whole = jax.tree_util.Partial(lambda matrix, x: after(matrix, stft(x)), matrix)
     method = lj.kernel_shap(32)
     count = 2 if quick else 8
-    per_mask = lambda: [lj.explain(whole, components, method, batch_size=32) for _ in range(count)]
+
+    def per_mask():
+        return [lj.explain(whole, components, method, batch_size=32) for _ in range(count)]
+
     hoist = jax.jit(lambda components: lj.map_linear(stft, components))
-    hoisted = lambda: [
-        lj.explain(network, hoist(components), method, batch_size=32) for _ in range(count)
-    ]
+
+    def hoisted():
+        return [lj.explain(network, hoist(components), method, batch_size=32) for _ in range(count)]
+
     difference = np.abs(per_mask()[0].coefficients - np.asarray(hoisted()[0].coefficients)).max()
     times = timing.compare({"per mask": per_mask, "hoisted": hoisted}, "per mask")
     return {"ways": times, "difference_of_coefficients": float(difference)}

@@ -54,7 +54,7 @@ def run(*, quick: bool) -> dict[str, Any]:
         "starts_in_the_log": sum(json.loads(line)["event"] == "start" for line in lines),
         "num_rows": len(left),
         "num_rows_twice": int(left.duplicated(["id", "snippet", "output"]).sum()),
-        "is_whole": all(verdict.is_whole for verdict in verdicts),
+        "is_whole": all(verification.is_whole for verification in verdicts),
         "largest_difference": float(difference.max()),
     }
 

@@ -34,9 +34,10 @@ def run(*, quick: bool) -> dict[str, Any]:
         personas = [one["id"] for one in _get("/api/personas")]
         shelf = _get("/api/libraries")[0]["id"]
         songs = _songs(personas[3], shelf)
-        ask = lambda song, kind: {
-            "persona": personas[3], "library": shelf, "track": song, "type": kind
-        }  # fmt: skip
+
+        def ask(song, kind):
+            return {"persona": personas[3], "library": shelf, "track": song, "type": kind}
+
         kinds = {}
         for kind in KINDS[:1] if quick else KINDS[::-1]:
             others = songs[1 : 2 if quick else 5]

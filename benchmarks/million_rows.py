@@ -48,7 +48,7 @@ def make_store(folder: Path, num_items: int) -> None:
         Item(f"{i:06}", Path(f"/music/{i:06}.wav"), label=names[i % 5], group=f"album {i % 4}")
         for i in range(num_items)
     ]
-    store.keep_items(kept, items)
+    store.store_items(kept, items)
     place = {"start": 0.0, "end": 1.0, "low": 0.0, "high": 8000.0}
     layout = [{"index": i, "name": s, "source": s, **place} for i, s in enumerate(STEMS)]
     for first in range(0, num_items, PART_ITEMS):
@@ -68,7 +68,10 @@ def _random_rows(ids: list[str], names: list[str], rng: np.random.Generator) -> 
     weights = rng.standard_normal((number, len(STEMS))).astype(np.float32)
     prediction = rng.uniform(size=number).astype(np.float32)
     output = np.tile(np.arange(len(names), dtype=np.int32), len(ids))
-    lists = lambda values: pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
+
+    def lists(values):
+        return pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
+
     columns = {
         "id": np.repeat(ids, len(names)),
         "snippet": np.zeros(number, np.int32),

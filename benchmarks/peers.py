@@ -18,6 +18,7 @@ import numpy as np
 
 import lime_jax as lj
 from benchmarks import cells, networks, timing
+from lime_jax.machine import version
 
 NUM_COMPONENTS, NUM_OUTPUTS = 40, 10
 SEGMENT = 400 // NUM_COMPONENTS
@@ -46,7 +47,7 @@ def run(*, quick: bool) -> dict[str, Any]:
             "num_outputs": num_outputs,
             "us_per_mask": 1e6 * timed["median"] / budget,
             "us_per_mask_and_output": 1e6 * timed["median"] / budget / num_outputs,
-            **({"version": timing.version(packages[0])} if packages else {}),
+            **({"version": version(packages[0])} if packages else {}),
         }
     own = found["lime_jax"]["us_per_mask_and_output"]
     for entry in found.values():
@@ -165,7 +166,10 @@ def _captum(weights: np.ndarray, signal: np.ndarray, kind: str, num_samples: int
     from captum._utils.models.linear_model import SkLearnRidge
 
     matrix = torch.tensor(weights)
-    forward = lambda batch: torch.sigmoid(batch @ matrix)
+
+    def forward(batch):
+        return torch.sigmoid(batch @ matrix)
+
     inputs = torch.tensor(signal)[None]
     labels = torch.arange(NUM_COMPONENTS).repeat_interleave(SEGMENT)[None]
     options = {"interpretable_model": SkLearnRidge(alpha=1.0)} if kind == "Lime" else {}
@@ -204,7 +208,10 @@ def _shapiq(weights: np.ndarray, signal: np.ndarray, num_samples: int) -> Callab
     import shapiq
 
     game = _on_masks(weights, signal)
-    first = lambda masks: game(np.atleast_2d(masks))[:, 0]
+
+    def first(masks):
+        return game(np.atleast_2d(masks))[:, 0]
+
     approximator = shapiq.KernelSHAP(n=NUM_COMPONENTS, random_state=0)
     return lambda: approximator.approximate(num_samples, first).values
 

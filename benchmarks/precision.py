@@ -21,9 +21,17 @@ def measure(case: networks.Case, repeats: int) -> dict[str, Any]:
     d = 25
     components = lj.from_labels(case.signal, overhead.segments(case.signal.shape, d), d)
     method, key = lj.lime(case.batch_size * max(2, case.num_batches // 2)), jax.random.key(0)
-    explain = lambda precision: lj.explain(
-        case.predict, components, method, key=key, batch_size=case.batch_size, precision=precision
-    )
+
+    def explain(precision):
+        return lj.explain(
+            case.predict,
+            components,
+            method,
+            key=key,
+            batch_size=case.batch_size,
+            precision=precision,
+        )
+
     ways = {name: lambda name=name: explain(name) for name in ("float32", "default")}
     times = timing.compare(ways, "float32", repeats)
     exact, fast = (np.asarray(explain(name).coefficients) for name in ("float32", "default"))

@@ -58,11 +58,15 @@ def explain(num_devices: int, repeats: int) -> dict[str, Any]:
     method = lj.kernel_shap(256)
     size = 32
     key = jax.random.key(0)
-    masks = lambda: lj.explain(
-        case.predict, components, method, key=key, batch_size=size, mesh=mesh
-    )
+
+    def masks():
+        return lj.explain(case.predict, components, method, key=key, batch_size=size, mesh=mesh)
+
     few = lj.kernel_shap(64)
-    items = lambda: lj.explain_batch(case.predict, many, few, key=key, batch_size=size, mesh=mesh)
+
+    def items():
+        return lj.explain_batch(case.predict, many, few, key=key, batch_size=size, mesh=mesh)
+
     alone = lj.explain(case.predict, components, method, key=key, batch_size=size)
     difference = np.abs(masks().coefficients - np.asarray(alone.coefficients)).max()
     return {

@@ -6,7 +6,7 @@ coefficients.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -24,70 +24,27 @@ REFERENCE_BATCH_SIZES = (16, 64, 256)
 
 def run(*, quick: bool) -> dict[str, Any]:
     """Every mask evaluated, distinct masks only, exhaustive, and the NumPy reference."""
-    num_samples, num_components = (64, 6) if quick else (70_000, 10)
-    case = networks.singing_voice()
-    network = case.predict.args[0]
-    labels = lj.equal_segments(115, num_components)[:, None]
-    components = lj.from_labels(case.signal, labels, num_components)
-    key = jax.random.key(0)
-    slime = lj.slime(num_samples)
-    rows = lj.Method(Bernoulli(num_samples, distinct=False), slime.kernel, slime.surrogate)
-    limit = lj.Method(
-        lj.exhaustive(equivalent_num_samples=num_samples).sampler, slime.kernel, slime.surrogate
+    question = Question(*((64, 6) if quick else (70_000, 10)))
+    best = best_batch_size(
+        question.predict, question.excerpt, REFERENCE_BATCH_SIZES[: 1 if quick else None]
     )
-    masks = np.asarray(rows.sampler(key, num_components).masks)
-    forward = jax.jit(case.predict)
-    predict = lambda batch: np.asarray(forward(jnp.asarray(batch)))
-    excerpt, host_labels = np.asarray(case.signal), np.asarray(labels)
-
-    sizes = REFERENCE_BATCH_SIZES[: 1 if quick else None]
-    best = best_batch_size(predict, excerpt, sizes)
-    explain = lambda method: lj.explain(case.predict, components, method, key=key)
-    reference = lambda size, masks: numpy_reference.explain(
-        predict, excerpt, host_labels, masks, batch_size=size
-    )[0]
-    ways = {
-        "numpy reference, batches of 16": lambda: reference(16, masks),
-        "every mask evaluated": lambda: explain(rows).coefficients,
-        "distinct masks": lambda: explain(slime).coefficients,
-        "exhaustive": lambda: explain(limit).coefficients,
-        "distinct masks, locality declared": lambda: (
-            lj.explain(network, components, slime, key=key).coefficients
-        ),
-        "auto": lambda: explain(lj.slime(lj.auto(equivalent_num_samples=num_samples))).coefficients,
-    }
     # The reference's forward passes are compiled before.
     for size in {16, best}:
-        reference(size, masks[: 4 * size])
-    found, times = {}, {}
+        question.reference(size, 4 * size)
+    ways = question.ways()
+    coefficients, times = {}, {}
     for name, way in ways.items():
-        long = not name.startswith(("distinct", *LIMITS))
-        if long:
-            # Minutes each: once, what little compilation takes included.
-            start = time.perf_counter()
-            found[name] = np.asarray(way())
-            times[name] = timing.spread([time.perf_counter() - start])
-        else:
-            found[name] = np.asarray(way())
-            times[name] = timing.spread([timing.seconds(way) for _ in range(1 if quick else 5)])
-    error = {name: _difference(found[name], found["distinct masks"]) for name in ways}
-    limits = np.abs(found["exhaustive"] - found["distinct masks"])
-    noise = np.asarray(explain(slime).std_error)
-    sampled = [name for name in ways if name not in LIMITS]
-    largest = np.abs(found["distinct masks"]).max()
-    assert max(error[name] for name in sampled) < _tolerance() * largest, error
-    for name in LIMITS:
-        bound = _tolerance() * np.abs(found[name]).max()
-        assert _difference(found[name], found["exhaustive"]) < bound
-    assert limits.max() < 5 * noise.max(), (limits, noise)
+        coefficients[name], times[name] = _measure(name, way, repeats=1 if quick else 5)
+    error = {name: _difference(coefficients[name], coefficients["distinct masks"]) for name in ways}
+    _check(coefficients, error, np.asarray(question.explain(question.slime).std_error))
     base = times["numpy reference, batches of 16"]["median"]
     # Its time is proportional to the masks; a fifth of them is enough.
     start = time.perf_counter()
-    reference(best, masks[: num_samples // 5])
+    question.reference(best, question.num_samples // 5)
     in_best_batches = 5 * (time.perf_counter() - start)
     return {
-        "num_samples": num_samples,
-        "num_components": num_components,
+        "num_samples": question.num_samples,
+        "num_components": question.num_components,
         "ways": {
             name: {
                 **times[name],
@@ -98,8 +55,80 @@ def run(*, quick: bool) -> dict[str, Any]:
         },
         "reference_best_batch_size": best,
         "reference_in_best_batches_s": in_best_batches,
-        "largest_coefficient": float(largest),
+        "largest_coefficient": float(np.abs(coefficients["distinct masks"]).max()),
     }
+
+
+class Question:
+    """One excerpt and the masks that all ways of explaining it share."""
+
+    def __init__(self, num_samples: int, num_components: int) -> None:
+        self.num_samples, self.num_components = num_samples, num_components
+        case = networks.singing_voice()
+        self.case, self.network = case, case.predict.args[0]
+        labels = lj.equal_segments(115, num_components)[:, None]
+        self.components = lj.from_labels(case.signal, labels, num_components)
+        self.key = jax.random.key(0)
+        self.slime = lj.slime(num_samples)
+        sampler = Bernoulli(num_samples, distinct=False)
+        self.rows = lj.Method(sampler, self.slime.kernel, self.slime.surrogate)
+        self.masks = np.asarray(sampler(self.key, num_components).masks)
+        self.excerpt, self.labels = np.asarray(case.signal), np.asarray(labels)
+        self._forward = jax.jit(case.predict)
+
+    def predict(self, batch: np.ndarray) -> np.ndarray:
+        """Returns the outputs of a NumPy batch, by the compiled network."""
+        return np.asarray(self._forward(jnp.asarray(batch)))
+
+    def explain(self, method: lj.Method) -> lj.Explanation:
+        """Explains the network, whose receptive field is not declared."""
+        return lj.explain(self.case.predict, self.components, method, key=self.key)
+
+    def reference(self, batch_size: int, num_masks: int) -> Any:
+        """Returns the coefficients of the NumPy way, from the first masks."""
+        masks = self.masks[:num_masks]
+        return numpy_reference.explain(
+            self.predict, self.excerpt, self.labels, masks, batch_size=batch_size
+        )[0]
+
+    def ways(self) -> dict[str, Callable[[], Any]]:
+        """Returns all ways to the coefficients, by name."""
+        limit = lj.exhaustive(equivalent_num_samples=self.num_samples).sampler
+        exhaustive = lj.Method(limit, self.slime.kernel, self.slime.surrogate)
+        auto = lj.slime(lj.auto(equivalent_num_samples=self.num_samples))
+        return {
+            "numpy reference, batches of 16": lambda: self.reference(16, self.num_samples),
+            "every mask evaluated": lambda: self.explain(self.rows).coefficients,
+            "distinct masks": lambda: self.explain(self.slime).coefficients,
+            "exhaustive": lambda: self.explain(exhaustive).coefficients,
+            "distinct masks, receptive field declared": lambda: (
+                lj.explain(self.network, self.components, self.slime, key=self.key).coefficients
+            ),
+            "auto": lambda: self.explain(auto).coefficients,
+        }
+
+
+def _measure(name: str, way: Callable[[], Any], repeats: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """Returns the coefficients of a way, and its seconds."""
+    if not name.startswith(("distinct", *LIMITS)):
+        # Minutes each: once, what little compilation takes included.
+        start = time.perf_counter()
+        coefficients = np.asarray(way())
+        return coefficients, timing.spread([time.perf_counter() - start])
+    coefficients = np.asarray(way())
+    return coefficients, timing.spread([timing.seconds(way) for _ in range(repeats)])
+
+
+def _check(coefficients: dict[str, np.ndarray], error: dict[str, float], noise: np.ndarray) -> None:
+    """Refuses ways that do not agree: sampled ones with each other, limits with each other."""
+    largest = np.abs(coefficients["distinct masks"]).max()
+    sampled = [name for name in coefficients if name not in LIMITS]
+    assert max(error[name] for name in sampled) < _tolerance() * largest, error
+    for name in LIMITS:
+        bound = _tolerance() * np.abs(coefficients[name]).max()
+        assert _difference(coefficients[name], coefficients["exhaustive"]) < bound
+    limits = np.abs(coefficients["exhaustive"] - coefficients["distinct masks"])
+    assert limits.max() < 5 * noise.max(), (limits, noise)
 
 
 def best_batch_size(predict: Any, excerpt: np.ndarray, sizes: Sequence[int]) -> int:

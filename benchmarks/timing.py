@@ -1,11 +1,7 @@
 """Fair timings: warmed up, blocked upon, repeated; ratios pair by pair in one run."""
 
-import datetime
-import os
-import platform
 import time
 from collections.abc import Callable
-from importlib import metadata
 from typing import Any
 
 import jax
@@ -58,36 +54,3 @@ def compare(
         }
         for name in functions
     }
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
-    device = jax.devices()[0]
-    versions = {name: version(name) for name in ("lime-jax", "jax", "jaxlib", "flax", "numpy")}
-    return {
-        "platform": device.platform,
-        "device": device.device_kind if device.platform != "cpu" else cpu_name(),
-        "num_devices": len(jax.devices()),
-        "num_cpus": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        "versions": {name: found for name, found in versions.items() if found},
-        "date": datetime.date.today().isoformat(),
-    }
-
-
-def version(name: str) -> str | None:
-    """The installed version of a package, or None."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def cpu_name() -> str:
-    """What the processor calls itself."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
-        return names[0]
-    except (OSError, IndexError):
-        return platform.processor() or "CPU"

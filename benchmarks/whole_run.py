@@ -46,12 +46,12 @@ def run(*, quick: bool) -> dict[str, Any]:
         progress = runs.run(config).progress
         seconds = time.perf_counter() - start
         bare = statistics.mean([before, _bare()])
-        verdict = verify(Path(folder, "store"))
+        verification = verify(Path(folder, "store"))
     return {
         "songs": made_of,
         "num_items": progress.done,
         "num_failed": progress.failed,
-        "is_whole": verdict.is_whole,
+        "is_whole": verification.is_whole,
         "whole_s": seconds,
         "items_per_s": progress.items_per_s,
         "masks_per_s": progress.evaluations_per_s,
@@ -100,7 +100,10 @@ def _bare() -> float:
     tagger = lj.examples.tagger()
     network = jax.jit(lambda waveforms: tagger(waveforms))
     inputs = 0.1 * jax.random.normal(jax.random.key(0), (BATCH, SECONDS * RATE))
-    judge = lambda: jax.block_until_ready([network(inputs) for _ in range(16)])
+
+    def judge():
+        return jax.block_until_ready([network(inputs) for _ in range(16)])
+
     judge()
     times = []
     for _ in range(9):
@@ -113,12 +116,12 @@ def _bare() -> float:
 def _loading(songs: Path) -> float:
     """Items per second that the loaders give with nothing else to do."""
     from lime_jax.runs import items_of
-    from lime_jax.runs.reader import Want, ahead
+    from lime_jax.runs.reader import AudioRequirements, ahead
 
     items = items_of(str(songs), "stems")[:200]
-    want = Want(RATE, 1, True, None, 0, "soxr", 2)
+    requirements = AudioRequirements(RATE, 1, True, None, 0, "soxr", 2)
     start = time.perf_counter()
-    number = sum(1 for _ in ahead(items, want, os.cpu_count() or 1))
+    number = sum(1 for _ in ahead(items, requirements, os.cpu_count() or 1))
     return number / (time.perf_counter() - start)
 
 

@@ -114,7 +114,10 @@ def _brute_force(
 ) -> dict[str, Any]:
     """Two snippets of five stems: 1024 masks of the whole model."""
     components = _cut(stems, size, 2)
-    whole = lambda waveforms: predict(waveforms)  # declares nothing
+
+    def whole(waveforms):
+        return predict(waveforms)
+
     differences = {}
     for name, method in methods.items():
         short = lj.explain(predict, components, method)

@@ -79,45 +79,41 @@ def explain(
     """
     key = single_key(key)
     check_one_item(components)
+    size = check_batch_size(batch_size)
+    items, keys = as_one_item((components, key))
     if isinstance(predict, HostModel):
         _refuse_mesh(mesh)
         method = resolve(method, components.num_components)
-        items, keys = as_one_item((components, key))
-        return item_of(
-            host.run_on_host(predict, items, method, keys, check_batch_size(batch_size), progress),
-            0,
-        )
+        return item_of(host.run_on_host(predict, items, method, keys, size, progress), 0)
     predictor = as_predictor(predict)
     with products(precision):
         traced = is_traced((predictor, components, method, key))
-        is_here = not traced and (mesh is None or jax.process_count() == 1)
-        size = check_batch_size(batch_size)
-        by_layers = is_here and declaration(predict, Layerwise) is not None
-        if by_layers:
-            deep = explain_by_layers(predict, components, method, key, size, progress)
-            if deep is not None:
-                return deep
-        items, keys = as_one_item((components, key))
-        if is_here and not by_layers:
-            if (found := explain_by_windows(predict, items, method, keys, size)) is not None:
-                return _told(item_of(found, 0), progress)
+        if not traced and _is_here(mesh):
+            explanation = _explain_by_receptive_field(
+                predict, components, method, key, size, progress
+            )
+            if explanation is not None:
+                return explanation
         method = resolve(method, components.num_components)
         size = size or choose_batch_size(predictor, components, method, key, may_try=not traced)
-        size = _of_all_processes(size, mesh)
+        size = _agree_on(size, mesh)
         if traced:
             return compiled.run(predictor, components, method, key, size, mesh)
-        is_heavy = lambda: stepwise.is_heavy(predictor, items, method, keys, size)
-        if mesh is None and (progress is not None or is_heavy()):
-            run = lambda size: item_of(
-                stepwise.run_in_steps(predictor, items, method, keys, size, progress), 0
-            )
-        else:
-            arguments = _on_every_device((predictor, components, method, key), mesh)
-            run = lambda size: compiled.run(*arguments, size, mesh)
+        in_steps = mesh is None and (
+            progress is not None or stepwise.is_heavy(predictor, items, method, keys, size)
+        )
+        arguments = _on_every_device((predictor, components, method, key), mesh)
+
+        def run(size: int) -> Explanation:
+            if in_steps:
+                steps = stepwise.run_in_steps(predictor, items, method, keys, size, progress)
+                return item_of(steps, 0)
+            return compiled.run(*arguments, size, mesh)
+
         explanation, reached = memory.retry_with_smaller_batches(run, size)
     if batch_size is None and reached != size:
         remember(predictor, components, reached)
-    return explanation if mesh is None else _told(explanation, progress)
+    return explanation if mesh is None else _report_in_full(explanation, progress)
 
 
 def explain_batch(
@@ -163,23 +159,26 @@ def explain_batch(
     first, first_key = item_of((components, keys), 0)
     with products(precision):
         traced = is_traced((predictor, components, method, keys))
-        if not traced and (mesh is None or jax.process_count() == 1):
-            size = check_batch_size(batch_size)
-            found = explain_by_windows(predict, components, method, keys, size)
-            if found is not None:
-                return found
+        size = check_batch_size(batch_size)
+        if not traced and _is_here(mesh):
+            explanations = explain_by_windows(predict, components, method, keys, size)
+            if explanations is not None:
+                return explanations
         method = resolve(method, components.num_components)
-        size = check_batch_size(batch_size) or choose_batch_size(
+        size = size or choose_batch_size(
             predictor, first, method, first_key, num_items=num_items, may_try=not traced
         )
-        size = _of_all_processes(size, mesh)
+        size = _agree_on(size, mesh)
         if traced:
             return compiled.run_batch(predictor, components, method, keys, size, mesh)
-        if mesh is None and stepwise.is_heavy(predictor, components, method, keys, size):
-            run = lambda size: stepwise.run_in_steps(predictor, components, method, keys, size)
-        else:
-            arguments = _on_every_device((predictor, components, method, keys), mesh)
-            run = lambda size: compiled.run_batch(*arguments, size, mesh)
+        in_steps = mesh is None and stepwise.is_heavy(predictor, components, method, keys, size)
+        arguments = _on_every_device((predictor, components, method, keys), mesh)
+
+        def run(size: int) -> Explanation:
+            if in_steps:
+                return stepwise.run_in_steps(predictor, components, method, keys, size)
+            return compiled.run_batch(*arguments, size, mesh)
+
         explanations, reached = memory.retry_with_smaller_batches(run, size)
     if batch_size is None and reached != size:
         remember(predictor, first, reached)
@@ -231,7 +230,10 @@ def explain_stream(
 
     def stream() -> Iterator[Explanation]:
         source = iter(components)
-        take = lambda: list(itertools.islice(source, num_items))
+
+        def take():
+            return list(itertools.islice(source, num_items))
+
         start = 0
         with ThreadPoolExecutor(1) as reader:
             group = reader.submit(take).result()
@@ -251,7 +253,28 @@ def explain_stream(
     return stream()
 
 
-def _told(explanation: Explanation, progress: Progress | None) -> Explanation:
+def _explain_by_receptive_field(
+    predict: Predict,
+    components: Components,
+    method: Method,
+    key: MaybeKey,
+    batch_size: int | None,
+    progress: Progress | None,
+) -> Explanation | None:
+    """Returns the explanation from what the model declares; None where whole inputs are cheaper."""
+    if declaration(predict, Layerwise) is not None:
+        return explain_by_layers(predict, components, method, key, batch_size, progress)
+    items, keys = as_one_item((components, key))
+    explanations = explain_by_windows(predict, items, method, keys, batch_size)
+    return None if explanations is None else _report_in_full(item_of(explanations, 0), progress)
+
+
+def _is_here(mesh: Mesh | None) -> bool:
+    """Whether this process alone explains."""
+    return mesh is None or jax.process_count() == 1
+
+
+def _report_in_full(explanation: Explanation, progress: Progress | None) -> Explanation:
     if progress is not None:
         progress(int(explanation.num_evaluations), int(explanation.num_evaluations))
     return explanation
@@ -262,7 +285,7 @@ def _refuse_mesh(mesh: Mesh | None) -> None:
         raise ValueError("`mesh` is for models that run on it. Leave it out for a host model.")
 
 
-def _of_all_processes(batch_size: int, mesh: Mesh | None) -> int:
+def _agree_on(batch_size: int, mesh: Mesh | None) -> int:
     """Process 0's choice: all must compile the same program."""
     if mesh is None or jax.process_count() == 1:
         return batch_size

@@ -103,8 +103,8 @@ def stability(
       >>> stems = lj.from_stems(jnp.diag(jnp.arange(12.0)))
       >>> squares = lambda x: jnp.square(x.sum(axis=1, keepdims=True))
       >>> explain = lambda key: lj.explain(squares, stems, lj.lime(2000), key=key)
-      >>> found = stability(jax.vmap(explain)(jax.random.split(jax.random.key(0), 4)))
-      >>> found.u_n.tolist(), found.agreement.tolist(), bool(found.confidence[0] > 0.99)
+      >>> repeats = stability(jax.vmap(explain)(jax.random.split(jax.random.key(0), 4)))
+      >>> repeats.u_n.tolist(), repeats.agreement.tolist(), bool(repeats.confidence[0] > 0.99)
       ([3], [1.0], True)
     """
     repeats = pooling.stack(explanations)

@@ -26,10 +26,10 @@ def stack(explanations: Explanation | Sequence[Explanation]) -> Explanation:
         raise ValueError("`explanations` is empty. Pass at least one.")
     kinds = {(e.deviations.shape, e.num_samples) for e in explanations}
     if len(kinds) > 1:
-        found = ", ".join(f"{shape[1:]} from {number} samples" for shape, number in sorted(kinds))
+        shapes = ", ".join(f"{shape[1:]} from {number} samples" for shape, number in sorted(kinds))
         raise ValueError(
             "`explanations` must be of the same input and method, got (num_outputs, "
-            f"num_components) = {found}. Only keys may differ."
+            f"num_components) = {shapes}. Only keys may differ."
         )
     return jax.tree.map(lambda *x: jnp.stack(x), *explanations)
 
@@ -45,7 +45,10 @@ def pool(explanations: Explanation) -> Explanation:
       explanations: with a leading axis over repeats; further leading axes stay.
     """
     num_repeats = len(explanations.coefficients)
-    mean = lambda x: x.mean(axis=0)
+
+    def mean(x):
+        return x.mean(axis=0)
+
     deviations = jnp.concatenate(list(explanations.deviations), axis=-3) / num_repeats
     return Explanation(
         coefficients=mean(explanations.coefficients),

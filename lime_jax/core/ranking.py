@@ -14,7 +14,7 @@ SIGNS = ("positive", "negative", "absolute")
 
 def top_k(
     explanation: Explanation, output: int = 0, k: int = 3, sign: str = "positive"
-) -> tuple[Int[Array, " found"], Float[Array, " found"]]:
+) -> tuple[Int[Array, " num_top"], Float[Array, " num_top"]]:
     """The components that matter most for an output, the strongest first.
 
     Args:
@@ -48,13 +48,13 @@ def top_k(
     if not -num_outputs <= output < num_outputs:
         raise ValueError(f"`output` must be an index below {num_outputs}, got {output}.")
     coefficients = np.asarray(explanation.coefficients[output])
-    found = strongest(coefficients, k, sign)
-    return jnp.asarray(found), jnp.asarray(coefficients[found])
+    indices = strongest(coefficients, k, sign)
+    return jnp.asarray(indices), jnp.asarray(coefficients[indices])
 
 
 def strongest(
     coefficients: Float[np.ndarray, " num_components"], k: int, sign: str = "positive"
-) -> Int[np.ndarray, " found"]:
+) -> Int[np.ndarray, " num_top"]:
     """The indices that `top_k` finds among the coefficients of one output."""
     strength = strength_of(coefficients, sign)
     order = np.argsort(-strength, kind="stable")
@@ -83,7 +83,7 @@ def check_sign(sign: str) -> None:
         raise ValueError(unknown_name("`sign`", sign, SIGNS))
 
 
-def mask_of(indices: Int[Array, " found"], num_components: int) -> Bool[Array, " num_components"]:
+def mask_of(indices: Int[Array, " num_top"], num_components: int) -> Bool[Array, " num_components"]:
     """The mask that switches just these components on, for `recompose`.
 
     Example:

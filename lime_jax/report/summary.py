@@ -130,7 +130,10 @@ def output_picture(row: Mapping[str, Any], drawn: representatives.Sample) -> byt
       row: of the table about faithfulness.
       drawn: explanations of that output.
     """
-    column = lambda name: drawn.rows[name].to_numpy().astype(float)
+
+    def column(name):
+        return drawn.rows[name].to_numpy().astype(float)
+
     return summary_plots.output_picture(
         row["output"],
         drawn.names,

@@ -64,7 +64,10 @@ def cells_picture(cells: Sequence[Mapping[str, Any]]) -> bytes:
     axes = figure.subplots(len(labels), len(predicted), sharex=True, sharey=True, squeeze=False)
     for row, label in enumerate(labels):
         for column, output in enumerate(predicted):
-            is_here = lambda cell, here=(label, output): (cell["label"], cell["predicted"]) == here
+
+            def is_here(cell, here=(label, output)):
+                return (cell["label"], cell["predicted"]) == here
+
             _cell(axes[row][column], list(filter(is_here, named)), names)
         if label is not None:
             axes[row][0].set_ylabel(style.short(label, 16), **style.plain_text())

@@ -63,7 +63,10 @@ def aggregate(found: Store, *, compare: Sequence[Store] = (), num_picked: int = 
       StoreError: if a store is damaged or empty, or one to compare has other items.
     """
     with connected(found) as connection:
-        ask = lambda text: connection.sql(text).to_arrow_table()
+
+        def ask(text):
+            return connection.sql(text).to_arrow_table()
+
         return Summary(
             outputs=ask(_OUTPUTS),
             components=ask(_COMPONENTS),
@@ -268,7 +271,9 @@ def _for_spreadsheets(table: Any) -> Any:
     """Text that a spreadsheet would take for a formula gets an apostrophe in front."""
     import pyarrow as pa
 
-    safe = lambda text: f"'{text}" if text and text[0] in "=+-@\t\r" else text
+    def safe(text):
+        return f"'{text}" if text and text[0] in "=+-@\t\r" else text
+
     for number, field in enumerate(table.schema):
         column = table.column(number)
         if pa.types.is_dictionary(field.type):

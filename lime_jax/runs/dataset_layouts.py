@@ -10,7 +10,7 @@ from typing import Any
 from lime_jax.audio.io import AUDIO_SUFFIXES
 from lime_jax.errors import AudioError, StoreError, unknown_name
 from lime_jax.runs import manifest
-from lime_jax.runs.items import Item, checked
+from lime_jax.runs.items import Item, check_items
 from lime_jax.separation import musdb_mp4
 from lime_jax.separation.precomputed import SLAKH_LISTING, audio_file, slakh_stems
 
@@ -45,11 +45,11 @@ def items_of(source: str, layout: str) -> list[Item]:
         raise StoreError(unknown_name("layout", layout, LAYOUTS))
     path = Path(source)
     if path.is_dir():
-        return checked(LAYOUTS[layout](path), f"`{source}` as {layout}")
+        return check_items(LAYOUTS[layout](path), f"`{source}` as {layout}")
     if path.is_file() and path.suffix.lower() in manifest.SUFFIXES:
         return manifest.read_manifest(path)
     if path.is_file() and path.suffix.lower() in AUDIO_SUFFIXES:
-        return checked([Item(path.name, path)], f"`{source}`")
+        return check_items([Item(path.name, path)], f"`{source}`")
     if glob.has_magic(source):
         return manifest.from_glob(source)
     problem = "is no audio, .csv or .parquet file" if path.is_file() else "does not exist"

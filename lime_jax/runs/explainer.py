@@ -23,7 +23,7 @@ from lime_jax.errors import LimeJaxError, ModelError
 from lime_jax.runs import cutting, schema
 from lime_jax.runs.config import RunConfig
 from lime_jax.runs.items import Item
-from lime_jax.runs.reader import Failure, Snippet, Want, load, one_line
+from lime_jax.runs.reader import AudioRequirements, Failure, Snippet, load, one_line
 from lime_jax.settings import Outputs, OutputSelection
 
 # Items of a batch: enough masks together to fill a device, and not too much sound in memory.
@@ -67,7 +67,7 @@ class Explainer:
       output_names: of the model.
       outputs: those that are stored.
       method: how it is explained.
-      want: what loading must provide.
+      requirements: what loading must provide.
       mesh: devices that share the items of a batch, or None.
     """
 
@@ -77,7 +77,7 @@ class Explainer:
     output_names: tuple[str, ...]
     outputs: Outputs
     method: Method
-    want: Want
+    requirements: AudioRequirements
     mesh: Mesh | None
 
     def num_items(self, snippet: Snippet) -> int:
@@ -124,7 +124,7 @@ class Explainer:
             self.output_names,
             layouts=names,
             top_k=self.config.top_k,
-            sample_rate=self.want.sample_rate,
+            sample_rate=self.requirements.sample_rate,
             explain_seconds=seconds / len(batch),
         )
         return Rows(
@@ -148,7 +148,7 @@ class Explainer:
         fill_keys = _fill_keys(keys, self.config.fill)
         waveforms = np.stack([snippet.waveforms for snippet in batch])
         used = np.array([snippet.num_samples for snippet in batch], np.int32)
-        kind, rate = self.config.components, self.want.sample_rate
+        kind, rate = self.config.components, self.requirements.sample_rate
         segments = self.config.num_segments
         options: dict[str, Any] = {"names": batch[0].names, "fill": self.config.fill}
         if self.config.components == "superpixels":
@@ -201,11 +201,14 @@ def explainer_of(config: RunConfig, items: Iterable[Item], *, model: Any = None)
     """
     method, selection = settings.method_of(config), OutputSelection.parse(config.outputs)
     model = models.resolve(config.model) if model is None else model
-    size = lambda seconds: round(seconds * model.sample_rate)
+
+    def size(seconds):
+        return round(seconds * model.sample_rate)
+
     snippet = None
     if config.snippet is not None:
         snippet = settings.snippet_num_samples(model, config.model, config.snippet)
-    want = Want(
+    requirements = AudioRequirements(
         sample_rate=int(model.sample_rate),
         shortest=settings.shortest_input(model),
         with_stems=config.has_stems,
@@ -218,7 +221,7 @@ def explainer_of(config: RunConfig, items: Iterable[Item], *, model: Any = None)
         keep_stems=config.keep_stems,
     )
     names = tuple(getattr(model, "output_names", None) or ()) or _probed_names(
-        config, model, want, items
+        config, model, requirements, items
     )
     models.output_names(model, len(names))
     outputs = selection.resolve(names)
@@ -228,7 +231,7 @@ def explainer_of(config: RunConfig, items: Iterable[Item], *, model: Any = None)
     if len(devices) > 1 and not isinstance(model, HostModel):
         mesh = Mesh(np.array(devices), ("devices",))
     predict = _with_fixed_weights(model, config.model)
-    return Explainer(config, model, predict, names, outputs, method, want, mesh)
+    return Explainer(config, model, predict, names, outputs, method, requirements, mesh)
 
 
 def merged(every: Sequence[Rows]) -> Rows:
@@ -287,11 +290,11 @@ def _nothing(failures: Sequence[Failure]) -> Rows:
 
 
 def _probed_names(
-    config: RunConfig, model: Any, want: Want, items: Iterable[Item]
+    config: RunConfig, model: Any, requirements: AudioRequirements, items: Iterable[Item]
 ) -> tuple[str, ...]:
     """One name per output of a model that names none."""
     for item in itertools.islice(items, _NUM_PROBED):
-        loaded = load(item, want)
+        loaded = load(item, requirements)
         if not isinstance(loaded, Failure):
             whole = loaded[0].waveforms.sum(axis=0, keepdims=True)
             number = models.num_outputs(

@@ -35,7 +35,7 @@ class Item:
     group: str | None = None
 
 
-def checked(items: Iterable[Item], where: str) -> list[Item]:
+def check_items(items: Iterable[Item], where: str) -> list[Item]:
     """The items in the order of their ids.
 
     Raises:

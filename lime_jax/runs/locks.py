@@ -25,7 +25,7 @@ def held(folder: Path, shard: Shard) -> Iterator[None]:
     own = _path(folder, shard)
     lock = filelock.FileLock(own, timeout=0)
     try:
-        with door(folder):
+        with exclusive_folder(folder):
             lock.acquire()
             for other in (folder / _FOLDER).glob("*-of-*"):
                 if other.name.partition("-of-")[2] != str(shard.count):
@@ -46,7 +46,7 @@ def held(folder: Path, shard: Shard) -> Iterator[None]:
         lock.release(force=True)
 
 
-def door(folder: Path) -> Any:
+def exclusive_folder(folder: Path) -> Any:
     """A lock that every run holds for a moment, when it comes in."""
     import filelock
 

@@ -11,7 +11,7 @@ from lime_jax import storage
 from lime_jax.audio.io import AUDIO_SUFFIXES
 from lime_jax.errors import StoreError
 from lime_jax.runs import parquet
-from lime_jax.runs.items import Item, checked
+from lime_jax.runs.items import Item, check_items
 
 SUFFIXES = (".csv", ".parquet")
 COLUMNS = ("id", "path", "start", "duration", "stems", "label", "group")
@@ -31,7 +31,10 @@ def from_folder(folder: str | Path) -> list[Item]:
 
 def sound_files(folder: Path) -> list[Path]:
     """All audio files in a folder and the folders in it, hidden ones left out."""
-    is_hidden = lambda path: any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+    def is_hidden(path):
+        return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
     return [
         path
         for path in folder.rglob("*")
@@ -76,7 +79,7 @@ def read_manifest(path: str | Path) -> list[Item]:
     except UnicodeDecodeError as error:
         raise StoreError(f"`{path}` holds text that is not UTF-8. Write it again.") from error
     items = (_item(row, path, number) for number, row in enumerate(rows, start=1))
-    return checked(items, f"`{path}`")
+    return check_items(items, f"`{path}`")
 
 
 def write_manifest(path: str | Path, items: Iterable[Item]) -> None:
@@ -96,7 +99,7 @@ def write_manifest(path: str | Path, items: Iterable[Item]) -> None:
       ('a', 'rock')
     """
     path = Path(path)
-    table = to_table(checked(items, "`items`"))
+    table = to_table(check_items(items, "`items`"))
     if path.suffix.lower() == ".csv":
         from pyarrow import csv
 
@@ -136,7 +139,10 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[Item]:
 
 def printable(path: Path) -> str:
     """A path as an id: what cannot be printed is escaped."""
-    escaped = lambda c: c.encode("unicode_escape").decode("ascii")
+
+    def escaped(c):
+        return c.encode("unicode_escape").decode("ascii")
+
     return "".join(c if c.isprintable() else escaped(c) for c in str(path))
 
 
@@ -147,7 +153,9 @@ def as_text(path: Path) -> str:
 
 def _from_paths(paths: list[Path], root: Path) -> list[Item]:
     relative = {path: path.relative_to(root) for path in paths}
-    return checked([Item(printable(name), path) for path, name in relative.items()], f"`{root}`")
+    return check_items(
+        [Item(printable(name), path) for path, name in relative.items()], f"`{root}`"
+    )
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -184,7 +192,10 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _item(row: Mapping[str, Any], manifest: Path, number: int) -> Item:
     where = f"`{manifest}`, row {number}"
-    text = lambda name: None if row.get(name) in (None, "") else str(row[name])
+
+    def text(name):
+        return None if row.get(name) in (None, "") else str(row[name])
+
     path, start, folder = text("path"), _seconds(row, "start", where), manifest.parent
     return Item(
         id=text("id") or path or text("stems") or "",

@@ -67,7 +67,10 @@ class Meter:
         """Where the run stands now."""
         nan = float("nan")
         elapsed = 0.0 if self._start is None else time.perf_counter() - self._start
-        per_s = lambda amount: amount / elapsed if elapsed and self._items else nan
+
+        def per_s(amount):
+            return amount / elapsed if elapsed and self._items else nan
+
         left = self.total - self.done - self.failed
         rate = per_s(self._items)
         return Progress(

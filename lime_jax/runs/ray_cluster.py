@@ -14,15 +14,17 @@ import jax
 
 from lime_jax.core.execution.allocator import keep_freed_memory
 from lime_jax.errors import LimeJaxError, StoreError
-from lime_jax.runs import store
+from lime_jax.runs import store, worker
 from lime_jax.runs.config import RunConfig
+from lime_jax.runs.explainer import explainer_of
 from lime_jax.runs.items import Item
 from lime_jax.runs.progress import Log, Meter
 from lime_jax.runs.reader import Failure
 from lime_jax.runs.store import Store
+from lime_jax.runs.writer import ChunkResult, ResultWriter
 
 # An item that was in the hands of so many engines when they died is taken for the cause.
-_DEATHS = 2
+_MOST_DEATHS = 2
 _HOPELESS = 8
 _CHUNKS = 4
 _SECONDS_TO_LISTEN = 1.0
@@ -50,9 +52,9 @@ class Chunk:
 def explain_all(
     ray: Any,
     config: RunConfig,
-    kept: Store,
+    target: Store,
     items: Sequence[Item],
-    keep: Any,
+    writer: ResultWriter,
     stopped: Sequence[Any],
     *,
     model: Any = None,
@@ -73,7 +75,10 @@ def explain_all(
     chunks = collections.deque(_chunks(items, size))
     # A batch is then no larger than what an engine is given.
     fitting = dataclasses.replace(config, part_items=size)
-    make = lambda: _engine_class(ray).remote(fitting, kept.folder, model)
+
+    def make() -> Any:
+        return _engine_class(ray).remote(fitting, target.folder, model)
+
     idle = collections.deque(make() for _ in range(number if chunks else 0))
     busy: dict[Any, tuple[Any, Chunk]] = {}
     num_deaths, num_done = 0, 0
@@ -85,7 +90,7 @@ def explain_all(
         for reference in ready:
             engine, chunk = busy.pop(reference)
             try:
-                told = ray.get(reference)
+                result = ray.get(reference)
             except ray.exceptions.RayTaskError as error:
                 raise _as_ours(error) from error
             except ray.exceptions.RayError as error:  # it died, was killed for memory or is lost
@@ -96,29 +101,12 @@ def explain_all(
                     raise StoreError(
                         f"{num_deaths} engines died and none has explained anything: {error}"
                     ) from error
-                _hand_out_again(kept, chunk, chunks, keep)
+                _hand_out_again(target, chunk, chunks, writer)
                 idle.append(make())
             else:
-                num_done += told.num_done
-                keep.note(told)
+                num_done += result.num_done
+                writer.add_stored(result)
                 idle.append(engine)
-
-
-@dataclasses.dataclass(frozen=True)
-class Told:
-    """What an engine did with a chunk.
-
-    Attributes:
-      num_done: items explained and stored.
-      failures: ids and reasons of the others, stored too.
-      num_evaluations: of the model.
-      seconds: that its device worked.
-    """
-
-    num_done: int
-    failures: tuple[tuple[str, str], ...]
-    num_evaluations: int
-    seconds: float
 
 
 class Engine:
@@ -129,19 +117,16 @@ class Engine:
         self._config, self._folder, self._model = config, folder, model
         self._explainer: Any = None
 
-    def explain(self, items: Sequence[Item]) -> Told:
+    def explain(self, items: Sequence[Item]) -> ChunkResult:
         """Explains and stores items; done means stored."""
-        from lime_jax.runs import worker
-        from lime_jax.runs.explainer import explainer_of
-
         if self._explainer is None:
             self._explainer = explainer_of(self._config, items, model=self._model)
         meter = Meter(len(items), 0, 0)
         log = Log(self._folder / "log" / "engines.jsonl")
-        keep = worker.Keep(store.open_store(self._folder), self._config, meter, log, None)
+        writer = ResultWriter(store.open_store(self._folder), self._config, meter, log, None)
         # One chunk of bad items says nothing about the model.
-        worker.explain_all(self._explainer, items, keep, hopeless=len(items) + 1)
-        return Told(meter.done, tuple(keep.reasons), meter.num_evaluations, meter.seconds)
+        worker.explain_all(self._explainer, items, writer, hopeless=len(items) + 1)
+        return ChunkResult(meter.done, tuple(writer.reasons), meter.num_evaluations, meter.seconds)
 
 
 def _chunks(items: Sequence[Item], size: int) -> Iterator[Chunk]:
@@ -161,15 +146,15 @@ def _absolute(item: Item) -> Item:
     return dataclasses.replace(item, path=path, stems=stems)
 
 
-def _hand_out_again(kept: Store, chunk: Chunk, chunks: Any, keep: Any) -> None:
+def _hand_out_again(target: Store, chunk: Chunk, chunks: Any, writer: ResultWriter) -> None:
     """What is left of the work of a dead engine goes to the others, in halves."""
-    done, failed, _ = store.finished(kept)
+    done, failed, _ = store.finished(target)
     left = tuple(item for item in chunk.items if item.id not in done | failed)
-    keep.note(Told(sum(item.id in done for item in chunk.items), (), 0, 0.0))
-    if len(left) == 1 and chunk.deaths + 1 >= _DEATHS:
+    writer.add_stored(ChunkResult(sum(item.id in done for item in chunk.items), (), 0, 0.0))
+    if len(left) == 1 and chunk.deaths + 1 >= _MOST_DEATHS:
         reason = f"{chunk.deaths + 1} engines died while they explained it"
-        keep.fail(Failure(left[0], "explain", reason))
-        keep.flush()
+        writer.fail(Failure(left[0], "explain", reason))
+        writer.flush()
     elif left:
         chunks.extend(Chunk(left, chunk.deaths).halves())
 
@@ -190,7 +175,7 @@ def connected(address: str) -> Iterator[Any]:
             "`--ray` needs the package ray. Install lime-jax[ray], or use `--shard`."
         ) from error
     try:
-        _knock(address)
+        _check_address(address)
         ray.init(
             address=address,
             log_to_driver=False,
@@ -208,7 +193,7 @@ def connected(address: str) -> Iterator[Any]:
         ray.shutdown()
 
 
-def _knock(address: str) -> None:
+def _check_address(address: str) -> None:
     """Raises at once where nothing listens; Ray itself would try for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdecimal():

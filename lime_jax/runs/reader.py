@@ -26,7 +26,7 @@ _AHEAD_BYTES, _MAX_AHEAD = 2**28, 256
 
 
 @dataclasses.dataclass(frozen=True)
-class Want:
+class AudioRequirements:
     """What the model and the components need of a sound.
 
     Attributes:
@@ -94,12 +94,14 @@ class Failure:
     reason: str
 
 
-def load(item: Item, want: Want) -> list[Snippet] | Failure:
+def load(item: Item, requirements: AudioRequirements) -> list[Snippet] | Failure:
     """The snippets of an item, or why there are none; nothing is raised."""
     start = time.perf_counter()
     try:
-        waveforms, names = _stems(item, want) if want.with_stems else _mixture(item, want)
-        spans = _spans(waveforms.shape[1], want, item)
+        waveforms, names = (
+            _stems(item, requirements) if requirements.with_stems else _mixture(item, requirements)
+        )
+        spans = _spans(waveforms.shape[1], requirements, item)
     except Exception as error:  # one bad file, whatever a decoder makes of it, must not end a run
         return Failure(item, "load", one_line(error))
     seconds = (time.perf_counter() - start) / len(spans)
@@ -108,9 +110,9 @@ def load(item: Item, want: Want) -> list[Snippet] | Failure:
             item=item,
             index=index,
             num_snippets=len(spans),
-            start=item.start + first / want.sample_rate,
+            start=item.start + first / requirements.sample_rate,
             num_samples=num_samples,
-            waveforms=_padded(waveforms[:, first : first + num_samples], want),
+            waveforms=_padded(waveforms[:, first : first + num_samples], requirements),
             names=names,
             load_seconds=seconds,
         )
@@ -118,7 +120,9 @@ def load(item: Item, want: Want) -> list[Snippet] | Failure:
     ]
 
 
-def ahead(items: Iterable[Item], want: Want, num_workers: int) -> Iterator[list[Snippet] | Failure]:
+def ahead(
+    items: Iterable[Item], requirements: AudioRequirements, num_workers: int
+) -> Iterator[list[Snippet] | Failure]:
     """What `load` makes of every item, in their order, loaded ahead in threads.
 
     Decoders and resamplers leave the interpreter to others, so threads are enough; and there is
@@ -130,7 +134,7 @@ def ahead(items: Iterable[Item], want: Want, num_workers: int) -> Iterator[list[
         try:
             while True:
                 for item in itertools.islice(source, max(0, room - len(waiting))):
-                    waiting.append(pool.submit(load, item, want))
+                    waiting.append(pool.submit(load, item, requirements))
                 if not waiting:
                     return
                 loaded = waiting.popleft().result()
@@ -170,50 +174,62 @@ def one_line(error: BaseException) -> str:
     return text if is_ours else f"{type(error).__name__}: {text}"
 
 
-def _mixture(item: Item, want: Want) -> tuple[np.ndarray, tuple[str, ...]]:
+def _mixture(item: Item, requirements: AudioRequirements) -> tuple[np.ndarray, tuple[str, ...]]:
     if item.path is not None:
-        return _sound(item.path, item, want)[None], ()
-    _, stems = precomputed.load(_given(item), want.sample_rate, **_excerpt(item, want))
+        return _sound(item.path, item, requirements)[None], ()
+    _, stems = precomputed.load(
+        _given(item), requirements.sample_rate, **_excerpt(item, requirements)
+    )
     return stems.sum(axis=0, keepdims=True), ()
 
 
-def _sound(path: Path, item: Item, want: Want) -> np.ndarray:
-    if musdb_mp4.is_one(path):
-        excerpt = {"start": item.start, "duration": item.duration, "resampler": want.resampler}
-        return musdb_mp4.load_mixture(path, want.sample_rate, **excerpt)
-    return io.load(path, want.sample_rate, **_excerpt(item, want))
+def _sound(path: Path, item: Item, requirements: AudioRequirements) -> np.ndarray:
+    if musdb_mp4.is_stem_mp4(path):
+        excerpt = {
+            "start": item.start,
+            "duration": item.duration,
+            "resampler": requirements.resampler,
+        }
+        return musdb_mp4.load_mixture(path, requirements.sample_rate, **excerpt)
+    return io.load(path, requirements.sample_rate, **_excerpt(item, requirements))
 
 
-def _stems(item: Item, want: Want) -> tuple[np.ndarray, tuple[str, ...]]:
-    if want.separator is not None:
-        return _separated(item, want, want.separator)
-    if item.stems is None and item.path is not None and musdb_mp4.is_one(item.path):
-        names, stems = precomputed.load(item.path, want.sample_rate, **_excerpt(item, want))
+def _stems(item: Item, requirements: AudioRequirements) -> tuple[np.ndarray, tuple[str, ...]]:
+    if requirements.separator is not None:
+        return _separated(item, requirements, requirements.separator)
+    if item.stems is None and item.path is not None and musdb_mp4.is_stem_mp4(item.path):
+        names, stems = precomputed.load(
+            item.path, requirements.sample_rate, **_excerpt(item, requirements)
+        )
         return stems, names
-    names, stems = precomputed.load(_given(item), want.sample_rate, **_excerpt(item, want))
+    names, stems = precomputed.load(
+        _given(item), requirements.sample_rate, **_excerpt(item, requirements)
+    )
     names = tuple(printable(Path(name)) for name in names)
-    if item.path is None or not want.residual:
+    if item.path is None or not requirements.residual:
         return stems, names
-    return segment.with_residual(stems, names, _sound(item.path, item, want))
+    return segment.with_residual(stems, names, _sound(item.path, item, requirements))
 
 
-def _separated(item: Item, want: Want, separator: Separator) -> tuple[np.ndarray, tuple[str, ...]]:
-    if item.path is None or musdb_mp4.is_one(item.path):
+def _separated(
+    item: Item, requirements: AudioRequirements, separator: Separator
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    if item.path is None or musdb_mp4.is_stem_mp4(item.path):
         raise AudioError(
             f"`{item.path or item.id}` is no single sound that could be separated. Leave the "
             "separator out, or name a mixture as `path` (of MUSDB18, its wav files)."
         )
     # Before the work: whether it can be read and is long enough.
-    mix = _sound(item.path, item, want)
-    _spans(len(mix), want, item)
-    start, duration, keep = item.start, item.duration, want.keep_stems
-    with separation.separated(
+    mix = _sound(item.path, item, requirements)
+    _spans(len(mix), requirements, item)
+    start, duration, keep = item.start, item.duration, requirements.keep_stems
+    with separation.cached_stems(
         item.path, separator, start=start, duration=duration, keep=keep
     ) as entry:
-        excerpt = {**_excerpt(item, want), "start": 0.0}
-        names, stems = precomputed.load(entry.stems, want.sample_rate, **excerpt)
+        excerpt = {**_excerpt(item, requirements), "start": 0.0}
+        names, stems = precomputed.load(entry.stems, requirements.sample_rate, **excerpt)
     names = tuple(printable(Path(name)) for name in names)
-    return segment.with_residual(stems, names, mix) if want.residual else (stems, names)
+    return segment.with_residual(stems, names, mix) if requirements.residual else (stems, names)
 
 
 def _given(item: Item) -> Any:
@@ -225,32 +241,32 @@ def _given(item: Item) -> Any:
     return item.stems
 
 
-def _excerpt(item: Item, want: Want) -> dict[str, Any]:
+def _excerpt(item: Item, requirements: AudioRequirements) -> dict[str, Any]:
     return {
         "start": item.start,
         "duration": item.duration,
-        "resampler": want.resampler,
-        "max_channels": want.max_channels,
+        "resampler": requirements.resampler,
+        "max_channels": requirements.max_channels,
     }
 
 
-def _spans(num_samples: int, want: Want, item: Item) -> list[tuple[int, int]]:
+def _spans(num_samples: int, requirements: AudioRequirements, item: Item) -> list[tuple[int, int]]:
     """First sample and number of samples of every snippet."""
-    least = want.snippet or want.shortest
+    least = requirements.snippet or requirements.shortest
     if num_samples < least:
         raise AudioError(
-            f"`{item.path or item.id}` gives {num_samples / want.sample_rate:.2f} s, but "
-            f"{'a snippet' if want.snippet else 'the model'} needs {least / want.sample_rate:.2f} "
-            "s. Leave it out, or use a longer excerpt."
+            f"`{item.path or item.id}` gives {num_samples / requirements.sample_rate:.2f} s, but "
+            f"{'a snippet' if requirements.snippet else 'the model'} needs "
+            f"{least / requirements.sample_rate:.2f} s. Leave it out, or use a longer excerpt."
         )
-    if want.snippet is None:
+    if requirements.snippet is None:
         return [(0, num_samples)]
-    firsts = range(0, num_samples - want.snippet + 1, want.hop)
-    return [(first, want.snippet) for first in firsts]
+    firsts = range(0, num_samples - requirements.snippet + 1, requirements.hop)
+    return [(first, requirements.snippet) for first in firsts]
 
 
-def _padded(waveforms: np.ndarray, want: Want) -> np.ndarray:
-    if want.snippet is not None:
+def _padded(waveforms: np.ndarray, requirements: AudioRequirements) -> np.ndarray:
+    if requirements.snippet is not None:
         return waveforms
-    missing = padded_size(waveforms.shape[1], want.sample_rate) - waveforms.shape[1]
+    missing = padded_size(waveforms.shape[1], requirements.sample_rate) - waveforms.shape[1]
     return np.pad(waveforms, ((0, 0), (0, missing))) if missing else waveforms

@@ -10,7 +10,7 @@ from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.errors import AudioError
 from lime_jax.runs.config import settings_of
 from lime_jax.runs.items import Item
-from lime_jax.runs.reader import Failure, Want, load
+from lime_jax.runs.reader import AudioRequirements, Failure, load
 from lime_jax.runs.store import Store
 from lime_jax.separation import Separator
 from lime_jax.settings import ExplainSettings
@@ -30,8 +30,11 @@ def sound(found: Store, item: Item, snippet: int) -> SegmentedAudio:
             f"`{separator.name}` is not what it was when `{item.path or item.id}` was explained: "
             "its stems would be others."
         )
-    size = lambda seconds: None if seconds is None else round(seconds * rate)
-    want = Want(
+
+    def size(seconds):
+        return None if seconds is None else round(seconds * rate)
+
+    requirements = AudioRequirements(
         sample_rate=rate,
         shortest=1,
         with_stems=asked.has_stems,
@@ -42,7 +45,7 @@ def sound(found: Store, item: Item, snippet: int) -> SegmentedAudio:
         separator=separator,
         residual=asked.residual,
     )
-    loaded = load(item, want)
+    loaded = load(item, requirements)
     if isinstance(loaded, Failure):
         raise AudioError(loaded.reason)
     if snippet >= len(loaded):

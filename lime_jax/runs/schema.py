@@ -96,48 +96,76 @@ def results_table(
     """
     import pyarrow as pa
 
-    num_items, num_stored = outputs.shape
-    first = lambda values: np.asarray(values)[:num_items]
-    chosen = lambda values: np.take_along_axis(first(values), outputs, axis=1)
-    wide = lambda values: np.take_along_axis(first(values), outputs[..., None], axis=1).reshape(
-        num_items * num_stored, -1
-    )
-    repeat = lambda values: np.repeat(np.asarray(values), num_stored)
-    status = chosen(explanations.status).ravel()
-    coefficients = wide(explanations.coefficients)
-    named = lambda indices, names: pa.DictionaryArray.from_arrays(
-        np.asarray(indices, np.int32), list(names)
-    )
-    ids = sorted(set(layouts))
+    num_stored = outputs.shape[1]
     columns = {
         "id": pa.array([s.item.id for s in snippets for _ in range(num_stored)], pa.string()),
-        "snippet": repeat([s.index for s in snippets]),
-        "num_snippets": repeat([s.num_snippets for s in snippets]),
-        "start": repeat([s.start for s in snippets]),
-        "duration": repeat([s.num_samples / sample_rate for s in snippets]),
-        "output": named(outputs.ravel(), output_names),
-        "output_index": outputs.ravel(),
-        "status": named(status, [s.name for s in Status]),
-        "prediction": chosen(explanations.prediction).ravel(),
-        "local_prediction": chosen(explanations.local_prediction).ravel(),
-        "fidelity": chosen(explanations.fidelity).ravel(),
-        "intercept": chosen(explanations.intercept).ravel(),
-        "coefficients": _lists(coefficients),
-        "std_error": _lists(wide(explanations.std_error)),
-        "top_components": _top_components(coefficients, status, top_k),
-        "layout": named(repeat([ids.index(layout) for layout in layouts]), ids),
-        "num_evaluations": repeat(first(explanations.num_evaluations)),
-        "explain_seconds": np.full(num_items * num_stored, explain_seconds),
-        "load_seconds": repeat([s.load_seconds for s in snippets]),
+        **_columns_of_snippets(snippets, num_stored, sample_rate),
+        **_columns_of_outputs(explanations, outputs, output_names, top_k),
+        "layout": _layout_names(layouts, num_stored),
+        "num_evaluations": np.repeat(
+            np.asarray(explanations.num_evaluations)[: len(outputs)], num_stored
+        ),
+        "explain_seconds": np.full(outputs.size, explain_seconds),
+        "load_seconds": np.repeat([s.load_seconds for s in snippets], num_stored),
     }
     schema = results_schema()
     typed = [
         value if isinstance(value, (pa.Array, pa.ChunkedArray)) else pa.array(value)
-        for value in columns.values()
+        for value in (columns[field.name] for field in schema)
     ]
     return pa.Table.from_arrays(
         [array.cast(field.type) for array, field in zip(typed, schema, strict=True)], schema=schema
     )
+
+
+def _columns_of_snippets(
+    snippets: Sequence[Snippet], num_stored: int, sample_rate: int
+) -> dict[str, Any]:
+    values = {
+        "snippet": [s.index for s in snippets],
+        "num_snippets": [s.num_snippets for s in snippets],
+        "start": [s.start for s in snippets],
+        "duration": [s.num_samples / sample_rate for s in snippets],
+    }
+    return {name: np.repeat(np.asarray(column), num_stored) for name, column in values.items()}
+
+
+def _columns_of_outputs(
+    explanations: Explanation, outputs: np.ndarray, output_names: Sequence[str], top_k: int
+) -> dict[str, Any]:
+    num_items = len(outputs)
+
+    def stored(values: Any) -> np.ndarray:
+        return np.take_along_axis(np.asarray(values)[:num_items], outputs, axis=1).ravel()
+
+    def stored_rows(values: Any) -> np.ndarray:
+        rows = np.take_along_axis(np.asarray(values)[:num_items], outputs[..., None], axis=1)
+        return rows.reshape(outputs.size, -1)
+
+    status, coefficients = stored(explanations.status), stored_rows(explanations.coefficients)
+    return {
+        "output": _dictionary(outputs.ravel(), output_names),
+        "output_index": outputs.ravel(),
+        "status": _dictionary(status, [s.name for s in Status]),
+        "prediction": stored(explanations.prediction),
+        "local_prediction": stored(explanations.local_prediction),
+        "fidelity": stored(explanations.fidelity),
+        "intercept": stored(explanations.intercept),
+        "coefficients": _lists(coefficients),
+        "std_error": _lists(stored_rows(explanations.std_error)),
+        "top_components": _top_components(coefficients, status, top_k),
+    }
+
+
+def _layout_names(layouts: Sequence[str], num_stored: int) -> Any:
+    names = sorted(set(layouts))
+    return _dictionary(np.repeat([names.index(layout) for layout in layouts], num_stored), names)
+
+
+def _dictionary(indices: np.ndarray, names: Sequence[str]) -> Any:
+    import pyarrow as pa
+
+    return pa.DictionaryArray.from_arrays(np.asarray(indices, np.int32), list(names))
 
 
 def errors_table(failures: Sequence[Failure]) -> Any:
@@ -162,7 +190,9 @@ def layouts_table(layouts: dict[str, list[dict[str, Any]]]) -> Any:
     """A `pyarrow.Table` of the components of every layout."""
     import pyarrow as pa
 
-    rows = [{"layout": layout, **row} for layout, found in layouts.items() for row in found]
+    rows = [
+        {"layout": layout, **row} for layout, components in layouts.items() for row in components
+    ]
     return pa.Table.from_pylist(rows, layouts_schema())
 
 

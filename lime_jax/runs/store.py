@@ -150,7 +150,7 @@ def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     return "; ".join(found)
 
 
-def keep_items(store: Store, items: Sequence[Item]) -> list[Item]:
+def store_items(store: Store, items: Sequence[Item]) -> list[Item]:
     """Stores the items beside those that are stored, and returns all of them.
 
     The data set may grow from one run to the next, and files may vanish from it.

@@ -13,7 +13,7 @@ from lime_jax.settings import OutputSelection
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict:
+class Verification:
     """What was found.
 
     Attributes:
@@ -43,7 +43,7 @@ class Verdict:
         return not (self.num_missing or self.damaged or self.problems)
 
 
-def verify(folder: Path) -> Verdict:
+def verify(folder: Path) -> Verification:
     """Reads all of a store and compares it with its own promises.
 
     Every page of every file is read against its checksum; explained and failed items must make up
@@ -57,10 +57,13 @@ def verify(folder: Path) -> Verdict:
     store.read(folder / store.ITEMS)
     damaged = tuple(_damaged(found))
     if damaged:
-        return Verdict(len(found.items()), 0, 0, 0, damaged, ())
+        return Verification(len(found.items()), 0, 0, 0, damaged, ())
     with sql_views.connected(found) as connection:
-        count = lambda text: connection.execute(text).fetchone()[0]
-        return Verdict(
+
+        def count(text):
+            return connection.execute(text).fetchone()[0]
+
+        return Verification(
             num_items=count("SELECT count(*) FROM items"),
             num_explained=count("SELECT count(DISTINCT id) FROM results"),
             num_failed=count("SELECT count(DISTINCT id) FROM errors"),
@@ -70,9 +73,9 @@ def verify(folder: Path) -> Verdict:
         )
 
 
-def repair(folder: Path, verdict: Verdict) -> None:
+def repair(folder: Path, verification: Verification) -> None:
     """Moves damaged files out of the way; the command that made the store computes them again."""
-    store.set_aside(store.open_store(folder), verdict.damaged)
+    store.set_aside(store.open_store(folder), verification.damaged)
 
 
 def _damaged(found: Store) -> Iterator[Path]:

@@ -62,7 +62,10 @@ def take_over(folder: Path) -> None:
 def stored() -> dict[str, dict[str, Any]]:
     """All results by the name of the experiment, in the order of the page."""
     names = sorted((path.parent.name for path in RESULTS.glob(f"*/{results.SUMMARY}")), key=place)
-    read = lambda name: (RESULTS / name / results.SUMMARY).read_text(encoding="utf-8")
+
+    def read(name):
+        return (RESULTS / name / results.SUMMARY).read_text(encoding="utf-8")
+
     return {name: json.loads(read(name)) for name in names}
 
 

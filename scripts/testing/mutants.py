@@ -1,7 +1,7 @@
 """How many small faults in the engine do the tests find?
 
-    uv run --with coverage python -m scripts.testing.mutants draw      # choose them anew
-    uv run --with coverage python -m scripts.testing.mutants run       # about 20 minutes on two cores
+    uv run --with coverage python -m scripts.testing.mutants draw    # chooses them anew
+    uv run --with coverage python -m scripts.testing.mutants run     # 20 minutes on two cores
 
 `draw` writes `mutants.json` beside this file: one changed line in each of 64 functions of
 `lime_jax/core`, drawn with a fixed seed. `run` puts them in one at a time, in copies of the
@@ -97,9 +97,7 @@ def mutated(text: str, mutant: Mutant) -> str:
     return "".join(lines)
 
 
-def _mutants(
-    file: str, name: str, function: ast.FunctionDef, lines: list[str]
-) -> Iterator[Mutant]:
+def _mutants(file: str, name: str, function: ast.FunctionDef, lines: list[str]) -> Iterator[Mutant]:
     body = [line.strip() for line in lines[function.lineno - 1 : function.end_lineno]]
     for statement in function.body:
         for node in _changeable(statement):

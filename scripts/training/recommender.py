@@ -37,6 +37,7 @@ from jaxtyping import Array, Int, Key
 
 from lime_jax import storage
 from lime_jax.errors import StoreError
+from lime_jax.machine import describe_machine
 from lime_jax.models import recommender
 from lime_jax.models.recommender import SAMPLE_RATE
 from scripts.experiments.common import command_line, results
@@ -132,7 +133,7 @@ class Trainer:
             "mean": None,
             "paper": PAPER,
             "config": _settings(self.config),
-            "machine": results.machine(),
+            "machine": describe_machine(),
         }
 
     def _check_learnt(self) -> None:
@@ -197,8 +198,13 @@ class Trainer:
 
     def _tell(self) -> None:
         last = [run.curve[-1] for run in self.runs]
-        told = lambda name: [x[name] for x in last if x.get(name) is not None]
-        mean = lambda name: np.mean(told(name)) if told(name) else np.nan
+
+        def told(name):
+            return [x[name] for x in last if x.get(name) is not None]
+
+        def mean(name):
+            return np.mean(told(name)) if told(name) else np.nan
+
         _say(
             self.start,
             f"epoch {self.epoch:4d}  training loss {mean('training'):.4f}  validation loss "
@@ -310,8 +316,12 @@ def _rounded(scores: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _summary(tests: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    spread = lambda values: np.std(values, ddof=min(1, len(values) - 1))
-    told = lambda values: f"{np.mean(values):.3f} ± {spread(values):.3f}"
+    def spread(values):
+        return np.std(values, ddof=min(1, len(values) - 1))
+
+    def told(values):
+        return f"{np.mean(values):.3f} ± {spread(values):.3f}"
+
     return {name: told([one[name] for one in tests.values()]) for name in ("auc", "map")}
 
 

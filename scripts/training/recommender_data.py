@@ -180,7 +180,10 @@ def crops(
 ) -> Float[Array, "batch 16000"]:
     """A second of each of these tracks, from anywhere in it."""
     starts = jax.random.randint(key, rows.shape, 0, lengths[rows] - CROP + 1)
-    cut = lambda row, start: jax.lax.dynamic_slice(samples, (row, start), (1, CROP))[0]
+
+    def cut(row, start):
+        return jax.lax.dynamic_slice(samples, (row, start), (1, CROP))[0]
+
     return jax.vmap(cut)(rows, starts).astype(jnp.float32) / FULL_SCALE
 
 

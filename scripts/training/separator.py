@@ -109,7 +109,10 @@ def loss_of(network: OneVsAllNetwork, stems: jax.Array) -> jax.Array:
     """
     mixture = jnp.abs(one_vs_all.spectrogram(stems.sum(axis=1), network.config))
     targets = jnp.abs(one_vs_all.spectrogram(jnp.swapaxes(stems, 0, 1), network.config))
-    compressed = lambda magnitudes: jnp.sqrt(magnitudes + 1e-4)
+
+    def compressed(magnitudes):
+        return jnp.sqrt(magnitudes + 1e-4)
+
     errors = jnp.square(compressed(network(mixture) * mixture[None]) - compressed(targets))
     return (errors.mean(axis=(0, 2, 3)) / (mixture.mean(axis=(1, 2)) + 1e-3)).mean()
 

@@ -250,7 +250,10 @@ def judge(voice: SingingVoice, songs: list[Recording]) -> tuple[np.ndarray, np.n
 
 def run(config: Config) -> dict[str, Scores]:
     """Trains, tests and exports; returns the scores, by the songs they are of."""
-    read_some = lambda split: read(config.songs, split, config.max_songs)
+
+    def read_some(split):
+        return read(config.songs, split, config.max_songs)
+
     train, validation, test = map(read_some, ("train", "validation", "test"))
     statistics = statistics_of(train)
     every = epochs(config, train, validation, statistics)
@@ -293,7 +296,10 @@ def describe(
 def in_half_precision(voice: SingingVoice) -> dict[str, np.ndarray]:
     """The weights as they are shipped; statistics of the data stay as they are."""
     arrays = singing_voice.to_arrays(voice)
-    half = lambda name, x: x if name in ("mean", "std") else x.astype(np.float16)
+
+    def half(name, x):
+        return x if name in ("mean", "std") else x.astype(np.float16)
+
     return {name: half(name, array) for name, array in arrays.items()}
 
 

@@ -13,9 +13,7 @@ import pytest
 import soundfile
 
 from lime_jax import report
-from lime_jax.audio.render import faded
-from lime_jax.audio.render import render
-from lime_jax.audio.render import trimmed
+from lime_jax.audio.render import render, render_faded, trim_silence
 from lime_jax.report import players as tracks
 
 TAGS = set(
@@ -172,7 +170,7 @@ def test_folder_holds_what_the_record_lists(folder):
 def test_heard_explanation(folder, song):
     for name, components in (("top-highlight", [0]), ("top-2", [0, 2])):
         sound, sample_rate = soundfile.read(folder / f"0-etc-passwd-{name}.wav")
-        expected = trimmed(faded(song, np.isin(np.arange(3), components)), song.sample_rate)
+        expected = trim_silence(render_faded(song, np.isin(np.arange(3), components)), song.sample_rate)
         assert sample_rate == song.sample_rate
         np.testing.assert_allclose(sound, expected, atol=2**-15)
 

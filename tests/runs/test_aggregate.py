@@ -27,7 +27,7 @@ def make_store(folder, seed=0, labels=True, groups=True):
     config = {"model": "random", "components": "stems", "outputs": "all", "seed": seed}
     kept = store.create_or_join(folder, {**config, "output_names": list(OUTPUTS)})
     ids = [f"i{number:02}" for number in range(NUM_ITEMS)]
-    store.keep_items(
+    store.store_items(
         kept,
         [
             Item(

@@ -12,11 +12,11 @@ import soundfile
 from lime_jax.errors import StoreError
 from lime_jax.runs import dataset_layouts, manifest
 from lime_jax.runs.items import Item
-from lime_jax.runs.reader import Failure, Want, load
+from lime_jax.runs.reader import AudioRequirements, Failure, load
 from lime_jax.separation import musdb_mp4
 
 RATE = 16_000
-WANT = Want(
+REQUIREMENTS = AudioRequirements(
     sample_rate=RATE,
     shortest=100,
     with_stems=True,
@@ -254,7 +254,12 @@ class TestEveryLayout:
         layout, _, expected = DATA_SETS[name]
         for item in dataset_layouts.items_of(str(data_set(name)), layout):
             stems = expected[item.id]["stems"]
-            loaded = load(item, WANT if stems else Want(**{**vars(WANT), "with_stems": False}))
+            loaded = load(
+                item,
+                REQUIREMENTS
+                if stems
+                else AudioRequirements(**{**vars(REQUIREMENTS), "with_stems": False}),
+            )
             assert not isinstance(loaded, Failure), loaded.reason
             assert loaded[0].names == stems
 
@@ -349,7 +354,7 @@ class TestStemFolders:
 class TestSlakh:
     def test_stems_of_a_class_are_summed(self, data_set):
         item = dataset_layouts.items_of(str(data_set("slakh2100")), "slakh2100")[1]
-        [snippet] = load(item, WANT)
+        [snippet] = load(item, REQUIREMENTS)
         expected = np.stack([tone(400), tone(200, 800), tone(1600)])
         np.testing.assert_allclose(snippet.waveforms, expected, atol=2e-4)
         guitars = [path.name for path in item.stems["guitar"]]
@@ -384,7 +389,7 @@ class TestJamendo:
         ]
         for passage, (start, duration, label) in zip(passages, wanted, strict=True):
             assert passage == (start, pytest.approx(duration), label)
-        [snippet] = load(items[2], Want(**{**vars(WANT), "with_stems": False}))
+        [snippet] = load(items[2], AudioRequirements(**{**vars(REQUIREMENTS), "with_stems": False}))
         assert (snippet.start, snippet.num_samples) == (0.3, round(0.45 * RATE))
 
     @pytest.mark.parametrize("line", ["0.0 1.0", "0.0", "0:00 0:01 sing", "from 0.0 sing"])
@@ -419,7 +424,7 @@ class TestCcmixter:
             "accompaniment": (root / "The Mix" / "source-01.wav",),
             "vocals": (root / "The Mix" / "source-02.wav",),
         }
-        [snippet] = load(item, WANT)
+        [snippet] = load(item, REQUIREMENTS)
         np.testing.assert_allclose(snippet.waveforms, [tone(200), tone(400)], atol=1e-4)
 
 
@@ -431,7 +436,7 @@ class TestMusdb:
         folder = root / "train" / "A - B"
         assert item.path == folder / "mixture.wav"
         assert item.stems == {name: (folder / f"{name}.wav",) for name in sorted(MUSDB)}
-        [snippet] = load(item, WANT)
+        [snippet] = load(item, REQUIREMENTS)
         expected = [tone(MUSDB[name]) for name in sorted(MUSDB)]
         np.testing.assert_allclose(snippet.waveforms, expected, atol=1e-4)
 
@@ -456,7 +461,7 @@ def mp4(data_set):
 class TestMp4:
     def test_streams_become_stems_in_their_order(self, mp4):
         assert mp4.path.name == "A - B.stem.mp4" and mp4.stems is None
-        [snippet] = load(mp4, WANT)
+        [snippet] = load(mp4, REQUIREMENTS)
         assert snippet.names == musdb_mp4.NAMES == tuple(MUSDB)
         # A whole number of AAC frames of 1024 samples.
         assert RATE <= snippet.num_samples < RATE + 1024
@@ -467,7 +472,7 @@ class TestMp4:
             assert energy == pytest.approx(np.square(tone(hz)).sum(), rel=0.05)
 
     def test_the_mixture_is_the_first_stream(self, mp4):
-        [snippet] = load(mp4, Want(**{**vars(WANT), "with_stems": False}))
+        [snippet] = load(mp4, AudioRequirements(**{**vars(REQUIREMENTS), "with_stems": False}))
         assert snippet.waveforms.shape[0] == 1 and snippet.names == ()
         spectrum = np.abs(np.fft.rfft(snippet.waveforms[0, :RATE]))
         assert set(np.argsort(spectrum)[-4:]) == set(LEVELS)
@@ -476,7 +481,9 @@ class TestMp4:
 
     def test_other_rates_keep_time_and_pitch(self, mp4):
         sample_rate = 22_050
-        [snippet] = load(mp4, Want(**{**vars(WANT), "sample_rate": sample_rate}))
+        [snippet] = load(
+            mp4, AudioRequirements(**{**vars(REQUIREMENTS), "sample_rate": sample_rate})
+        )
         assert 1 <= snippet.num_samples / sample_rate < 1 + 1025 / RATE
         for waveform, hz in zip(snippet.waveforms, MUSDB.values(), strict=True):
             assert np.argmax(np.abs(np.fft.rfft(waveform[:sample_rate]))) == hz
@@ -485,9 +492,9 @@ class TestMp4:
         # Not a whole number of periods from the start, so that a wrong offset shows.
         first = RATE // 4 + 20
         excerpt = Item("x", mp4.path, start=first / RATE, duration=0.5)
-        [snippet] = load(excerpt, WANT)
+        [snippet] = load(excerpt, REQUIREMENTS)
         assert (snippet.start, snippet.num_samples) == (first / RATE, RATE // 2)
-        [whole] = load(mp4, WANT)
+        [whole] = load(mp4, REQUIREMENTS)
         part = whole.waveforms[:, first : first + RATE // 2]
         difference = np.square(snippet.waveforms[:, : RATE // 2] - part).sum()
         assert difference < 0.02 * np.square(part).sum()
@@ -506,7 +513,7 @@ class TestMp4:
             "missing": "cannot be decoded",
         }.items():
             path = tmp_path / f"{name}.stem.mp4"
-            failure = load(Item(name, path), WANT)
+            failure = load(Item(name, path), REQUIREMENTS)
             assert isinstance(failure, Failure) and str(path) in failure.reason
             assert message in failure.reason and "\n" not in failure.reason
 
@@ -517,7 +524,7 @@ class TestMp4:
             mp4 = Item("silent", tmp_path / "silent.stem.mp4")
         else:
             mp4 = Item("too short", mp4.path, duration=5.0)
-        assert isinstance(load(mp4, WANT), Failure)
+        assert isinstance(load(mp4, REQUIREMENTS), Failure)
 
 
 def test_only_files_of_that_name_are_stem_files():
@@ -527,4 +534,4 @@ def test_only_files_of_that_name_are_stem_files():
         Path("stem.mp4"): False,
         Path("a.stem.mp4/mixture.wav"): False,
     }.items():
-        assert musdb_mp4.is_one(path) == expected
+        assert musdb_mp4.is_stem_mp4(path) == expected

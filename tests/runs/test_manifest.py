@@ -14,10 +14,10 @@ from pyarrow import parquet
 from lime_jax.errors import StoreError
 from lime_jax.runs import manifest
 from lime_jax.runs.items import Item
-from lime_jax.runs.reader import Failure, Want, load
+from lime_jax.runs.reader import AudioRequirements, Failure, load
 from tests.runs.conftest import RATE
 
-WANT = Want(
+REQUIREMENTS = AudioRequirements(
     sample_rate=RATE,
     shortest=100,
     with_stems=False,
@@ -178,7 +178,7 @@ class TestCells:
         write_tone(tmp_path / "audio" / "a.wav")
         (tmp_path / "clips.csv").write_text("path,start,duration\naudio/a.wav,0.25,0.5\n")
         [item] = manifest.read_manifest(tmp_path / "clips.csv")
-        [snippet] = load(item, WANT)
+        [snippet] = load(item, REQUIREMENTS)
         assert (snippet.start, snippet.num_samples) == (0.25, RATE // 2)
 
 
@@ -378,7 +378,7 @@ def test_odd_names_are_printed_and_load(tmp_path, name):
     assert len(items) == 2
     for item in items:
         assert item.id.isprintable() and item.id.encode()
-        assert not isinstance(load(item, WANT), Failure)
+        assert not isinstance(load(item, REQUIREMENTS), Failure)
     table = manifest.to_table(items)
     assert table.column("id").to_pylist() == [item.id for item in items]
 
@@ -389,7 +389,7 @@ def test_odd_names_are_found_again(tmp_path, name, suffix):
     named_tone(tmp_path / "songs", ODD_NAMES[name])
     manifest.write_manifest(tmp_path / f"a.{suffix}", manifest.from_folder(tmp_path / "songs"))
     [item] = manifest.read_manifest(tmp_path / f"a.{suffix}")
-    assert not isinstance(load(item, WANT), Failure)
+    assert not isinstance(load(item, REQUIREMENTS), Failure)
 
 
 @pytest.mark.slow
@@ -409,7 +409,7 @@ def test_a_hugging_face_data_set(tmp_path, monkeypatch):
     assert [item.id for item in read] == ["000000", "000001"]
     assert [item.label for item in read] == ["rock", "jazz"]
     assert [item.path for item in read] == paths
-    assert not any(isinstance(load(item, WANT), Failure) for item in read)
+    assert not any(isinstance(load(item, REQUIREMENTS), Failure) for item in read)
 
 
 # The last release whose wheel holds the index of this data set, and what it forgets to require.
@@ -437,4 +437,4 @@ def test_a_data_set_of_mirdata(tmp_path):
     assert read == sorted(items, key=lambda item: item.id)
     assert all(item.label.replace("-", "") == item.id.split(".")[0] for item in read)
     write_tone(read[0].path)
-    assert not isinstance(load(read[0], WANT), Failure)
+    assert not isinstance(load(read[0], REQUIREMENTS), Failure)

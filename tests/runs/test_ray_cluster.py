@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+import lime_jax as lj
 from lime_jax.errors import StoreError
 from lime_jax.runs import ray_cluster, store
 from lime_jax.runs.items import Item
+from lime_jax.runs.progress import Log, Meter
 from lime_jax.runs.ray_cluster import Chunk
 from lime_jax.runs.verify import verify
+from lime_jax.runs.writer import ResultWriter
 from tests.runs.conftest import assert_same, log, write_song
 
 ITEMS = tuple(Item(id, Path(f"/music/{id}.wav")) for id in "abcde")
@@ -25,30 +28,17 @@ def test_chunks_of_dead_engines_are_halved():
     assert Chunk(ITEMS[:1]).halves() == [Chunk(ITEMS[:1], 1)]
 
 
-class Keep:
-    """Notes what it is told."""
-
-    def __init__(self):
-        self.failures, self.told = [], []
-
-    def fail(self, failure):
-        self.failures.append(failure)
-
-    def note(self, told):
-        self.told.append(told)
-
-    def flush(self):
-        pass
-
-
 def test_an_item_that_kills_engines_is_a_failure(tmp_path):
-    kept, keep, chunks = store.create_or_join(tmp_path, {"a": 1}), Keep(), []
-    ray_cluster._hand_out_again(kept, Chunk(ITEMS[:2]), chunks, keep)
-    assert [chunk.items for chunk in chunks] == [ITEMS[:1], ITEMS[1:2]] and not keep.failures
+    target, chunks = store.create_or_join(tmp_path, {"a": 1}), []
+    config = lj.runs.RunConfig(source="songs", output_dir=tmp_path)
+    log = Log(tmp_path / "log" / "0-of-1.jsonl")
+    writer = ResultWriter(target, config, Meter(6, 0, 0), log, None)
+    ray_cluster._hand_out_again(target, Chunk(ITEMS[:2]), chunks, writer)
+    assert [chunk.items for chunk in chunks] == [ITEMS[:1], ITEMS[1:2]] and not writer.reasons
     again = chunks.pop()
-    ray_cluster._hand_out_again(kept, again, chunks, keep)
-    [failure] = keep.failures
-    assert failure.item == ITEMS[1] and "engines died" in failure.reason
+    ray_cluster._hand_out_again(target, again, chunks, writer)
+    [(id, reason)] = writer.reasons
+    assert id == ITEMS[1].id and "engines died" in reason
 
 
 def test_a_cluster_that_is_not_there():
@@ -99,11 +89,11 @@ def test_one_engine_is_killed_half_way(tmp_path, model_folder, monkeypatch):
 
     watcher = threading.Thread(target=kill_one, daemon=True)
     watcher.start()
-    outcome = runs.run(config("ray", ray="local", num_engines=2, part_items=2, num_workers=1))
+    result = runs.run(config("ray", ray="local", num_engines=2, part_items=2, num_workers=1))
     gc.collect()
     watcher.join(timeout=10)
     assert killed
-    assert outcome.progress.done == 24 and verify(tmp_path / "ray").is_whole
+    assert result.progress.done == 24 and verify(tmp_path / "ray").is_whole
     runs.run(config("one"))
     assert_same(tmp_path / "ray", tmp_path / "one")
     assert log(tmp_path / "ray")[-1]["event"] == "end"

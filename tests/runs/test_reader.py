@@ -13,10 +13,10 @@ import soundfile
 from lime_jax.runs import batching, reader
 from lime_jax.runs.batching import batches
 from lime_jax.runs.items import Item
-from lime_jax.runs.reader import Failure, Snippet, Want, ahead, load, padded_size
+from lime_jax.runs.reader import AudioRequirements, Failure, Snippet, ahead, load, padded_size
 from tests.runs.conftest import RATE, STEMS, write_song
 
-WANT = Want(
+REQUIREMENTS = AudioRequirements(
     sample_rate=RATE,
     shortest=1_000,
     with_stems=False,
@@ -25,7 +25,7 @@ WANT = Want(
     resampler="soxr",
     max_channels=2,
 )
-WITH_STEMS = dataclasses.replace(WANT, with_stems=True)
+WITH_STEMS = dataclasses.replace(REQUIREMENTS, with_stems=True)
 
 
 def noise(seed, num_samples=RATE):
@@ -83,7 +83,7 @@ class TestWholeItems:
     def test_silence_is_added_behind_the_sound(self, tmp_path, num_samples):
         sound = noise(0, num_samples)
         item = Item("a", write(tmp_path / "a.wav", sound))
-        [snippet] = load(item, WANT)
+        [snippet] = load(item, REQUIREMENTS)
         assert snippet.waveforms.dtype == np.float32
         assert snippet.waveforms.shape == (1, padded_size(num_samples, RATE))
         np.testing.assert_allclose(snippet.waveforms[0, :num_samples], sound, atol=1e-6)
@@ -94,16 +94,16 @@ class TestWholeItems:
 
     def test_excerpts_start_where_they_are_said_to(self, tmp_path):
         path = write(tmp_path / "a.wav", noise(0))
-        [snippet] = load(Item("a", path, start=0.25, duration=0.5), WANT)
+        [snippet] = load(Item("a", path, start=0.25, duration=0.5), REQUIREMENTS)
         assert (snippet.start, snippet.num_samples) == (0.25, RATE // 2)
         part = noise(0)[RATE // 4 : 3 * RATE // 4]
         np.testing.assert_allclose(snippet.waveforms[0, : RATE // 2], part, atol=1e-6)
 
     def test_channels_are_averaged_and_rates_changed(self, tmp_path):
         channels = np.stack([noise(0), noise(1)], axis=1)
-        [snippet] = load(Item("a", write(tmp_path / "a.wav", channels)), WANT)
+        [snippet] = load(Item("a", write(tmp_path / "a.wav", channels)), REQUIREMENTS)
         np.testing.assert_allclose(snippet.waveforms[0], channels.mean(axis=1), atol=1e-6)
-        [snippet] = load(Item("b", write(tmp_path / "b.wav", noise(0), 2 * RATE)), WANT)
+        [snippet] = load(Item("b", write(tmp_path / "b.wav", noise(0), 2 * RATE)), REQUIREMENTS)
         assert snippet.num_samples == RATE // 2
 
 
@@ -141,23 +141,39 @@ def of(samples, rate=RATE, **excerpt):
 
 # What makes the item, what is wanted, and what the reason must say.
 FAILURES = {
-    "missing": (lambda folder: Item("x", folder / "x.wav"), WANT, "x.wav` does not exist"),
-    "folder": (lambda folder: Item("x", folder), WANT, "is a folder"),
-    "text": (text, WANT, "is not audio"),
-    "name of two lines": (lambda folder: text(folder, "x\ny.wav"), WANT, "is not audio"),
-    "no name at all": (lambda folder: Item("x", folder / "a\0b.wav"), WANT, "null"),
-    "too long a name": (lambda folder: Item("x", folder / ("x" * 300)), WANT, "cannot be read"),
-    "file in a file": (lambda folder: Item("x", text(folder).path / "a"), WANT, "cannot be read"),
-    "short": (of(noise(0, 999)), WANT, "gives 0.12 s, but the model needs 0.12 s"),
-    "silent": (of(np.zeros(RATE)), WANT, "is silent"),
-    "nan": (of(np.full(RATE, np.nan)), WANT, "NaN"),
-    "channels": (of(np.tile(noise(0)[:, None], 3)), WANT, "3 channels, more than 2"),
-    "late": (of(noise(0), start=2.0), WANT, "is 1.00 s long, the excerpt asked for goes from 2"),
-    "long": (of(noise(0), duration=2.0), WANT, "is 1.00 s long, the excerpt asked for goes from 0"),
-    "before": (of(noise(0), start=-1.0), WANT, "`start` must be at least 0 s"),
-    "no time": (of(noise(0), duration=0.0), WANT, "`duration` above 0 s"),
-    "endless": (of(noise(0), duration=float("inf")), WANT, "`duration` above 0 s"),
-    "no sound": (lambda folder: Item("x"), WANT, "has no stems"),
+    "missing": (lambda folder: Item("x", folder / "x.wav"), REQUIREMENTS, "x.wav` does not exist"),
+    "folder": (lambda folder: Item("x", folder), REQUIREMENTS, "is a folder"),
+    "text": (text, REQUIREMENTS, "is not audio"),
+    "name of two lines": (lambda folder: text(folder, "x\ny.wav"), REQUIREMENTS, "is not audio"),
+    "no name at all": (lambda folder: Item("x", folder / "a\0b.wav"), REQUIREMENTS, "null"),
+    "too long a name": (
+        lambda folder: Item("x", folder / ("x" * 300)),
+        REQUIREMENTS,
+        "cannot be read",
+    ),
+    "file in a file": (
+        lambda folder: Item("x", text(folder).path / "a"),
+        REQUIREMENTS,
+        "cannot be read",
+    ),
+    "short": (of(noise(0, 999)), REQUIREMENTS, "gives 0.12 s, but the model needs 0.12 s"),
+    "silent": (of(np.zeros(RATE)), REQUIREMENTS, "is silent"),
+    "nan": (of(np.full(RATE, np.nan)), REQUIREMENTS, "NaN"),
+    "channels": (of(np.tile(noise(0)[:, None], 3)), REQUIREMENTS, "3 channels, more than 2"),
+    "late": (
+        of(noise(0), start=2.0),
+        REQUIREMENTS,
+        "is 1.00 s long, the excerpt asked for goes from 2",
+    ),
+    "long": (
+        of(noise(0), duration=2.0),
+        REQUIREMENTS,
+        "is 1.00 s long, the excerpt asked for goes from 0",
+    ),
+    "before": (of(noise(0), start=-1.0), REQUIREMENTS, "`start` must be at least 0 s"),
+    "no time": (of(noise(0), duration=0.0), REQUIREMENTS, "`duration` above 0 s"),
+    "endless": (of(noise(0), duration=float("inf")), REQUIREMENTS, "`duration` above 0 s"),
+    "no sound": (lambda folder: Item("x"), REQUIREMENTS, "has no stems"),
     "no stems": (of(noise(0)), WITH_STEMS, "has no stems. Give a separator, a manifest"),
     "missing stems": (
         lambda folder: Item("x", stems=folder / "none"),
@@ -187,7 +203,7 @@ FAILURES = {
     ),
     "short for a snippet": (
         of(noise(0)),
-        dataclasses.replace(WANT, snippet=RATE + 1, hop=1),
+        dataclasses.replace(REQUIREMENTS, snippet=RATE + 1, hop=1),
         "gives 1.00 s, but a snippet needs 1.00 s",
     ),
 }
@@ -195,9 +211,9 @@ FAILURES = {
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_failure_has_a_reason_in_one_line(tmp_path, name):
-    make, want, message = FAILURES[name]
+    make, requirements, message = FAILURES[name]
     item = make(tmp_path)
-    failure = load(item, want)
+    failure = load(item, requirements)
     assert isinstance(failure, Failure)
     assert (failure.item, failure.stage) == (item, "load")
     assert message in failure.reason
@@ -216,7 +232,7 @@ def test_whatever_a_decoder_raises_is_a_failure(tmp_path, monkeypatch):
             raise error
 
         monkeypatch.setattr(reader.io, "load", broken)
-        assert load(item, WANT) == Failure(item, "load", reason)
+        assert load(item, REQUIREMENTS) == Failure(item, "load", reason)
 
 
 # Samples of the sound, of a snippet and of the hop, and where the snippets must start.
@@ -237,7 +253,7 @@ class TestSnippets:
     def test_they_are_the_parts_of_the_sound(self, tmp_path, name):
         num_samples, size, hop, firsts = SNIPPETS[name]
         item = Item("a", write(tmp_path / "a.wav", noise(0, num_samples)))
-        snippets = load(item, dataclasses.replace(WANT, snippet=size, hop=hop))
+        snippets = load(item, dataclasses.replace(REQUIREMENTS, snippet=size, hop=hop))
         assert [snippet.start for snippet in snippets] == [first / RATE for first in firsts]
         assert [snippet.index for snippet in snippets] == list(range(len(firsts)))
         assert {snippet.num_snippets for snippet in snippets} == {len(firsts)}
@@ -248,7 +264,7 @@ class TestSnippets:
 
     def test_starts_count_from_the_start_of_the_file(self, tmp_path):
         item = Item("a", write(tmp_path / "a.wav", noise(0)), start=0.5)
-        snippets = load(item, dataclasses.replace(WANT, snippet=2_000, hop=1_000))
+        snippets = load(item, dataclasses.replace(REQUIREMENTS, snippet=2_000, hop=1_000))
         assert [snippet.start for snippet in snippets] == [0.5, 0.625, 0.75]
         whole = noise(0)[RATE // 2 :]
         np.testing.assert_allclose(snippets[1].waveforms[0], whole[1_000:3_000], atol=1e-6)
@@ -276,13 +292,13 @@ class TestStems:
             np.testing.assert_allclose(waveform, expected, atol=1e-6)
 
     def test_their_sum_is_the_mixture(self, song):
-        [snippet] = load(Item("a", stems=song[0]), WANT)
+        [snippet] = load(Item("a", stems=song[0]), REQUIREMENTS)
         assert snippet.names == ()
         np.testing.assert_allclose(snippet.waveforms, song[1][None], atol=1e-6)
 
     def test_the_mixture_itself_is_preferred(self, song, tmp_path):
         mix = write(tmp_path / "mix.wav", noise(1))
-        [snippet] = load(Item("a", mix, stems=song[0]), WANT)
+        [snippet] = load(Item("a", mix, stems=song[0]), REQUIREMENTS)
         np.testing.assert_allclose(snippet.waveforms, noise(1)[None], atol=1e-6)
 
     def test_a_mixture_of_them_leaves_no_residual(self, song, tmp_path):
@@ -340,8 +356,8 @@ class TestAhead:
         for number in (0, 5, 6, 11):
             paths[number].unlink()
         items = [Item(str(number), path) for number, path in enumerate(paths)]
-        for item, loaded in zip(items, ahead(items, WANT, num_workers), strict=True):
-            alone = load(item, WANT)
+        for item, loaded in zip(items, ahead(items, REQUIREMENTS, num_workers), strict=True):
+            alone = load(item, REQUIREMENTS)
             assert isinstance(loaded, Failure) == isinstance(alone, Failure)
             if isinstance(alone, Failure):
                 assert loaded == alone
@@ -351,35 +367,35 @@ class TestAhead:
     def test_slow_items_are_not_overtaken(self, monkeypatch):
         seconds = np.random.default_rng(0).uniform(0, 0.01, 50)
 
-        def slow(item, want):
+        def slow(item, requirements):
             time.sleep(seconds[int(item.id)])
             return [snippet_of(item)]
 
         monkeypatch.setattr(reader, "load", slow)
         items = [Item(str(number), Path("x")) for number in range(50)]
-        assert [one[0].item for one in ahead(items, WANT, 8)] == items
+        assert [one[0].item for one in ahead(items, REQUIREMENTS, 8)] == items
 
     def test_nothing_gives_nothing(self):
-        assert list(ahead([], WANT, 4)) == []
+        assert list(ahead([], REQUIREMENTS, 4)) == []
         assert num_loaders() == 0
 
     def test_items_are_loaded_before_they_are_asked_for(self, monkeypatch):
         together = threading.Barrier(3)
 
-        def meet(item, want):
+        def meet(item, requirements):
             together.wait(timeout=5)
             return [snippet_of(item)]
 
         monkeypatch.setattr(reader, "load", meet)
         items = [Item(str(number), Path("x")) for number in range(6)]
-        assert len(list(ahead(items, WANT, 3))) == 6
+        assert len(list(ahead(items, REQUIREMENTS, 3))) == 6
 
     @pytest.mark.parametrize("num_taken", [1, 3, 20])
     def test_a_consumer_may_stop_at_any_time(self, monkeypatch, num_taken):
         asked = itertools.count()
         endless = (Item(str(number), Path("x")) for number in asked)
-        monkeypatch.setattr(reader, "load", lambda item, want: Failure(item, "load", "no"))
-        loaded = ahead(endless, WANT, 4)
+        monkeypatch.setattr(reader, "load", lambda item, requirements: Failure(item, "load", "no"))
+        loaded = ahead(endless, REQUIREMENTS, 4)
         taken = list(itertools.islice(loaded, num_taken))
         assert [one.item.id for one in taken] == [str(number) for number in range(num_taken)]
         loaded.close()
@@ -389,14 +405,14 @@ class TestAhead:
     def test_what_was_not_begun_is_never_loaded(self, monkeypatch):
         begun, go = [], threading.Event()
 
-        def slow(item, want):
+        def slow(item, requirements):
             begun.append(item.id)
             if item.id != "0":
                 go.wait(timeout=5)
             return Failure(item, "load", "no")
 
         monkeypatch.setattr(reader, "load", slow)
-        loaded = ahead((Item(str(n), Path("x")) for n in range(100)), WANT, 2)
+        loaded = ahead((Item(str(n), Path("x")) for n in range(100)), REQUIREMENTS, 2)
         next(loaded)
         threading.Timer(0.05, go.set).start()
         loaded.close()
@@ -407,9 +423,9 @@ class TestAhead:
             yield from (Item(str(number), Path("x")) for number in range(3))
             raise RuntimeError("the list is gone")
 
-        monkeypatch.setattr(reader, "load", lambda item, want: Failure(item, "load", "no"))
+        monkeypatch.setattr(reader, "load", lambda item, requirements: Failure(item, "load", "no"))
         with pytest.raises(RuntimeError, match="the list is gone"):
-            list(ahead(source(), WANT, 2))
+            list(ahead(source(), REQUIREMENTS, 2))
         assert num_loaders() == 0
 
     @pytest.mark.parametrize(
@@ -420,9 +436,11 @@ class TestAhead:
     def test_as_many_wait_as_there_is_room_for(self, monkeypatch, num_bytes, lead):
         monkeypatch.setattr(reader, "_AHEAD_BYTES", 1_000_000)
         shape = (1, num_bytes // 4)
-        monkeypatch.setattr(reader, "load", lambda item, want: [snippet_of(item, shape=shape)])
+        monkeypatch.setattr(
+            reader, "load", lambda item, requirements: [snippet_of(item, shape=shape)]
+        )
         asked = itertools.count()
-        loaded = ahead((Item(str(number), Path("x")) for number in asked), WANT, 2)
+        loaded = ahead((Item(str(number), Path("x")) for number in asked), REQUIREMENTS, 2)
         list(itertools.islice(loaded, 10))
         assert next(asked) - 10 == pytest.approx(lead, abs=1)
         loaded.close()
@@ -430,12 +448,12 @@ class TestAhead:
     def test_long_items_behind_short_ones_do_not_fill_the_memory(self, monkeypatch):
         monkeypatch.setattr(reader, "_AHEAD_BYTES", 1_000_000)
 
-        def mixed(item, want):
+        def mixed(item, requirements):
             return [snippet_of(item, shape=(1, 100 if item.id == "0" else 300_000))]
 
         monkeypatch.setattr(reader, "load", mixed)
         asked = itertools.count()
-        loaded = ahead((Item(str(number), Path("x")) for number in asked), WANT, 2)
+        loaded = ahead((Item(str(number), Path("x")) for number in asked), REQUIREMENTS, 2)
         list(itertools.islice(loaded, 300))
         lead = next(asked) - 300
         loaded.close()

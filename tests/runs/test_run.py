@@ -251,8 +251,8 @@ def test_five_per_cent_of_bad_files(run, tmp_path):
         soundfile.write(tmp_path / "audio" / name, 0.1 * rng.standard_normal(RATE), RATE)
     items = [Item(name, tmp_path / "audio" / name) for name in (*bad, *good)]
     runs.write_manifest(tmp_path / "clips.csv", items)
-    outcome = run(source=str(tmp_path / "clips.csv"), components="time", segments="2")
-    assert (outcome.progress.done, outcome.progress.failed) == (171, 9)
+    result = run(source=str(tmp_path / "clips.csv"), components="time", segments="2")
+    assert (result.progress.done, result.progress.failed) == (171, 9)
     import pandas as pd
 
     errors = pd.read_parquet(tmp_path / "store" / "errors.parquet").set_index("id")
@@ -261,8 +261,10 @@ def test_five_per_cent_of_bad_files(run, tmp_path):
         assert reason in errors.loc[name, "reason"], errors.loc[name, "reason"]
     assert set(errors["stage"]) == {"load"}
     assert set(frame(tmp_path / "store")["id"]) == set(good)
-    verdict = verify(tmp_path / "store")
-    assert verdict.is_whole and verdict.num_explained + verdict.num_failed == len(items)
+    verification = verify(tmp_path / "store")
+    assert verification.is_whole and verification.num_explained + verification.num_failed == len(
+        items
+    )
 
 
 def test_failures_can_be_tried_again(run, songs, tmp_path):
@@ -278,8 +280,8 @@ def test_failures_can_be_tried_again(run, songs, tmp_path):
     shutil.copy(songs / "s04" / "voice.wav", tmp_path / "songs" / "s04" / "voice.wav")
     shutil.move(gone, tmp_path / "songs" / "s04" / "bass.wav")
     shutil.move(hidden, tmp_path / "songs" / "s04" / "drums.wav")
-    outcome = run(**options, retry_failed=True)
-    assert (outcome.progress.done, outcome.progress.failed) == (12, 0)
+    result = run(**options, retry_failed=True)
+    assert (result.progress.done, result.progress.failed) == (12, 0)
     assert verify(tmp_path / "store").is_whole
 
 
@@ -296,8 +298,8 @@ def test_one_bad_snippet_fails_its_item_only(run, songs, model, tmp_path):
     _, stems = io.load_stems(songs / "s05", RATE)
     first = stems.sum(axis=0)[RATE // 2]
     host = lj.host_model(judge, sample_rate=RATE, output_names=model.output_names)
-    outcome = run(use=host, snippet=0.5, components="stems", num_samples=8)
-    assert (outcome.progress.done, outcome.progress.failed) == (11, 1)
+    result = run(use=host, snippet=0.5, components="stems", num_samples=8)
+    assert (result.progress.done, result.progress.failed) == (11, 1)
     [row] = store.errors(lj.runs.open_store(tmp_path / "store"), 3)
     assert row["id"] == "s05" and "too much" in row["reason"] and row["stage"] == "explain"
     assert "s05" not in set(frame(tmp_path / "store")["id"])
@@ -321,10 +323,10 @@ def test_a_damaged_part_is_set_aside_and_computed_again(run, tmp_path):
     run(part_items=4)
     parts = [p for p in (tmp_path / "store" / "results.parquet").iterdir() if p.stem != "none"]
     parts[0].write_bytes(parts[0].read_bytes()[:-20])
-    verdict = verify(tmp_path / "store")
-    assert verdict.damaged == (parts[0],) and not verdict.is_whole
-    outcome = run()
-    assert outcome.set_aside == (parts[0],) and outcome.progress.done == 12
+    verification = verify(tmp_path / "store")
+    assert verification.damaged == (parts[0],) and not verification.is_whole
+    result = run()
+    assert result.set_aside == (parts[0],) and result.progress.done == 12
     assert list((tmp_path / "store" / "damaged").iterdir())
     assert verify(tmp_path / "store").is_whole
     assert_same(tmp_path / "store", tmp_path / "whole")
@@ -463,8 +465,8 @@ def test_one_bad_item_alone_is_a_failure_again_and_again(run, songs, model, tmp_
     items = runs.items_of(str(songs), "stems")[:1]
     host = lj.host_model(judge, sample_rate=RATE, output_names=model.output_names)
     for _ in range(2):
-        outcome = run(use=host, items=items, retry_failed=True)
-        assert (outcome.progress.done, outcome.progress.failed) == (0, 1)
+        result = run(use=host, items=items, retry_failed=True)
+        assert (result.progress.done, result.progress.failed) == (0, 1)
     assert verify(tmp_path / "store").is_whole
 
 
@@ -501,8 +503,8 @@ def test_stems_of_any_name(run, songs, tmp_path):
     shutil.copytree(songs / "s00", folder)
     os.rename(folder / "bass.wav", os.fsencode(folder) + b"/ba\xff.wav")
     (folder / "drums.wav").rename(folder / "$x_{$.wav")
-    outcome = run(source=str(tmp_path / "songs"))
-    assert outcome.progress.done == 1
+    result = run(source=str(tmp_path / "songs"))
+    assert result.progress.done == 1
     from lime_jax.report import summary
 
     page = summary.write_report(tmp_path / "report", runs.open_store(tmp_path / "store"))

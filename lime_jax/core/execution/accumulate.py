@@ -163,7 +163,10 @@ def fold(
 ) -> Statistics:
     """Adds some rows to the statistics of the blocks."""
     num_items, num_blocks = blocks.weight.shape
-    one = lambda *rows: _summarise(kernel, num_blocks, *rows)
+
+    def one(*rows):
+        return _summarise(kernel, num_blocks, *rows)
+
     new = each(num_items, one, masks, counts, outputs)
     return jax.vmap(jax.vmap(Statistics.__add__))(blocks, new)
 
@@ -182,7 +185,10 @@ def _summarise(
     missing = -len(masks) % num_blocks
     masks, outputs = (_repeat_last(x, missing) for x in (masks, outputs))
     counts = jnp.pad(counts, (0, missing))
-    deal = lambda x: x.reshape(-1, num_blocks, *x.shape[1:])
+
+    def deal(x):
+        return x.reshape(-1, num_blocks, *x.shape[1:])
+
     return jax.vmap(statistics.summarise, in_axes=1)(
         deal(masks), deal(outputs), deal(kernel(masks) * counts), deal(counts > 0)
     )
@@ -268,7 +274,10 @@ def accumulate(
 
     if split.num_steps:
         starts = jnp.arange(split.num_steps) * split.rows_per_step
-        body = lambda blocks, start: (add(blocks, start, split.rows_per_step), None)
+
+        def body(blocks, start):
+            return (add(blocks, start, split.rows_per_step), None)
+
         blocks, _ = jax.lax.scan(body, blocks, starts)
     if split.num_last:
         blocks = add(blocks, jnp.int32(split.num_steps * split.rows_per_step), split.num_last)

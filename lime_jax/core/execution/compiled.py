@@ -83,7 +83,10 @@ def _in_groups(
     size = group_size(method, keys, num_items, components.num_components, batch_size)
     filled = padded((components, keys), -num_items % size)
     grouped = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), filled)
-    run = lambda group: run_group(predictor, group[0], method, group[1], batch_size)
+
+    def run(group):
+        return run_group(predictor, group[0], method, group[1], batch_size)
+
     explanations = jax.lax.map(run, grouped)
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_items], explanations)
 
@@ -115,5 +118,8 @@ def group_size(
 
 def padded(tree: Any, times: int) -> Any:
     """The last item repeated, to fill a group."""
-    fill = lambda x: jnp.concatenate([x, jnp.repeat(x[-1:], times, axis=0)])
+
+    def fill(x):
+        return jnp.concatenate([x, jnp.repeat(x[-1:], times, axis=0)])
+
     return jax.tree.map(fill, tree) if times else tree

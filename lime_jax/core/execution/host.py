@@ -88,7 +88,10 @@ def _accumulate_on_host(
 def _host_batch_size(components: Components) -> int:
     """As many inputs as fit twice, the ones at work and the next ones."""
     mask = jax.ShapeDtypeStruct((1, 1, components.num_components), jnp.bool_)
-    one = lambda components, mask: accumulate.inputs_of(as_one_item(components), mask)
+
+    def one(components, mask):
+        return accumulate.inputs_of(as_one_item(components), mask)
+
     fitting = memory.batch_size_for(one, components, mask)
     return min(_HOST_BATCH, max(1, fitting // 2))
 
@@ -97,7 +100,10 @@ def evaluate_on_host(
     model: HostModel, components: Components, neighbourhoods: Neighbourhood, split: Plan
 ) -> Iterator[tuple[int, jax.Array, jax.Array, np.ndarray]]:
     """Last row, masks, counts and outputs of every step, the next inputs always under way."""
-    prepare = lambda step: _prepare(components, neighbourhoods, jnp.int32(step[0]), step[1])
+
+    def prepare(step):
+        return _prepare(components, neighbourhoods, jnp.int32(step[0]), step[1])
+
     ahead = prepare(split.steps[0])
     for step, following in zip(split.steps, [*split.steps[1:], None], strict=True):
         masks, counts, inputs = ahead

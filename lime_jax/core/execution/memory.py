@@ -22,7 +22,7 @@ _SHARE_OF_ACCELERATOR = 0.4
 
 
 def batch_size_for(function: Callable[..., Any], *arguments: Any) -> int:
-    """How many inputs fit into the memory budget, judged by tracing a batch of one.
+    """How many inputs fit into the memory budget, by tracing a batch of one.
 
     Args:
       function: maps `arguments`, made for a batch of one, to outputs.

@@ -22,7 +22,7 @@ _NORMAL = 1.959964  # the quantile of a 95 % interval, with any number of rounds
 
 @pytree
 class Rounds:
-    """What was found so far about one item.
+    """The statistics of one item so far.
 
     Attributes:
       blocks: the statistics of independent parts, `(1, num_slots, …)`; unused ones are empty.
@@ -80,7 +80,7 @@ def draw_round(
 
 
 def start_rounds(auto: Auto, num_components: int, num_outputs: int) -> Rounds:
-    """Nothing yet."""
+    """Returns rounds that hold no masks yet."""
     slots = auto.num_slots(num_components)
     nothing = accumulate.empty_blocks(num_components, num_outputs, (1, slots))
     return Rounds(nothing, jnp.int32(0))
@@ -90,24 +90,27 @@ def add_round(rounds: Rounds, blocks: Statistics) -> Rounds:
     """Puts the statistics of one more round in the next slots, in turn."""
     num_slots, num_new = rounds.blocks.weight.shape[1], blocks.weight.shape[1]
     slots = (rounds.number * num_new + jnp.arange(num_new)) % num_slots
-    kept = jax.tree.map(lambda x: x[:, slots], rounds.blocks)
-    merged = jax.vmap(jax.vmap(Statistics.__add__))(kept, blocks)
-    put = lambda x, new: x.at[:, slots].set(new)
+    earlier = jax.tree.map(lambda x: x[:, slots], rounds.blocks)
+    merged = jax.vmap(jax.vmap(Statistics.__add__))(earlier, blocks)
+
+    def put(x, new):
+        return x.at[:, slots].set(new)
+
     return Rounds(jax.tree.map(put, rounds.blocks, merged), rounds.number + 1)
 
 
 def targets_are_met(method: Method, rounds: Rounds) -> Bool[Array, ""]:
     """Whether every target is met by every output that counts."""
     auto = sampler_of(method)
-    found = jax.tree.map(lambda x: x[0], finalize_rounds(method, rounds))
+    explanation = jax.tree.map(lambda x: x[0], finalize_rounds(method, rounds))
     # A constant or broken output gets no better.
-    open_outputs = _counting(auto, found.prediction) & (found.status == 0)
+    open_outputs = _counting(auto, explanation.prediction) & (explanation.status == 0)
     met = jnp.ones_like(open_outputs)
     if auto.std_error is not None:
-        few = t_quantile(found.degrees_of_freedom, 0.95) / _NORMAL
-        met &= found.std_error.max(axis=-1) * few <= auto.std_error
+        few = t_quantile(explanation.degrees_of_freedom, 0.95) / _NORMAL
+        met &= explanation.std_error.max(axis=-1) * few <= auto.std_error
     if auto.top_k is not None:
-        confidence = uncertainty.top_k_confidence(found, auto.top_k, sign=auto.sign)
+        confidence = uncertainty.top_k_confidence(explanation, auto.top_k, sign=auto.sign)
         met &= confidence >= auto.confidence
     return (met | ~open_outputs).all()
 

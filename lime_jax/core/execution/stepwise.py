@@ -84,7 +84,8 @@ def run_in_steps(
 ) -> Explanation:
     """The same as the engine's single program for many items, called one step at a time.
 
-    So progress can be told, and on CPUs XLA makes more of a network outside of a loop than inside.
+    So progress can be reported, and on CPUs XLA makes more of a network outside of a loop than
+    inside.
     """
     num_items, num_components = components.num_items, components.num_components
     size = group_size(method, keys, num_items, num_components, batch_size)
@@ -168,7 +169,7 @@ def explain_in_rounds(
       components: of a group.
       method: how it is explained.
       keys: one per item, or None.
-      progress: told of all rounds there could be.
+      progress: counts all rounds there could be.
     """
     num_items, num_components = components.num_items, components.num_components
     if not isinstance(method.sampler, Auto):
@@ -178,8 +179,8 @@ def explain_in_rounds(
     rounds = None
     for number in range(most):
         neighbourhoods = _draw_round(method, keys, jnp.int32(number), num_components)
-        told = None if progress is None else _later(progress, number, most)
-        blocks = sum_up(neighbourhoods, progress=told)
+        report = None if progress is None else _later(progress, number, most)
+        blocks = sum_up(neighbourhoods, progress=report)
         if rounds is None:
             num_outputs = blocks.output_mean.shape[-1]
             rounds = sequential.start_rounds(method.sampler, num_components, num_outputs)

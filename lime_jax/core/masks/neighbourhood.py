@@ -111,7 +111,7 @@ def size_of(sampler: Sampler, num_components: int, key: Any = "any") -> Size:
       num_components: of the input.
       key: what it would draw from, where it matters whether there is any.
     """
-    found = []
+    sizes = []
     if isinstance(key, str):
         key = jax.eval_shape(lambda: jax.random.key(0))
 
@@ -119,10 +119,10 @@ def size_of(sampler: Sampler, num_components: int, key: Any = "any") -> Size:
         drawn = sampler(key, num_components)
         num_counted = drawn.num_counted or drawn.num_masks
         has_table = drawn.table is not None
-        found.append(Size(drawn.num_masks, num_counted, drawn.num_blocks, has_table))
+        sizes.append(Size(drawn.num_masks, num_counted, drawn.num_blocks, has_table))
 
     jax.eval_shape(note, key)
-    return found[0]
+    return sizes[0]
 
 
 def needed_key(key: MaybeKey) -> Key[Array, ""]:

@@ -21,7 +21,7 @@ from lime_jax.core.masks.neighbourhood import (
 from lime_jax.core.pytree import pytree, static
 from lime_jax.core.ranking import check_sign
 
-# Up to here all masks cost no more than the arrays whose errors could be told.
+# Up to here all masks cost no more than the arrays whose errors could be estimated.
 _FEW_MASKS = 2048
 # A head per mask instead of a network: more of them are still few.
 _FEW_LOOKED_UP = 2**14
@@ -77,7 +77,7 @@ class Auto:
         return self.std_error is not None or self.top_k is not None
 
     def num_slots(self, num_components: int) -> int:
-        """How many independent parts errors are told from; later rounds share them."""
+        """How many independent parts errors are estimated from; later rounds share them."""
         return _BLOCKS_OF_COINS if self._array_size(num_components) is None else _NUM_SLOTS
 
     def most_rounds(self, num_components: int) -> int:
@@ -164,7 +164,10 @@ def auto(
         raise ValueError(f"`confidence` must lie between 0 and 1, got {confidence}. Usual is 0.95.")
     check_sign(sign)
     check_num_samples(equivalent_num_samples)
-    number = lambda value: float(value) if isinstance(value, int) else value
+
+    def number(value):
+        return float(value) if isinstance(value, int) else value
+
     return Auto(
         number(std_error), number(confidence), top_k, sign, _checked_outputs(outputs),
         equivalent_num_samples, max_evaluations,

@@ -60,24 +60,24 @@ def check_receptive_field(
 def compare(
     model: Declaration,
     expected: Float[Array | np.ndarray, "..."],
-    found: Float[Array | np.ndarray, "..."],
+    computed: Float[Array | np.ndarray, "..."],
 ) -> None:
     """Refuses outputs that differ from those of the whole model by more than rounding.
 
     Args:
       model: with its declaration.
       expected: of the whole model, `(batch, num_outputs)`.
-      found: by way of what it declares.
+      computed: by way of what it declares.
 
     Raises:
       ValueError: naming the declaration.
     """
-    if found.shape != expected.shape:
+    if computed.shape != expected.shape:
         raise ValueError(
-            f"`backbone` and `head` differ from `whole`: outputs of shape {found.shape} and "
+            f"`backbone` and `head` differ from `whole`: outputs of shape {computed.shape} and "
             f"{expected.shape}. Check {model.parameters}."
         )
-    wanted, got = np.asarray(expected), np.asarray(found)
+    wanted, got = np.asarray(expected), np.asarray(computed)
     finite = np.isfinite(wanted)
     numbers = np.where(finite, wanted, 0)
     error = np.abs(np.where(finite, got, 0) - numbers).max(axis=0)

@@ -42,35 +42,28 @@ def explain_by_windows(
       ValueError: if the declaration of the model is wrong.
     """
     if declaration(predict, Layerwise) is not None:
-        # What is silent differs from song to song.
-        every = [item_of((components, keys), number) for number in range(components.num_items)]
-        if any(_planned(predict, one, method, key) is None for one, key in every):
-            return None
-        found = [explain_by_layers(predict, one, method, key, batch_size) for one, key in every]
-        if any(one is None for one in found):
-            return None
-        return jax.tree.map(lambda *x: jnp.stack(x), *found)
+        return _explain_items_by_layers(predict, components, method, keys, batch_size)
     model = declaration(predict, Windowed)
     if model is None or not windows.cut_alike(components):
         return None
-    one, key = item_of((components, keys), 0)
-    d = one.num_components
+    first, key = item_of((components, keys), 0)
+    d = first.num_components
     if model.is_sum and isinstance(method.sampler, (Exhaustive, Auto)):
         weight_of = kernels.weights_by_zeros(method.kernel, d)
-        layout = windows.layout_of(model, one, _most_evaluations(method, one))
+        layout = windows.layout_of(model, first, _most_evaluations(method, first))
         if layout is not None and weight_of is not None:
-            check.check_windows_once(model, one)
+            check.check_windows_once(model, first)
             return _explain_sums(model, components, layout, method, weight_of, batch_size)
     num_masks = min(
-        neighbourhood_size(resolve(method, d, is_looked_up=make_lookup), key, d)[0]
-        for make_lookup in (False, True)
+        neighbourhood_size(resolve(method, d, is_looked_up=is_looked_up), key, d)[0]
+        for is_looked_up in (False, True)
     )
     method = resolve(method, d, is_looked_up=True)
-    layout = windows.layout_of(model, one, num_masks)
+    layout = windows.layout_of(model, first, num_masks)
     if layout is None:
         return None
-    check.check_windows_once(model, one)
-    sizes = batch_sizes.window_batch_sizes(model, one, layout, batch_size)
+    check.check_windows_once(model, first)
+    sizes = batch_sizes.window_batch_sizes(model, first, layout, batch_size)
     explanations, _ = memory.retry_with_smaller_batches(
         lambda size: run_windowed(
             model,
@@ -83,6 +76,25 @@ def explain_by_windows(
         max(sizes),
     )
     return _with_evaluations(explanations, components, layout)
+
+
+def _explain_items_by_layers(
+    predict: Predict,
+    components: Components,
+    method: Method,
+    keys: MaybeKey,
+    batch_size: int | None,
+) -> Explanation | None:
+    # What is silent differs from item to item.
+    items = [item_of((components, keys), number) for number in range(components.num_items)]
+    if any(_planned(predict, item, method, key) is None for item, key in items):
+        return None
+    explanations = [
+        explain_by_layers(predict, item, method, key, batch_size) for item, key in items
+    ]
+    if any(explanation is None for explanation in explanations):
+        return None
+    return jax.tree.map(lambda *x: jnp.stack(x), *explanations)
 
 
 def explain_by_layers(
@@ -207,7 +219,9 @@ def _tables(
     layout: tuple[jax.Array, ...],
     batch_size: int,
 ) -> jax.Array:
-    look_up = lambda item: windows.look_up(model, item, *layout, batch_size=batch_size).table
+    def look_up(item):
+        return windows.look_up(model, item, *layout, batch_size=batch_size).table
+
     return jax.lax.map(look_up, components)
 
 

@@ -1,9 +1,9 @@
 """Deep local networks, explained layer by layer: what many masks share is computed once.
 
-A column of the first layer hears few components, one of the last layer many. So every layer is
-computed once per combination of what *its* columns hear, from the columns of the layer below, and
-a mask only looks the last ones up. What is silent is heard by nobody. The answers are those of the
-whole model; where neighbouring segments meet, only what hears both is computed for all pairs.
+A column of the first layer sees few components, one of the last layer many. So every layer is
+computed once per combination of what *its* columns see, from the columns of the layer below, and
+a mask only looks the last ones up. What is silent is seen by no column. The answers are those of
+the whole model; where neighbouring segments meet, only what sees both is computed for all pairs.
 """
 
 import dataclasses
@@ -88,7 +88,7 @@ class Layerwise:
 
     @property
     def window(self) -> int:
-        """Elements of the input that one column of the last layer hears."""
+        """Elements of the input that one column of the last layer sees."""
         return functools.reduce(lambda seen, one: _seen(one, seen), reversed(self.layers), 1)
 
     @property
@@ -116,8 +116,8 @@ def _seen(one: Layer, columns: int) -> int:
 def layerwise(whole: Any, *, layers: Any, head: Any) -> Layerwise:
     """Declares the layers of a deep local network; `explain` makes use of them where it pays.
 
-    As `windowed`, for networks whose last layer hears much: a table of all that it may hear would
-    be large, but few of the layers below hear as much. The answers stay those of `whole`; the first
+    As `windowed`, for networks whose last layer sees much: a table of all that it may see would
+    be large, but few of the layers below see as much. The answers stay those of `whole`; the first
     explanation of a model and shape checks that, and so does `check_receptive_field`.
 
     Args:
@@ -154,16 +154,16 @@ def layerwise(whole: Any, *, layers: Any, head: Any) -> Layerwise:
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """The columns of a layer, once per combination of the components that each of them hears.
+    """The columns of a layer, once per combination of the components that each of them sees.
 
     Attributes:
-      heard: whether a column hears a component, `(num_columns, num_components)`.
+      sees: whether a column sees a component, `(num_columns, num_components)`.
       first, steps: see `lime_jax.core.receptive_fields.lookup.Lookup`.
       column_of: of every entry, `(num_entries,)`.
-      masks: of every entry; what its column does not hear is off.
+      masks: of every entry; what its column does not see is off.
     """
 
-    heard: np.ndarray
+    sees: np.ndarray
     first: np.ndarray
     steps: np.ndarray
     column_of: np.ndarray
@@ -177,7 +177,7 @@ class Columns:
     @property
     def num_evaluations(self) -> float:
         """How often the whole layer could have been computed instead."""
-        return self.num_entries / len(self.heard)
+        return self.num_entries / len(self.sees)
 
 
 def plan_columns(model: Layerwise, components: Components, num_masks: int) -> list[Columns] | None:
@@ -188,16 +188,16 @@ def plan_columns(model: Layerwise, components: Components, num_masks: int) -> li
       components: of one item, outside jit.
       num_masks: evaluations of the whole model that would be replaced.
     """
-    heard = [_heard_by_first(model.layers[0], components)]
+    sees = [_seen_by_first(model.layers[0], components)]
     for one in model.layers[1:]:
-        heard.append(_heard_above(one, heard[-1]))
-    if any(not len(columns) or columns.sum(axis=1).max() > _MOST_PER_COLUMN for columns in heard):
+        sees.append(_seen_above(one, sees[-1]))
+    if any(not len(columns) or columns.sum(axis=1).max() > _MOST_PER_COLUMN for columns in sees):
         return None
-    numbers = [int((1 << columns.sum(axis=1)).sum()) for columns in heard]
-    passes = [number / len(columns) for number, columns in zip(numbers, heard, strict=True)]
+    numbers = [int((1 << columns.sum(axis=1)).sum()) for columns in sees]
+    passes = [number / len(columns) for number, columns in zip(numbers, sees, strict=True)]
     if max(passes) >= num_masks or _num_bytes(model, components, numbers) > _most_bytes():
         return None
-    return [_columns(columns) for columns in heard]
+    return [_columns(columns) for columns in sees]
 
 
 def _num_bytes(model: Layerwise, components: Components, numbers: list[int]) -> int:
@@ -215,7 +215,7 @@ def _most_bytes() -> int:
     return _MOST_BYTES if jax.devices()[0].platform == "cpu" else memory.budget()
 
 
-def _heard_by_first(one: Layer, components: Components) -> np.ndarray:
+def _seen_by_first(one: Layer, components: Components) -> np.ndarray:
     """Which components move the windows of the first layer: those that differ from their fill."""
     sources = np.asarray(components.sources)
     size = sources.shape[1]
@@ -225,19 +225,19 @@ def _heard_by_first(one: Layer, components: Components) -> np.ndarray:
     labels = labels.reshape(size, -1)
     reflected = np.pad(np.arange(size), one.pad, mode="reflect")
     starts = np.arange(one.num_columns(size)) * one.stride
-    heard = np.zeros((len(starts), components.num_components), bool)
+    sees = np.zeros((len(starts), components.num_components), bool)
     for segment in range(components.num_segments):
         for source in range(components.num_sources):
             there = (differs[source] & (labels == segment)).any(axis=1)[reflected]
             before = np.concatenate([[0], np.cumsum(there)])
             number = before[starts + one.window] - before[starts]
-            heard[:, segment * components.num_sources + source] = number > 0
-    return heard
+            sees[:, segment * components.num_sources + source] = number > 0
+    return sees
 
 
-def _heard_above(one: Layer, heard: np.ndarray) -> np.ndarray:
-    index = _below(one, len(heard), np.arange(max(one.num_columns(len(heard)), 0)))
-    return np.asarray((heard[index] & (index >= 0)[..., None]).any(axis=1))
+def _seen_above(one: Layer, sees: np.ndarray) -> np.ndarray:
+    index = _below(one, len(sees), np.arange(max(one.num_columns(len(sees)), 0)))
+    return np.asarray((sees[index] & (index >= 0)[..., None]).any(axis=1))
 
 
 def _below(one: Layer, num_below: int, columns: np.ndarray) -> np.ndarray:
@@ -246,14 +246,14 @@ def _below(one: Layer, num_below: int, columns: np.ndarray) -> np.ndarray:
     return np.where((index >= 0) & (index < num_below), index, -1)
 
 
-def _columns(heard: np.ndarray) -> Columns:
-    steps = np.where(heard, 1 << np.maximum(np.cumsum(heard, axis=1) - 1, 0), 0).astype(np.int32)
-    number = 2 ** heard.sum(axis=1)
+def _columns(sees: np.ndarray) -> Columns:
+    steps = np.where(sees, 1 << np.maximum(np.cumsum(sees, axis=1) - 1, 0), 0).astype(np.int32)
+    number = 2 ** sees.sum(axis=1)
     first = (np.cumsum(number) - number).astype(np.int32)
-    column_of = np.repeat(np.arange(len(heard), dtype=np.int32), number)
+    column_of = np.repeat(np.arange(len(sees), dtype=np.int32), number)
     combination = np.arange(number.sum()) - first[column_of]
     masks = (combination[:, None] & steps[column_of]) > 0
-    return Columns(heard, first, steps, column_of, masks)
+    return Columns(sees, first, steps, column_of, masks)
 
 
 def _sizes(model: Layerwise, components: Components) -> list[int]:
@@ -342,7 +342,7 @@ def _looked_up(
 
 def _entries_below(one: Layer, below: Columns, here: Columns) -> np.ndarray:
     """The entries of the layer below that every entry is made of; -1 is beyond the ends."""
-    index = _below(one, len(below.heard), here.column_of)
+    index = _below(one, len(below.sees), here.column_of)
     entries = np.empty(index.shape, np.int32)
     for k in range(one.window):
         at = index[:, k]

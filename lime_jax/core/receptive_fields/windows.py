@@ -80,7 +80,10 @@ class Windowed:
         axis = self.axis + 1
         padded = _reflect(inputs, axis, self.pad) if self.pad else inputs
         starts = np.arange(self.num_windows(inputs.shape[axis])) * self.stride
-        cut = lambda start: jax.lax.slice_in_dim(padded, start, start + self.window, axis=axis)
+
+        def cut(start):
+            return jax.lax.slice_in_dim(padded, start, start + self.window, axis=axis)
+
         windows = jnp.stack([cut(int(start)) for start in starts], axis=1)
         features = self.backbone(windows.reshape(-1, *windows.shape[2:]))
         return self.head(features.reshape(len(inputs), len(starts), *features.shape[1:]))
@@ -269,13 +272,18 @@ def _reflect(x: Array, axis: int, pad: int) -> Array:
 
 
 def _cut(components: Components, model: Windowed, window: Int[Array, ""]) -> Components:
-    cut = lambda x, axis: jax.lax.dynamic_slice_in_dim(x, window * model.stride, model.window, axis)
+    def cut(x, axis):
+        return jax.lax.dynamic_slice_in_dim(x, window * model.stride, model.window, axis)
+
     return _along(components, model.axis, cut)
 
 
 def _along(components: Components, axis: int, change: Callable[[Array, int], Array]) -> Components:
     """Changes sources, labels and fill along an axis of the input, where they have it."""
-    maybe = lambda x, axis: x if x.shape[axis] == 1 else change(x, axis)
+
+    def maybe(x, axis):
+        return x if x.shape[axis] == 1 else change(x, axis)
+
     return Components(
         change(components.sources, axis + 1),
         maybe(components.labels, axis),

@@ -60,19 +60,22 @@ def forward_order(statistics: Statistics, num_features: int) -> Int[Array, "num_
 
 def lasso(statistics: Statistics, num_features: int) -> Selected:
     """The support of the least penalised knot of the lasso path with at most `num_features`."""
-    path = lambda cross: _lasso_support(statistics.mask_scatter, cross, num_features)
+
+    def path(cross):
+        return _lasso_support(statistics.mask_scatter, cross, num_features)
+
     return jax.vmap(path)(statistics.cross_scatter.T)
 
 
 @pytree
 class _Knot:
-    """Where a lasso path stands: coefficients, who may move, and the support kept so far."""
+    """Where a lasso path stands: coefficients, who may move, and the support so far."""
 
     coefficients: Vector
     active: Bool[Array, " num_components"]
     barred: Bool[Array, " num_components"]
     penalty: Float[Array, ""]
-    kept: Bool[Array, " num_components"]
+    support_so_far: Bool[Array, " num_components"]
     step: Int[Array, ""]
 
 
@@ -91,15 +94,17 @@ def _lasso_support(
         active=jnp.arange(len(cross)) == jnp.argmax(jnp.abs(cross)),
         barred=none,
         penalty=largest_penalty,
-        kept=none,
+        support_so_far=none,
         step=jnp.zeros((), jnp.int32),
     )
 
     def unfinished(knot: _Knot) -> Bool[Array, ""]:
         return (knot.penalty > _NEGLIGIBLE * largest_penalty) & (knot.step < 8 * len(cross))
 
-    move = lambda knot: _next_knot(matrix, cross, num_features, knot)
-    return jax.lax.while_loop(unfinished, move, start).kept
+    def move(knot):
+        return _next_knot(matrix, cross, num_features, knot)
+
+    return jax.lax.while_loop(unfinished, move, start).support_so_far
 
 
 def _next_knot(matrix: Matrix, cross: Vector, num_features: int, knot: _Knot) -> _Knot:
@@ -137,7 +142,7 @@ def _next_knot(matrix: Matrix, cross: Vector, num_features: int, knot: _Knot) ->
         active=support | joined,
         barred=dropped,
         penalty=knot.penalty - length,
-        kept=jnp.where(fits, support, knot.kept),
+        support_so_far=jnp.where(fits, support, knot.support_so_far),
         step=knot.step + 1,
     )
 

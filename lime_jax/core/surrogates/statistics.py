@@ -149,7 +149,10 @@ def combine(blocks: Statistics, keep: Bool[Array, " num_blocks"]) -> Statistics:
     masks = blocks.mask_mean - mask_mean[None]
     outputs = blocks.output_mean - output_mean[None]
     weighted = (masks * weights[:, None]).T
-    within = lambda scatter: jnp.tensordot(keep.astype(jnp.float32), scatter, 1, precision=EXACT)
+
+    def within(scatter):
+        return jnp.tensordot(keep.astype(jnp.float32), scatter, 1, precision=EXACT)
+
     return Statistics(
         weight,
         mask_mean,
@@ -166,7 +169,10 @@ def combine(blocks: Statistics, keep: Bool[Array, " num_blocks"]) -> Statistics:
 
 def add_across(part: Statistics, devices: tuple[str, ...]) -> Statistics:
     """The sum of the statistics of several devices, inside `shard_map` over these mesh axes."""
-    add = lambda x: jax.lax.psum(x, devices)
+
+    def add(x):
+        return jax.lax.psum(x, devices)
+
     weight = add(part.weight)
     share = jnp.where(weight > 0, part.weight / jnp.where(weight > 0, weight, 1), 0)
     mask_mean, output_mean = add(share * part.mask_mean), add(share * part.output_mean)

@@ -44,8 +44,10 @@ def jackknife(
       Shao and Wu, A General Theory for Jackknife Variance Estimation, 1989.
     """
     number = used.sum().astype(jnp.float32)
-    kept = jnp.where(used[:, None, None], estimates, 0)
-    centred = jnp.where(used[:, None, None], estimates - kept.sum(axis=0)[None] / number, 0)
+    estimates_used = jnp.where(used[:, None, None], estimates, 0)
+    centred = jnp.where(
+        used[:, None, None], estimates - estimates_used.sum(axis=0)[None] / number, 0
+    )
     # Two blocks can differ by nothing at all, for example if each holds a single row.
     return jnp.where(number > 2, centred * jnp.sqrt((number - 1) / number), jnp.nan)
 
@@ -110,7 +112,10 @@ def coefficient_difference(
     for name, index in (("first", first), ("second", second)):
         if not 0 <= index < num_components:
             raise ValueError(f"`{name}` must be an index below {num_components}, got {index}.")
-    take = lambda x: x[..., first] - x[..., second]
+
+    def take(x):
+        return x[..., first] - x[..., second]
+
     estimate = take(explanation.coefficients)
     error = jnp.sqrt(jnp.square(take(explanation.deviations)).sum(axis=-2))
     margin = _quantile(explanation, level)[..., 0] * error
@@ -151,7 +156,10 @@ def top_k_confidence(
     slope = {"positive": jnp.ones_like(slope), "negative": -jnp.ones_like(slope)}.get(sign, slope)
     deviations = explanation.deviations * jnp.expand_dims(slope, -3)
     order = jnp.argsort(-strength, axis=-1, stable=True)
-    take = lambda x, index: jnp.take_along_axis(x, index, axis=-1)
+
+    def take(x, index):
+        return jnp.take_along_axis(x, index, axis=-1)
+
     sorted_deviations = take(deviations, jnp.expand_dims(order, -3))
     inside, outside = jnp.split(take(strength, order), [k], axis=-1)
     gap = inside[..., :, None] - outside[..., None, :]
@@ -169,7 +177,10 @@ def std_error_of_pairs(
     within: Float[Array, "... inside"], beyond: Float[Array, "... outside"]
 ) -> Float[Array, "... inside outside"]:
     """Standard errors of all differences, without a tensor of them for every block."""
-    square = lambda x: jnp.square(x).sum(axis=-3)
+
+    def square(x):
+        return jnp.square(x).sum(axis=-3)
+
     both = jnp.einsum("...boi,...boj->...oij", within, beyond, precision="highest")
     variance = square(within)[..., :, None] + square(beyond)[..., None, :] - 2 * both
     return jnp.sqrt(jnp.maximum(variance, 0))

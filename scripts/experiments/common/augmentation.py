@@ -40,7 +40,10 @@ class Variant:
 def draw(key: Key[Array, ""]) -> Variant:
     """Speed and pitch within 30 %, a Gaussian filter of 10 dB at most."""
     keys = jax.random.split(key, 5)
-    between = lambda index, low, high: jax.random.uniform(keys[index], (), minval=low, maxval=high)
+
+    def between(index, low, high):
+        return jax.random.uniform(keys[index], (), minval=low, maxval=high)
+
     return Variant(
         between(0, 1 - MOST_STRETCH, 1 + MOST_STRETCH),
         between(1, 1 - MOST_SHIFT, 1 + MOST_SHIFT),

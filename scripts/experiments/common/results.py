@@ -2,29 +2,23 @@
 
 import contextlib
 import dataclasses
-import datetime
-import importlib.metadata
 import io
 import json
 import math
 import os
-import platform
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lime_jax import storage
+from lime_jax import machine, storage
 from lime_jax.errors import StoreError
 from lime_jax.runs import parquet
-from lime_jax.runs.worker import num_processors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
 SUMMARY, SETTINGS = "summary.json", "settings.json"
 Row = Mapping[str, Any]
-
-_PACKAGES = ("lime-jax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +86,7 @@ def begin(folder: Path, settings: Mapping[str, Any]) -> None:
       StoreError: if it was begun with other settings.
     """
     path = folder / SETTINGS
-    wanted = {**storage.plain(settings), "lime_jax": _version("lime-jax")}
+    wanted = {**storage.plain(settings), "lime_jax": machine.version("lime-jax")}
     text = json.dumps(wanted, indent=1, ensure_ascii=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
@@ -109,7 +103,7 @@ def begin(folder: Path, settings: Mapping[str, Any]) -> None:
 def write(folder: Path, summary: Summary) -> Path:
     """Stores a summary with the versions and the machine it comes from; returns its path."""
     path = folder / SUMMARY
-    record = {**storage.plain(summary), "machine": machine()}
+    record = {**storage.plain(summary), "machine": machine.describe_machine()}
     record["config"] = _without_places(record["config"])
     write_text(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return path
@@ -179,28 +173,10 @@ def show(summary: Summary) -> None:
         print("    " + "; ".join(f"{name} {text}" for name, text in told.items() if text))
 
 
-def machine() -> dict[str, Any]:
-    """Where and with what an experiment was run."""
-    import jax
-
-    device = jax.devices()[0]
-    return {
-        "device": device.device_kind if device.platform != "cpu" else "CPU",
-        "num_cpus": num_processors(),
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
-        "date": datetime.date.today().isoformat(),
-    }
-
-
 def _without_places(config: Mapping[str, Any]) -> dict[str, Any]:
     """Paths by their last part: where things lay on a machine is nobody's business."""
-    is_path = lambda value: isinstance(value, str) and os.path.isabs(value)
+
+    def is_path(value):
+        return isinstance(value, str) and os.path.isabs(value)
+
     return {name: Path(v).name if is_path(v) else v for name, v in config.items()}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -143,8 +143,13 @@ def open_corpus(folder: Path) -> tuple[VocalSong, ...]:
 
 def fingerprint(songs: Sequence[VocalSong]) -> str:
     """SHA-256 of names, splits, and the sizes of all files."""
-    files = lambda song: {"sound": song.files, "labels": (song.label_file,)}
-    known = lambda song: {name: paths for name, paths in files(song).items() if None not in paths}
+
+    def files(song):
+        return {"sound": song.files, "labels": (song.label_file,)}
+
+    def known(song):
+        return {name: paths for name, paths in files(song).items() if None not in paths}
+
     return corpus.fingerprint([corpus.Song(s.name, s.split, known(s)) for s in songs])
 
 

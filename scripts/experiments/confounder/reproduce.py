@@ -238,7 +238,10 @@ class Data:
     def tests(self, variant: str) -> dict[str, Test]:
         """Excerpts and their components, by test set."""
         if variant not in self._tests:
-            split = lambda one: stems_by_separator(one, variant, self.separators)
+
+            def split(one):
+                return stems_by_separator(one, variant, self.separators)
+
             found = self.excerpts(variant)
             self._tests = {variant: {name: (one, split(one)) for name, one in found.items()}}
         return self._tests[variant]

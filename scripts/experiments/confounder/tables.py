@@ -145,9 +145,10 @@ def figures_of_table_3(rows: Sequence[dict]) -> Iterator[Figure]:
     found = table_3(rows)
     for which, separator, variant in itertools.product(WHICH, separators_in(rows), VARIANTS):
         place = {"which": which, "variant": variant}
-        told = lambda name, place=place: [
-            row["drums_on_top"] for row in where(found, separator=name, **place)
-        ]
+
+        def told(name, place=place):
+            return [row["drums_on_top"] for row in where(found, separator=name, **place)]
+
         if not (values := told(separator)):
             continue
         mean, without = (np.mean(told(n)) for n in (separator, separator.removesuffix(RESIDUAL)))

@@ -49,7 +49,7 @@ from lime_jax.audio import io
 from lime_jax.commands import run as dataset
 from lime_jax.errors import LimeJaxError
 from lime_jax.report import summary as reports
-from lime_jax.runs import aggregate, dataset_layouts, representatives, store, worker
+from lime_jax.runs import aggregate, dataset_layouts, driver, representatives, store
 from lime_jax.runs.config import RunConfig
 from lime_jax.runs.items import Item
 from lime_jax.separation import musdb_mp4, one_vs_all, precomputed
@@ -204,7 +204,7 @@ def explain(config: Config, tag: str, items: Sequence[Item], stems: str) -> stor
         retry_failed=True,
     )
     songs = [dataclasses.replace(item, stems=item.stems if is_true else None) for item in items]
-    outcome = worker.run(asked, items=songs)
+    outcome = driver.run(asked, items=songs)
     print(f"{stems} stems: {dataset.summary(outcome.progress)}", flush=True)
     if outcome.signal is not None:
         raise SystemExit("stopped; the same command goes on.")
@@ -268,7 +268,9 @@ def faithfulness(rows: Sequence[dict]) -> list[dict[str, Any]]:
 
 
 def song_faithfulness(id: str, rows: Sequence[dict]) -> dict[str, Any]:
-    column = lambda name: np.array([row[name] for row in rows], float)
+    def column(name):
+        return np.array([row[name] for row in rows], float)
+
     given, local = column("prediction"), column("local_prediction")
     varies = len(rows) > 2 and given.std() > 0 and local.std() > 0
     return {
@@ -301,7 +303,10 @@ def figures_of(
     number, same = len(rows[TRUE]), 100 * np.mean([row["same"] for row in agreed])
     r2 = [song["r2"] for song in songs if song["r2"] is not None]
     means = {stems: mean_weights(some) for stems, some in rows.items()}
-    listed = lambda stems: ", ".join(f"{name} {mean:+.3f}" for name, mean in means[stems].items())
+
+    def listed(stems):
+        return ", ".join(f"{name} {mean:+.3f}" for name, mean in means[stems].items())
+
     leads = [next(iter(some)) for some in means.values()]
     names = list(means[SEPARATED])
     return [

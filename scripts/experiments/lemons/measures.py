@@ -34,7 +34,10 @@ def relevance(recommender: Any, waveforms: Any) -> Any:
 
 def relevances(recommender: Any, library: Library, tracks: Sequence[str]) -> list[float]:
     """Of tracks, one by one."""
-    ask = lambda track: relevance(recommender, mix_of(library.stems(track))[None])
+
+    def ask(track):
+        return relevance(recommender, mix_of(library.stems(track))[None])
+
     return [float(ask(track)[0]) for track in tracks]
 
 

@@ -143,7 +143,10 @@ def picture(curves: Sequence[Row]) -> Any:
 
 def draw_curve(axes: Any, curves: Sequence[Row], setting: str, kind: str) -> None:
     colour, marker, shift = LOOKS[kind]
-    numbers = lambda name: np.array(column(curves, setting, kind, name), float)
+
+    def numbers(name):
+        return np.array(column(curves, setting, kind, name), float)
+
     places = np.array(KS) + shift
     line = {"color": colour, "marker": marker, "markersize": 6}
     spread = {"yerr": numbers("standard_error"), "elinewidth": 1.0, "capsize": 2.5}

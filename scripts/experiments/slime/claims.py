@@ -88,13 +88,16 @@ def stability_figures(tables: Tables, seconds: float) -> list[Figure]:
 
 
 def _sampled_figures(rows: Rows, sign: str) -> list[Figure]:
-    of = lambda distance, number: column(
-        where(rows, distance=distance, num_samples=number, sign=sign), "u_n"
-    )
+    def of(distance, number):
+        return column(where(rows, distance=distance, num_samples=number, sign=sign), "u_n")
+
     few, many = NUM_SAMPLES[0], MOST_SAMPLES
     means = {number: float(np.mean(of("l2", number))) for number in NUM_SAMPLES}
     falls = all(means[b] < means[a] for a, b in itertools.pairwise(STEPS))
-    name = lambda distance, number: f"{U_N}{sign} weights, {distance}, {number} samples"
+
+    def name(distance, number):
+        return f"{U_N}{sign} weights, {distance}, {number} samples"
+
     is_published = sign == "positive"
     return [
         Figure(name("l2", "1 000"), None, _u_n(of("l2", few))),

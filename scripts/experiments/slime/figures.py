@@ -51,9 +51,10 @@ def draw_stability(tables: Tables, sign: str = "positive") -> Any:
     figure = style.figure(6.4)
     panels = figure.subplots(len(DISTANCES), 1, sharex=True, sharey=True)
     for axes, distance in zip(panels, DISTANCES, strict=True):
-        of = lambda number, distance=distance: where(
-            tables["u_n"], distance=distance, num_samples=number, sign=sign
-        )
+
+        def of(number, distance=distance):
+            return where(tables["u_n"], distance=distance, num_samples=number, sign=sign)
+
         values = [column(of(number), "u_n") for number in NUM_SAMPLES]
         _violins(axes, values, [f"{number // 1000} 000" for number in NUM_SAMPLES])
         exact = column(where(tables["exhaustive"], distance=distance, sign=sign), "u_n")

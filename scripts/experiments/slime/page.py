@@ -151,9 +151,16 @@ class Config:
 def page(found: dict[str, dict[str, Any]]) -> str:
     """The page in Markdown."""
     samples, contents, planted = (numbers(found[name]) for name in NAMES)
-    why = lambda name: samples[claims.WHY + name]
-    u_n = lambda *words: samples[claims.U_N + "{} weights, {}, {} samples".format(*words)]
-    agree = lambda *words: samples[claims.AGREE + "{} weights, {}".format(*words)]
+
+    def why(name):
+        return samples[claims.WHY + name]
+
+    def u_n(*words):
+        return samples[claims.U_N + "{} weights, {}, {} samples".format(*words)]
+
+    def agree(*words):
+        return samples[claims.AGREE + "{} weights, {}".format(*words)]
+
     return TEXT.format(
         command="uv run python -m scripts.experiments.slime.reproduce --songs songs",
         excerpts=agree("positive", "l2").split(" of ")[1].split(";")[0],

@@ -172,7 +172,10 @@ class Study:
             arrays: Arrays = {}
             for part in parts:
                 name = "-".join((*part, *([f"again-{turn}"] if turn else [])))
-                make = lambda number=number, part=part: self._of_song(number, *part)
+
+                def make(number=number, part=part):
+                    return self._of_song(number, *part)
+
                 arrays = self.kept(name, number, make)
                 found[part].append(arrays["outputs"])
                 seconds += float(arrays["seconds"])
@@ -221,7 +224,10 @@ class Study:
         found: dict[str, list[np.ndarray]] = {content: [] for content in PLANTED_CONTENTS}
         seconds = 0.0
         for number, song in enumerate(self.songs[: self.config.size.planted_songs]):
-            make = lambda song=song, number=number: self._planted_in(number, song)
+
+            def make(song=song, number=number):
+                return self._planted_in(number, song)
+
             arrays = self.kept("planted", number, make)
             made += int(arrays["made"])
             seconds += float(arrays["seconds"])

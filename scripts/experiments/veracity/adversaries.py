@@ -183,7 +183,10 @@ def signal_to_noise(
     Returns:
       The ratio of their energies, infinite where nothing was changed.
     """
-    energy = lambda x: jnp.square(x).reshape(x.shape[0], -1).sum(axis=1)
+
+    def energy(x):
+        return jnp.square(x).reshape(x.shape[0], -1).sum(axis=1)
+
     return 10 * jnp.log10(energy(inputs) / energy(delta))
 
 
@@ -264,7 +267,10 @@ def says_yes(
 
     def one(row):
         clean, changed, masks = row
-        copies = lambda x: jnp.broadcast_to(x, (masks.shape[0], *x.shape))
+
+        def copies(x):
+            return jnp.broadcast_to(x, (masks.shape[0], *x.shape))
+
         patches = transplanted(copies(clean), copies(changed), labels, masks)
         return detector.logits(patches) > 0
 

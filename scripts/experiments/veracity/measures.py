@@ -90,7 +90,10 @@ def explained(
     if not len(patches):
         return jnp.zeros((0, NUM_COMPONENTS)), np.zeros(0)
     labels = lj.grid(GRID, patches.shape[1:])
-    cut = lambda patch: lj.from_labels(patch, labels, NUM_COMPONENTS, lj.fills.mean(patch))
+
+    def cut(patch):
+        return lj.from_labels(patch, labels, NUM_COMPONENTS, lj.fills.mean(patch))
+
     found = lj.explain_batch(detector, jax.vmap(cut)(patches), lj.lime(num_samples), key=key)
     return found.coefficients[:, 0], np.asarray(found.fidelity[:, 0])
 

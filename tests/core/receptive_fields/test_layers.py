@@ -121,9 +121,9 @@ def test_every_mask_finds_its_columns(components, getkey):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_silence_is_heard_by_nobody():
+def test_no_column_sees_silence():
     columns = layers.plan_columns(MODEL, COMPONENTS["with silence"], 1024)
-    assert not columns[0].heard[:5, 0].any() and columns[0].heard[:5, 1].all()
+    assert not columns[0].sees[:5, 0].any() and columns[0].sees[:5, 1].all()
     everything = layers.plan_columns(MODEL, COMPONENTS["stems × time"], 1024)
     assert columns[-1].num_entries < everything[-1].num_entries
 

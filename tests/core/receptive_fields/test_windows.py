@@ -8,7 +8,7 @@ from flax import nnx
 
 import lime_jax as lj
 from lime_jax.core.receptive_fields import windows as locality
-from lime_jax.models.singing_voice import SvdNet
+from lime_jax.models.singing_voice_network import SvdNet
 
 SIZE, BANDS, SOURCES = 40, 3, 2
 KERNEL = jax.random.normal(jax.random.key(0), (4 * BANDS, 5)) / 3

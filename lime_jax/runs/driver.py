@@ -1,0 +1,151 @@
+"""A data set explained from end to end, resumable at any moment."""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from lime_jax.errors import StoreError
+from lime_jax.runs import dataset_layouts, locks, ray_cluster, shards, store
+from lime_jax.runs.config import RunConfig, check, determining, layout_of
+from lime_jax.runs.explainer import explainer_of
+from lime_jax.runs.items import Item, check_items
+from lime_jax.runs.progress import Log, Meter, Progress
+from lime_jax.runs.shards import Shard
+from lime_jax.runs.store import Store
+from lime_jax.runs.worker import explain_all
+from lime_jax.runs.writer import Report, ResultWriter
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+      folder: of the store.
+      progress: at the end.
+      shard: what part of the work it was.
+      signal: that stopped it, or None.
+      set_aside: damaged files that were moved away and computed again.
+    """
+
+    folder: Path
+    progress: Progress
+    shard: Shard
+    signal: signal.Signals | None
+    set_aside: tuple[Path, ...]
+
+
+def run(
+    config: RunConfig,
+    *,
+    items: Sequence[Item] | None = None,
+    model: Any = None,
+    report: Report | None = None,
+) -> RunResult:
+    """Explains every item that has no result yet, and stores part after part.
+
+    What is stored is whole: killed at any moment, the same call goes on and loses at most the part
+    that was being computed. SIGINT and SIGTERM end it after that part.
+
+    Args:
+      config: what to do; all that determines the numbers must equal that of earlier calls.
+      items: the data set; None finds it by `config.source`.
+      model: to use instead of loading `config.model`.
+      report: told of every batch.
+
+    Raises:
+      LimeJaxError: if data set, model or store cannot be used, or the disk is full.
+      ValueError: if an option is impossible.
+    """
+    check(config)
+    if items is None:
+        items = dataset_layouts.items_of(config.source, layout_of(config))
+    items = check_items(items, "`items`")
+    if config.ray is None:
+        return _run(config, items, model, report, None)
+    with ray_cluster.connected(config.ray) as ray:
+        return _run(config, items, model, report, ray)
+
+
+def _run(
+    config: RunConfig, items: Sequence[Item], model: Any, report: Report | None, ray: Any
+) -> RunResult:
+    shard = Shard() if ray else shards.shard_of(config.shard, os.environ)
+    explainer = explainer_of(config, items, model=model)
+    separator = explainer.requirements.separator
+    determined = determining(config, explainer.model, explainer.output_names, separator)
+    target = store.create_or_join(Path(config.output_dir).absolute(), determined)
+    with locks.held(target.folder, shard):
+        with locks.exclusive_folder(target.folder):
+            stored_items = store.store_items(target, items)
+        num_engines = ray_cluster.num_engines(ray, config) if ray else 1
+        pending, meter, damaged = _work(target, config, stored_items, shard, num_engines)
+        log = Log(target.folder / "log" / f"{shard.index}-of-{shard.count}.jsonl")
+        writer = ResultWriter(target, config, meter, log, report)
+        with _stopping() as stopped:
+            log.write(
+                "start", pid=os.getpid(), shard=f"{shard.index}/{shard.count}", left=len(pending)
+            )
+            if ray:
+                ray_cluster.explain_all(ray, config, target, pending, writer, stopped, model=model)
+            else:
+                explain_all(explainer, pending, writer, stopped)
+        progress = meter.progress()
+        log.write("stop" if stopped else "end", **dataclasses.asdict(progress))
+    folder = Path(config.output_dir)
+    return RunResult(folder, progress, shard, stopped[0] if stopped else None, tuple(damaged))
+
+
+def _work(
+    target: Store, config: RunConfig, items: Sequence[Item], shard: Shard, num_engines: int
+) -> tuple[list[Item], Meter, list[Path]]:
+    """Returns what is left to do, what is done, and damaged files, which are set aside."""
+    store.sweep(target)
+    own = [item for item in items if shard.has(item.id)]
+    if config.retry_failed:
+        _forget_failures(target, shard)
+    done, failed, damaged = store.finished(target)
+    store.set_aside(target, damaged)
+    pending = [item for item in own if item.id not in done and item.id not in failed]
+    num_done = sum(item.id in done for item in own)
+    meter = Meter(len(own), num_done, len(own) - num_done - len(pending), num_engines)
+    return pending, meter, damaged
+
+
+def _forget_failures(target: Store, shard: Shard) -> None:
+    if shard.count > 1:
+        raise StoreError(
+            "`--retry-failed` does not go with `--shard`: the failures of all shards lie "
+            "together. Run the command once without shards."
+        )
+    for path in target.parts(store.ERRORS):
+        path.unlink()
+    store.create_or_join(target.folder, target.config)
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[list[signal.Signals]]:
+    """A list that SIGINT or SIGTERM writes itself into; the second one ends the process."""
+    stopped: list[signal.Signals] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del frame
+        if stopped:
+            raise KeyboardInterrupt
+        stopped.append(signal.Signals(number))
+
+    earlier = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

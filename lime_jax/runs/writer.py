@@ -1,0 +1,134 @@
+"""Writes the parts of a store: whole items, as Parquet files that appear whole or not at all."""
+
+import collections
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+from lime_jax.runs import schema, store
+from lime_jax.runs.config import RunConfig
+from lime_jax.runs.explainer import Rows
+from lime_jax.runs.progress import Log, Meter, Progress
+from lime_jax.runs.reader import Failure
+from lime_jax.runs.store import Store
+
+Report = Callable[[Progress], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class ChunkResult:
+    """What another process did with some items.
+
+    Attributes:
+      num_done: items explained and stored.
+      failures: ids and reasons of the others, stored too.
+      num_evaluations: of the model.
+      seconds: that its device worked.
+    """
+
+    num_done: int
+    failures: tuple[tuple[str, str], ...]
+    num_evaluations: int
+    seconds: float
+
+
+class ResultWriter:
+    """Collects rows until all snippets of an item are there, and stores whole items in parts."""
+
+    def __init__(
+        self, target: Store, config: RunConfig, meter: Meter, log: Log, report: Report | None
+    ) -> None:
+        self._store, self._config, self._meter = target, config, meter
+        self._log, self._report = log, report
+        self._open: dict[str, list[Any]] = collections.defaultdict(list)
+        self._tables: list[Any] = []
+        self._failures: list[Failure] = []
+        self._layouts: dict[str, Any] = {}
+        self._ids: set[str] = set()
+        self._failed: dict[str, str] = {}
+        self._last = time.monotonic()
+
+    def add(self, rows: Rows) -> None:
+        """Takes the rows of a batch, and stores a part when it is full or old enough."""
+        self._layouts.update(rows.layouts)
+        for number, snippet in enumerate(rows.snippets):
+            id, size = snippet.item.id, rows.num_outputs
+            if id in self._failed:
+                continue
+            self._open[id].append(rows.table.slice(number * size, size))
+            if len(self._open[id]) == snippet.num_snippets:
+                self._tables.extend(self._open.pop(id))
+                self._ids.add(id)
+                self._meter.done += 1
+        for failure in rows.failures:
+            self.fail(failure)
+        self._meter.add(
+            items=float(sum(1 / s.num_snippets for s in rows.snippets)),
+            evaluations=rows.num_evaluations,
+            busy=rows.seconds,
+        )
+        self._flush_if_due()
+
+    def fail(self, failure: Failure) -> None:
+        """Takes an item that failed; one bad snippet fails all of it."""
+        if failure.item.id not in self._failed:
+            self._failed[failure.item.id] = failure.reason
+            self._open.pop(failure.item.id, None)
+            self._failures.append(failure)
+            self._meter.failed += 1
+            self._log.write("failure", id=failure.item.id, reason=failure.reason)
+            self._flush_if_due()
+
+    def add_stored(self, result: ChunkResult) -> None:
+        """Takes what an engine elsewhere has explained and stored."""
+        self._meter.done += result.num_done
+        self._meter.failed += len(result.failures)
+        self._meter.add(
+            items=float(result.num_done), evaluations=result.num_evaluations, busy=result.seconds
+        )
+        self._log.write("part", **dataclasses.asdict(self._meter.progress()))
+        self.report_progress()
+
+    @property
+    def num_done(self) -> int:
+        """Items explained, earlier runs included."""
+        return self._meter.done
+
+    @property
+    def reasons(self) -> list[tuple[str, str]]:
+        """Ids of all items that failed here, and why."""
+        return list(self._failed.items())
+
+    def report_progress(self) -> None:
+        """Reports the progress."""
+        if self._report is not None:
+            self._report(self._meter.progress())
+
+    def _flush_if_due(self) -> None:
+        self.report_progress()
+        num_items = len(self._ids) + len(self._failures)
+        is_old = time.monotonic() - self._last > self._config.part_seconds
+        if num_items >= self._config.part_items or is_old:
+            self.flush()
+
+    def flush(self) -> None:
+        """Stores the items that are complete."""
+        import pyarrow as pa
+
+        self._last = time.monotonic()
+        ids = self._ids | {failure.item.id for failure in self._failures}
+        if not ids:
+            return
+        empty = schema.results_schema().empty_table()
+        results = pa.concat_tables([empty, *self._tables]).unify_dictionaries()
+        used = set(results["layout"].unique().to_pylist())
+        layouts = {name: layout for name, layout in self._layouts.items() if name in used}
+        failures = schema.errors_table(self._failures)
+        store.write_part(self._store, results.combine_chunks(), failures, layouts, ids=ids)
+        self._log.write("part", items=len(ids), **dataclasses.asdict(self._meter.progress()))
+        self._tables, self._failures, self._ids = [], [], set()
+        # What is stored need not be kept; superpixels have a layout of their own for every item.
+        self._layouts = {
+            name: self._layouts[name] for name in self._layouts.keys() - layouts.keys()
+        }
