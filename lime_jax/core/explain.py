@@ -149,17 +149,15 @@ def explain_batch(
         )
     num_items = components.num_items
     keys = keys_per_item(key, num_items)
+    size = check_batch_size(batch_size)
     if isinstance(predict, HostModel):
         _refuse_mesh(mesh)
         method = resolve(method, components.num_components)
-        return host.run_on_host(
-            predict, components, method, keys, check_batch_size(batch_size), None
-        )
+        return host.run_on_host(predict, components, method, keys, size, None)
     predictor = as_predictor(predict)
     first, first_key = item_of((components, keys), 0)
     with products(precision):
         traced = is_traced((predictor, components, method, keys))
-        size = check_batch_size(batch_size)
         if not traced and _is_here(mesh):
             explanations = explain_by_windows(predict, components, method, keys, size)
             if explanations is not None:
