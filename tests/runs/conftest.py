@@ -1,6 +1,7 @@
 """A small data set with stems, and a model that is quick to compile."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -67,17 +68,44 @@ def model(model_folder):
         return models.resolve("loudness:make")
 
 
-@pytest.fixture
-def run(songs, model, tmp_path):
+def run_into(store, songs, model, *, items=None, report=None, **options):
     """Runs over the songs into a store; options replace the defaults."""
     from lime_jax import runs
 
-    def call(store="store", *, items=None, use=model, report=None, **options):
-        given = {"source": str(songs), "components": "stems", "model": "loudness:make", **options}
-        config = runs.RunConfig(output_dir=tmp_path / store, **given)
-        return runs.run(config, items=items, model=use, report=report)
+    given = {"source": str(songs), "components": "stems", "model": "loudness:make"}
+    # As many masks and items at a time in every store, so that the tests share one program.
+    shared = {"num_samples": 100, "part_items": 4}
+    config = runs.RunConfig(output_dir=store, **{**given, **shared, **options})
+    return runs.run(config, items=items, model=model, report=report)
+
+
+@pytest.fixture
+def run(songs, model, tmp_path):
+    """`run_into` a store of this test, by its name."""
+
+    def call(store="store", *, use=model, **options):
+        return run_into(tmp_path / store, songs, use, **options)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def whole(songs, model, tmp_path_factory):
+    """A store with all songs, in several parts, which tests only read."""
+    folder = tmp_path_factory.mktemp("whole") / "store"
+    assert run_into(folder, songs, model).progress.done == 12
+    return folder
+
+
+@pytest.fixture
+def stored(whole, tmp_path):
+    """A copy of it at the place where `run` goes on."""
+    return shutil.copytree(whole, tmp_path / "store")
+
+
+def parts_of(store, table="results.parquet"):
+    """The files of a table that hold rows."""
+    return sorted(path for path in (store / table).iterdir() if path.stem != "none")
 
 
 def frame(store):

@@ -18,11 +18,11 @@ from lime_jax.errors import LimeJaxError, ModelError, StoreError
 from lime_jax.runs import store
 from lime_jax.runs.items import Item
 from lime_jax.runs.verify import verify
-from tests.runs.conftest import RATE, STEMS, assert_same, frame, log, write_song
+from tests.runs.conftest import RATE, STEMS, assert_same, frame, log, parts_of, write_song
 
 KINDS = {
     "stems": (),
-    "stems-time": ("3",),
+    "stems-time": ("2",),
     "time": ("4",),
     "frequency": ("3",),
     "grid": ("2x2",),
@@ -59,31 +59,30 @@ def test_numbers_are_those_of_explain(run, songs, model, tmp_path, kind):
     segments = KINDS[kind]
     items = runs.items_of(str(songs), "stems")[:3]
     options = {"segments": segments[0]} if segments else {}
-    run(items=items, components=kind, num_samples=100, top_k=2, **options)
+    run(items=items, components=kind, top_k=2, **options)
     rows = frame(tmp_path / "store")
     assert list(rows["id"]) == [item.id for item in items for _ in range(3)]
-    components = lj.runs.open_store(tmp_path / "store").folder / "components.parquet"
     for item in items:
         audio = cut(kind, segments, songs, item.id)
         expected = lj.explain(
             waveform_predictor(model, audio), audio.components, lj.lime(100), key=key_of(item.id)
         )
         for output in range(3):
-            row = rows[(rows["id"] == item.id) & (rows["output_index"] == output)].iloc[0]
-            assert row["output"] == model.output_names[output] and row["status"] == "OK"
+            [row] = rows[(rows["id"] == item.id) & (rows["output_index"] == output)].itertuples()
+            assert row.output == model.output_names[output] and row.status == "OK"
             for name in ("coefficients", "std_error", "fidelity", "prediction", "intercept"):
                 wanted = np.asarray(getattr(expected, name))[output]
-                np.testing.assert_allclose(row[name], wanted, rtol=2e-3, atol=2e-4)
+                np.testing.assert_allclose(getattr(row, name), wanted, rtol=2e-3, atol=2e-4)
             top, _ = lj.top_k(expected, output, 2)
-            assert list(row["top_components"]) == top.tolist()
+            assert list(row.top_components) == top.tolist()
     import pandas as pd
 
-    named = pd.read_parquet(components).sort_values("index")
-    assert list(named[named["layout"] == row["layout"]]["name"]) == list(audio.names)
+    components = pd.read_parquet(tmp_path / "store" / "components.parquet").sort_values("index")
+    assert list(components[components["layout"] == row.layout]["name"]) == list(audio.names)
 
 
 @pytest.mark.slow
-def test_random_fills_are_drawn_from_a_stream_of_their_own(run, songs, model, tmp_path):
+def test_random_fills_have_keys_of_their_own(run, songs, model, tmp_path):
     """Their key was that of a row of masks, and the same for every fill."""
     item = runs.items_of(str(songs), "stems")[0]
     run(items=[item], components="time", segments="4", fill="noise", num_samples=100)
@@ -92,8 +91,8 @@ def test_random_fills_are_drawn_from_a_stream_of_their_own(run, songs, model, tm
     fill_key = fills.fill_key(key, "noise")
     audio = segment.by_time(stems.sum(axis=0), RATE, 4, fill="noise", key=fill_key)
     expected = lj.explain(waveform_predictor(model, audio), audio.components, lj.lime(100), key=key)
-    found = np.stack(frame(tmp_path / "store").sort_values("output_index")["coefficients"])
-    np.testing.assert_allclose(found, expected.coefficients, rtol=2e-3, atol=2e-4)
+    stored = np.stack(frame(tmp_path / "store").sort_values("output_index")["coefficients"])
+    np.testing.assert_allclose(stored, expected.coefficients, rtol=2e-3, atol=2e-4)
 
 
 @pytest.mark.slow
@@ -109,12 +108,12 @@ def test_other_lengths_are_filled_with_silence_that_no_segment_but_the_last_has(
     padded = np.pad(mix, (0, round(1.125 * RATE) - num_samples))
     labels = np.minimum(np.arange(len(padded)) // (num_samples // 4), 3).astype(np.int32)
     components = lj.from_labels(padded, labels, 4)
-    expected = lj.explain(model, components, lj.lime(1000), key=key_of("odd"))
+    expected = lj.explain(model, components, lj.lime(100), key=key_of("odd"))
     np.testing.assert_allclose(row.coefficients, expected.coefficients[2], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow
-def test_lengths_share_programs(run, model, tmp_path):
+def test_items_of_like_lengths_share_programs(run, model, tmp_path):
     for seed, seconds in enumerate(np.linspace(1.001, 1.249, 8)):
         write_song(tmp_path / "songs" / f"{seed}", seed, seconds)
     traced = []
@@ -124,39 +123,40 @@ def test_lengths_share_programs(run, model, tmp_path):
             traced.append(waveforms.shape[1])
             return super().__call__(waveforms)
 
-    run(source=str(tmp_path / "songs"), use=Counting(), num_samples=50)
+    run(source=str(tmp_path / "songs"), use=Counting())
     assert set(traced) == {round(1.125 * RATE), round(1.25 * RATE)}
 
 
 @pytest.mark.slow
-def test_order_batches_resume_and_processes_change_nothing(run, songs, tmp_path):
+def test_order_batches_resume_and_processes_change_nothing(run, songs, whole, tmp_path):
     items = runs.items_of(str(songs), "stems")
-    run("whole")
     run("reversed", items=items[::-1], batch_size=3, num_workers=1, part_items=2)
     run("resumed", items=items[4:7])
     run("resumed")
     for index in range(3):
         run("shards", shard=f"{index}/3")
     for other in ("reversed", "resumed", "shards"):
-        assert_same(tmp_path / "whole", tmp_path / other)
+        assert_same(whole, tmp_path / other)
         assert verify(tmp_path / other).is_whole
-    assert not (frame(tmp_path / "whole")["coefficients"].map(np.ptp) == 0).any()
-    run("another seed", seed=1)
-    one, other = frame(tmp_path / "whole"), frame(tmp_path / "another seed")
-    assert np.abs(np.stack(one["coefficients"]) - np.stack(other["coefficients"])).max() > 1e-4
+    assert not (frame(whole)["coefficients"].map(np.ptp) == 0).any()
 
 
-def test_what_is_done_is_not_done_again(run, tmp_path):
-    first = run()
-    assert first.progress.done == 12 and first.progress.left == 0
-    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "store").rglob("*.parquet")}
-    again = run()
-    assert again.progress.done == 12 and log(tmp_path / "store")[-2]["left"] == 0
-    assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "store").rglob("*.parquet")}
+def test_another_seed_gives_other_numbers(run, songs, whole, tmp_path):
+    run(items=runs.items_of(str(songs), "stems")[:4], seed=1)
+    rows, others = frame(whole)[:12], frame(tmp_path / "store")
+    assert list(rows["id"]) == list(others["id"])
+    assert np.abs(np.stack(rows["coefficients"]) - np.stack(others["coefficients"])).max() > 1e-4
+
+
+def test_what_is_done_is_not_done_again(run, stored):
+    before = {path: path.stat().st_mtime_ns for path in stored.rglob("*.parquet")}
+    progress = run().progress
+    assert progress.done == 12 and progress.left == 0 and log(stored)[-2]["left"] == 0
+    assert before == {path: path.stat().st_mtime_ns for path in stored.rglob("*.parquet")}
 
 
 @pytest.mark.slow
-def test_snippets(run, songs, model, tmp_path):
+def test_snippets_are_explained_as_excerpts(run, songs, model, tmp_path):
     run("snippets", snippet=0.5, hop=0.25, components="stems", num_samples=100)
     rows = frame(tmp_path / "snippets")
     assert len(rows) == 12 * 3 * 3 and set(rows["num_snippets"]) == {3}
@@ -169,24 +169,24 @@ def test_snippets(run, songs, model, tmp_path):
     np.testing.assert_allclose(row.coefficients, expected.coefficients[0], rtol=1e-3, atol=1e-4)
 
 
-def test_outputs_that_were_asked_for(run, tmp_path):
-    run("top", outputs="top:1")
-    rows = frame(tmp_path / "top")
-    assert len(rows) == 12 and set(rows["output"]) == {"total"}
-    run("named", outputs="middle,low")
-    assert set(frame(tmp_path / "named")["output"]) == {"low", "middle"}
-    assert verify(tmp_path / "named").is_whole and verify(tmp_path / "top").is_whole
+@pytest.mark.parametrize(
+    ("outputs", "names"), [("top:1", {"total"}), ("middle,low", {"low", "middle"})]
+)
+def test_outputs_asked_for_are_stored(run, songs, tmp_path, outputs, names):
+    run(items=runs.items_of(str(songs), "stems")[:4], outputs=outputs)
+    rows = frame(tmp_path / "store")
+    assert len(rows) == 4 * len(names) and set(rows["output"]) == names
+    assert verify(tmp_path / "store").is_whole
 
 
-def test_another_configuration_is_refused_with_the_difference(run):
-    run(num_samples=50)
-    with pytest.raises(StoreError, match="`--num-samples` is 50 there, 60 now"):
+def test_another_configuration_is_refused_with_the_difference(run, stored):
+    with pytest.raises(StoreError, match="`--num-samples` is 100 there, 60 now"):
         run(num_samples=60)
     with pytest.raises(StoreError, match="`--components` is stems there, time now"):
-        run(num_samples=50, components="time", layout="stems")
+        run(components="time", layout="stems")
 
 
-def test_other_weights_are_another_configuration(run, model):
+def test_other_weights_are_another_configuration(run, model, tmp_path):
     class Weighted(type(model)):
         def __init__(self, weight):
             self.weight = weight
@@ -197,17 +197,22 @@ def test_other_weights_are_another_configuration(run, model):
     jax.tree_util.register_pytree_node(
         Weighted, lambda m: ((m.weight,), None), lambda _, leaves: Weighted(*leaves)
     )
-    run(use=Weighted(jax.numpy.float32(1.0)))
-    run(use=Weighted(jax.numpy.float32(1.0)))
+    # Nothing is there to be explained, so that no program is compiled.
+    items = [Item("a", stems=tmp_path / "nowhere")]
+    run(items=items, use=Weighted(jax.numpy.float32(1.0)))
+    run(items=items, use=Weighted(jax.numpy.float32(1.0)))
     with pytest.raises(StoreError, match="SHA-256 of the model's weights"):
-        run(use=Weighted(jax.numpy.float32(2.0)))
+        run(items=items, use=Weighted(jax.numpy.float32(2.0)))
 
 
-def test_a_data_set_may_grow_and_shrink_but_ids_keep_their_sound(run, songs, tmp_path):
+def test_a_data_set_may_grow_and_shrink(run, songs, tmp_path):
     items = runs.items_of(str(songs), "stems")
     assert run(items=items[:5]).progress.total == 5
     assert run(items=items[3:8]).progress.total == 8
     assert verify(tmp_path / "store").num_explained == 8
+
+
+def test_an_id_keeps_its_sound(run, songs, stored):
     moved = Item("s00", stems=songs / "s01")
     with pytest.raises(StoreError, match="knows the id 's00' as another sound"):
         run(items=[moved])
@@ -217,7 +222,10 @@ def bad_files(folder):
     """Files that are not what they say, and what the reason must tell."""
     folder.mkdir()
     tone = 0.1 * np.sin(np.arange(RATE) / 5).astype(np.float32)
-    write = lambda name, data, **options: soundfile.write(folder / name, data, RATE, **options)
+
+    def write(name, data, **options):
+        soundfile.write(folder / name, data, RATE, **options)
+
     (folder / "empty.wav").touch()
     (folder / "text.wav").write_text("not sound at all, but text " * 40)
     write("whole.wav", tone)
@@ -243,7 +251,7 @@ def bad_files(folder):
 
 
 @pytest.mark.slow
-def test_five_per_cent_of_bad_files(run, tmp_path):
+def test_every_bad_file_is_a_failure_with_its_reason(run, tmp_path):
     rng = np.random.default_rng(0)
     bad = bad_files(tmp_path / "audio")
     good = [f"good-{number:03}.wav" for number in range(171)]
@@ -267,22 +275,21 @@ def test_five_per_cent_of_bad_files(run, tmp_path):
     )
 
 
-def test_failures_can_be_tried_again(run, songs, tmp_path):
-    shutil.copytree(songs, tmp_path / "songs")
-    gone = (tmp_path / "songs" / "s04" / "bass.wav").rename(tmp_path / "bass.wav")
-    hidden = (tmp_path / "songs" / "s04" / "drums.wav").rename(tmp_path / "drums.wav")
-    (tmp_path / "songs" / "s04" / "voice.wav").write_text("no")
-    options = {"source": str(tmp_path / "songs")}
-    assert run(**options).progress.failed == 1
-    assert run(**options).progress.failed == 1
+def test_failures_can_be_tried_again(run, songs, stored, tmp_path):
+    broken = shutil.copytree(songs / "s00", tmp_path / "songs" / "s12")
+    (broken / "voice.wav").write_text("no")
+    items = [*runs.items_of(str(songs), "stems"), Item("s12", stems=broken)]
+    assert run(items=items).progress.failed == 1
+    assert run(items=items).progress.failed == 1
+    shutil.copy(songs / "s00" / "voice.wav", broken / "voice.wav")
+    progress = run(items=items, retry_failed=True).progress
+    assert (progress.done, progress.failed) == (13, 0)
+    assert verify(stored).is_whole
+
+
+def test_failures_are_tried_again_without_shards_only(run, stored):
     with pytest.raises(StoreError, match="does not go with"):
-        run(**options, retry_failed=True, shard="0/2")
-    shutil.copy(songs / "s04" / "voice.wav", tmp_path / "songs" / "s04" / "voice.wav")
-    shutil.move(gone, tmp_path / "songs" / "s04" / "bass.wav")
-    shutil.move(hidden, tmp_path / "songs" / "s04" / "drums.wav")
-    result = run(**options, retry_failed=True)
-    assert (result.progress.done, result.progress.failed) == (12, 0)
-    assert verify(tmp_path / "store").is_whole
+        run(retry_failed=True, shard="0/2")
 
 
 @pytest.mark.slow
@@ -318,38 +325,32 @@ def test_a_model_that_always_fails_ends_the_run(run, songs, model):
     assert run(use=host, items=items[:3], store="few").progress.failed == 3
 
 
-def test_a_damaged_part_is_set_aside_and_computed_again(run, tmp_path):
-    run("whole")
-    run(part_items=4)
-    parts = [p for p in (tmp_path / "store" / "results.parquet").iterdir() if p.stem != "none"]
-    parts[0].write_bytes(parts[0].read_bytes()[:-20])
-    verification = verify(tmp_path / "store")
-    assert verification.damaged == (parts[0],) and not verification.is_whole
+def test_a_damaged_part_is_set_aside_and_computed_again(run, whole, stored):
+    damaged = parts_of(stored)[0]
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    verification = verify(stored)
+    assert verification.damaged == (damaged,) and not verification.is_whole
     result = run()
-    assert result.set_aside == (parts[0],) and result.progress.done == 12
-    assert list((tmp_path / "store" / "damaged").iterdir())
-    assert verify(tmp_path / "store").is_whole
-    assert_same(tmp_path / "store", tmp_path / "whole")
+    assert result.set_aside == (damaged,) and result.progress.done == 12
+    assert list((stored / "damaged").iterdir())
+    assert verify(stored).is_whole
+    assert_same(stored, whole)
 
 
-def test_a_flipped_bit_is_found(run, tmp_path):
-    run()
-    [part] = [p for p in (tmp_path / "store" / "results.parquet").iterdir() if p.stem != "none"]
+def test_verify_finds_a_flipped_bit(stored):
+    part = parts_of(stored)[0]
     content = bytearray(part.read_bytes())
     content[len(content) // 4] ^= 1
     part.write_bytes(content)
-    assert verify(tmp_path / "store").damaged == (part,)
+    assert verify(stored).damaged == (part,)
 
 
-def test_a_vanished_part_is_computed_again(run, tmp_path):
-    run("whole")
-    run(part_items=4)
-    parts = [p for p in (tmp_path / "store" / "results.parquet").iterdir() if p.stem != "none"]
-    parts[1].unlink()
-    assert verify(tmp_path / "store").num_missing in (4, 5)
+def test_a_vanished_part_is_computed_again(run, whole, stored):
+    parts_of(stored)[1].unlink()
+    assert verify(stored).num_missing == 4
     run()
-    assert verify(tmp_path / "store").is_whole
-    assert_same(tmp_path / "store", tmp_path / "whole")
+    assert verify(stored).is_whole
+    assert_same(stored, whole)
 
 
 @pytest.mark.slow
@@ -373,27 +374,24 @@ def test_a_full_disk_loses_nothing_that_was_stored(run, tmp_path, monkeypatch):
     assert run().progress.done == 12 and verify(tmp_path / "store").is_whole
 
 
-def test_what_killed_runs_left_half_written_is_swept_away(run, tmp_path):
-    run()
-    names = [tmp_path / "store" / "results.parquet" / f".{n}.parquet.0.partial" for n in "ab"]
+def test_what_killed_runs_left_half_written_is_swept_away(run, stored):
+    names = [stored / "results.parquet" / f".{n}.parquet.0.partial" for n in "ab"]
     for path in names:
         path.write_text("half")
     os.utime(names[0], (0, 0))
-    assert verify(tmp_path / "store").is_whole
+    assert verify(stored).is_whole
     run()
     assert [path.exists() for path in names] == [False, True], "the other may be at work"
 
 
-def test_readers_need_no_code_of_ours(run, tmp_path):
+def test_readers_need_no_code_of_ours(whole):
     import duckdb
     import pandas as pd
     import polars as pl
 
-    run()
-    folder = tmp_path / "store"
-    by_pandas = pd.read_parquet(folder / "results.parquet")
-    by_polars = pl.read_parquet(folder / "results.parquet" / "*.parquet")
-    query = f"FROM read_parquet('{folder}/results.parquet/*.parquet')"
+    by_pandas = pd.read_parquet(whole / "results.parquet")
+    by_polars = pl.read_parquet(whole / "results.parquet" / "*.parquet")
+    query = f"FROM read_parquet('{whole}/results.parquet/*.parquet')"
     by_duckdb = duckdb.sql(query)
     assert len(by_pandas) == len(by_polars) == len(by_duckdb) == 36
     weights = by_polars.filter(pl.col("id") == "s07", pl.col("output") == "low")["coefficients"]
@@ -401,18 +399,18 @@ def test_readers_need_no_code_of_ours(run, tmp_path):
         f"SELECT coefficients {query} WHERE id = 's07' AND output = 'low'"
     ).fetchall()
     assert weights.to_list() == [other] and len(other) == len(STEMS)
-    assert len(pd.read_parquet(folder / "errors.parquet")) == 0
-    assert len(pl.read_parquet(folder / "errors.parquet" / "*.parquet")) == 0
-    assert runs.read_manifest(folder / "items.parquet")[3].id == "s03"
+    assert len(pd.read_parquet(whole / "errors.parquet")) == 0
+    assert len(pl.read_parquet(whole / "errors.parquet" / "*.parquet")) == 0
+    assert runs.read_manifest(whole / "items.parquet")[3].id == "s03"
 
 
 @pytest.mark.slow
-def test_progress_and_log(run, tmp_path):
-    told = []
-    run(report=told.append, part_items=3, num_samples=600, components="stems-time", segments="3")
-    assert told[-1].done == 12 and told[-1].seconds_left == 0
-    assert [p.done for p in told] == sorted(p.done for p in told)
-    last = told[-1]
+def test_progress_is_reported_and_logged(run, tmp_path):
+    reports = []
+    run(report=reports.append, part_items=3, num_samples=600, components="stems-time", segments="3")
+    assert reports[-1].done == 12 and reports[-1].seconds_left == 0
+    assert [p.done for p in reports] == sorted(p.done for p in reports)
+    last = reports[-1]
     assert last.items_per_s > 0 and last.evaluations_per_s == pytest.approx(
         512 * last.items_per_s, rel=0.2
     )
@@ -438,7 +436,7 @@ def test_settings_are_checked_before_anything_is_read(run):
             run(**{name: value})
 
 
-def test_a_folder_of_something_else_is_left_alone(run, tmp_path):
+def test_a_folder_of_something_else_is_refused(run, tmp_path):
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "thesis.tex").write_text("years of work")
     with pytest.raises(StoreError, match=r"holds 'thesis.tex' and no store"):
@@ -448,7 +446,7 @@ def test_a_folder_of_something_else_is_left_alone(run, tmp_path):
         run("file")
 
 
-def test_names_that_are_never_paths(run, songs, tmp_path):
+def test_ids_are_never_paths(run, songs, tmp_path):
     ids = ("../../escape", "<img src=x onerror=alert(1)>", "ü" * 300, "=1+1")
     items = [Item(id, stems=songs / "s00") for id in ids]
     run(items=items)
@@ -458,7 +456,7 @@ def test_names_that_are_never_paths(run, songs, tmp_path):
         run("other", items=[Item("a\nb", stems=songs / "s00")])
 
 
-def test_one_bad_item_alone_is_a_failure_again_and_again(run, songs, model, tmp_path):
+def test_a_single_bad_item_fails_at_every_try(run, songs, model, tmp_path):
     def judge(waveforms):
         raise RuntimeError("poison")
 
@@ -472,10 +470,9 @@ def test_one_bad_item_alone_is_a_failure_again_and_again(run, songs, model, tmp_
 
 def test_failures_alone_are_stored_in_parts(run, tmp_path):
     items = [Item(f"{n:02}", stems=tmp_path / "nowhere") for n in range(9)]
-    told = []
-    run(items=items, part_items=3, report=told.append)
-    parts = [p for p in (tmp_path / "store" / "errors.parquet").iterdir() if p.stem != "none"]
-    assert len(parts) == 3 and told[2].failed == 3
+    reports = []
+    run(items=items, part_items=3, report=reports.append)
+    assert len(parts_of(tmp_path / "store", "errors.parquet")) == 3 and reports[2].failed == 3
 
 
 def test_labels_may_be_corrected(run, songs, tmp_path):
@@ -486,19 +483,19 @@ def test_labels_may_be_corrected(run, songs, tmp_path):
 
 
 def test_parts_of_other_items_have_other_names(tmp_path):
-    kept = store.create_or_join(tmp_path / "store", {"a": 1})
+    target = store.create_or_join(tmp_path / "store", {"a": 1})
     from lime_jax.runs import schema
     from lime_jax.runs.reader import Failure
 
     empty = schema.results_schema().empty_table()
     for ids in (["a", "b c"], ["a b", "c"]):
         failures = schema.errors_table([Failure(Item(id), "load", "no") for id in ids])
-        store.write_part(kept, empty, failures, {}, ids=ids)
-    assert store.finished(kept)[1] == {"a", "b c", "a b", "c"}
+        store.write_part(target, empty, failures, {}, ids=ids)
+    assert store.finished(target)[1] == {"a", "b c", "a b", "c"}
 
 
 @pytest.mark.slow
-def test_stems_of_any_name(run, songs, tmp_path):
+def test_stems_may_have_any_name(run, songs, tmp_path):
     folder = tmp_path / "songs" / "odd"
     shutil.copytree(songs / "s00", folder)
     os.rename(folder / "bass.wav", os.fsencode(folder) + b"/ba\xff.wav")
@@ -516,9 +513,9 @@ def test_stores_with_pattern_characters_are_refused(run):
         run("st[1]")
 
 
-def test_components_are_stored_once(run, tmp_path):
+def test_components_are_stored_once(whole):
     import pandas as pd
 
-    run(part_items=2)
-    components = pd.read_parquet(tmp_path / "store" / "components.parquet")
+    assert len(parts_of(whole)) > 2
+    components = pd.read_parquet(whole / "components.parquet")
     assert len(components) == len(STEMS) and components["layout"].nunique() == 1
