@@ -13,7 +13,7 @@ from benchmarks import cells, timing
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Samples per second with and without, for the network alone and for explanations."""
+    """Returns samples per second with and without, for the network alone and for explanations."""
     rounds = [{how: _measure(how) for how in HOW} for _ in range(1 if quick else 3)]
     found: dict[str, Any] = {}
     for what in ("bare", "explain"):

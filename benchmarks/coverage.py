@@ -23,7 +23,7 @@ CONFIDENCE = 0.95
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """All models."""
+    """Returns all models."""
     num_runs = 10 if quick else 400
     found, left_out = {}, {}
     for name, make in MODELS.items():
@@ -49,7 +49,7 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 
 def coverage(predict: Any, num_runs: int) -> dict[str, Any]:
-    """How often intervals hold the exact coefficient, by sampler."""
+    """Returns how often intervals hold the exact coefficient, by sampler."""
 
     def limit(number):
         return lj.exhaustive(equivalent_num_samples=number)
@@ -82,7 +82,7 @@ def coverage(predict: Any, num_runs: int) -> dict[str, Any]:
 
 
 def stopping(predict: Any, num_runs: int) -> dict[str, Any]:
-    """How often the promise of a target is kept, and for how many evaluations."""
+    """Returns how often the promise of a target is kept, and for how many evaluations."""
     exact = lj.explain(predict, _inputs(), lj.exhaustive(equivalent_num_samples=1000))
     target = np.asarray(exact.coefficients)
     found = {}
@@ -200,7 +200,7 @@ MODELS = {"saturated": _saturated, "mild": _mild, "sparse": _sparse, "network": 
 
 
 def rows(numbers: dict[str, Any]) -> Iterator[cells.Row]:
-    """How often intervals hold, and promises."""
+    """Yields how often intervals hold, and promises."""
     yield "model", "what", "holds", "least and most, by coefficient", "evaluations", "as LIME"
     for name, one in numbers["models"].items():
         for sampler, found in one["coverage"].items():

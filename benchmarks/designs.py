@@ -144,7 +144,7 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 
 def network_of(name: str) -> Network | None:
-    """A network and its input; None if its weights are not on this machine."""
+    """Returns a network and its input; None if its weights are not on this machine."""
     if name == SVDNET:
         return _svdnet()
     if not lj.models.is_fetched(name):
@@ -209,7 +209,7 @@ def on_snippets(network: Network, num_snippets: int) -> Case:
 
 
 def measure(case: Case, repeats: int) -> dict[str, Any]:
-    """The error of every sampler at every size, and how many coins do what arrays do."""
+    """Returns the error of every sampler at every size, and how many coins do what arrays do."""
     squares, points = {}, []
     for name, sampler, recipe in samplers_of(case.num_components):
         exact = np.asarray(case.exact[recipe], np.float64)
@@ -239,7 +239,7 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
 
 
 def samplers_of(num_components: int) -> Iterator[tuple[str, Sampler, str]]:
-    """Name, sampler and the recipe whose exact answer it approaches."""
+    """Yields name, sampler and the recipe whose exact answer it approaches."""
     for size in SIZES[num_components]:
         yield COINS, Bernoulli(size, distinct=False), "lime"
         if size % array_size(num_components) == 0:

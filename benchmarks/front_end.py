@@ -17,7 +17,7 @@ NUM_SAMPLES_OF_CLIP, N_FFT, HOP = 48_000, 1024, 256
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Seconds of both ways, and how far their coefficients are apart."""
+    """Returns seconds of both ways, and how far their coefficients are apart."""
     stems = jax.random.normal(jax.random.key(0), (5, NUM_SAMPLES_OF_CLIP))
     components = lj.from_stems(stems)
     matrix = jax.random.normal(jax.random.key(1), (N_FFT // 2 + 1, 10)) / 20

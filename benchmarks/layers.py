@@ -87,7 +87,7 @@ def _timed(function: Any) -> tuple[Any, float]:
 
 
 def rows(numbers: dict[str, Any]) -> Iterator[cells.Row]:
-    """What is computed layer by layer, by the number of sources that play."""
+    """Yields what is computed layer by layer, by the number of sources that play."""
     yield (
         "sources that play", "passes of first to last layer", "seconds", "mask by mask, seconds",
         "times faster", "largest difference of outputs",

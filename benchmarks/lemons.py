@@ -150,7 +150,7 @@ def _post(question: dict[str, str]) -> Any:
 
 
 def rows(numbers: dict[str, Any]) -> Iterator[cells.Row]:
-    """Seconds from the click to the answer, in a server with an empty cache."""
+    """Yields seconds from the click to the answer, in a server with an empty cache."""
     yield "what", "first, which compiles, s", "other songs, s", "again, s"
     names = {"time-source": "Time + Source, asked first", "source": "Source", "time": "Time"}
     for kind, one in numbers["kinds"].items():

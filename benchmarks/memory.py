@@ -22,7 +22,7 @@ INPUT_LENGTH = 4096
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """All points, each in a process."""
+    """Returns all points, each in a process."""
     points = [measure(*point) for point in (QUICK if quick else POINTS)]
     samples = [p for p in points if (p["num_components"], p["num_outputs"]) == (40, 10)]
     host = [p["host_mib"] for p in samples]
@@ -30,7 +30,7 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 
 def measure(num_samples: int, num_components: int, num_outputs: int) -> dict[str, Any]:
-    """One explanation in a new process."""
+    """Returns one explanation in a new process."""
     command = [sys.executable, "-m", "benchmarks.memory"]
     numbers = map(str, (num_samples, num_components, num_outputs))
     done = subprocess.run([*command, *numbers], capture_output=True, text=True, check=True)

@@ -58,12 +58,12 @@ def vgg16(num_outputs: int = 1) -> Case:
 
 
 def cheap(num_outputs: int = 10) -> Case:
-    """One matrix product and a sigmoid on 400 numbers: all time is the explainer's own."""
+    """Returns one matrix product and a sigmoid on 400 numbers: all time is the explainer's own."""
     weights = jax.random.normal(jax.random.key(1), (400, num_outputs)) / 20
     predict = jax.tree_util.Partial(lambda w, x: jax.nn.sigmoid(x @ w), weights)
     return Case(f"cheap model, {num_outputs} outputs", predict, noise(400), 2048, 16_384, 32)
 
 
 def noise(*shape: int) -> jax.Array:
-    """A signal whose components all differ."""
+    """Returns a signal whose components all differ."""
     return jax.random.normal(jax.random.key(0), shape, jnp.float32)

@@ -11,7 +11,7 @@ import numpy as np
 
 
 def draw_masks(num_samples: int, num_components: int, seed: int) -> np.ndarray:
-    """LIME's own sampler: fair coins, the unperturbed input first; bool."""
+    """Returns LIME's own sampler: fair coins, the unperturbed input first; bool."""
     masks = np.random.RandomState(seed).randint(0, 2, (num_samples, num_components)).astype(bool)
     masks[0] = True
     return masks
@@ -27,7 +27,7 @@ def explain(
     kernel_width: float = 0.25,
     alpha: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients `(num_outputs, num_components)` and intercepts by SLIME's algorithm.
+    """Returns coefficients `(num_outputs, num_components)` and intercepts by SLIME's algorithm.
 
     Args:
       predict: maps a NumPy batch to outputs; converts and waits, as host code must.

@@ -43,7 +43,7 @@ def untrained() -> None:
 
 
 def separated(separator: Separator, audio: str, folder: str) -> float:
-    """Seconds from file to files."""
+    """Returns seconds from file to files."""
     start = time.perf_counter()
     waveform, rate = soundfile.read(audio, dtype="float32", always_2d=True)
     for name, stem in separator.separate(waveform).items():

@@ -19,12 +19,12 @@ NUM_COMPONENTS = (10, 25, 64, 256)
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """All networks × numbers of components × numbers of outputs."""
+    """Returns all networks × numbers of components × numbers of outputs."""
     return {"cases": [measure(case, d, quick) for case, d in cases(quick)]}
 
 
 def cases(quick: bool) -> list[tuple[networks.Case, int]]:
-    """What is measured; the quick choice has every network once."""
+    """Returns what is measured; the quick choice has every network once."""
     if quick:
         light = [(networks.singing_voice(), 10), (networks.musicnn(50), 25)]
         return [*light, (networks.cheap(10), 40)]
@@ -37,7 +37,7 @@ def cases(quick: bool) -> list[tuple[networks.Case, int]]:
 
 
 def measure(case: networks.Case, num_components: int, quick: bool) -> dict[str, Any]:
-    """One explanation against as many bare forward passes."""
+    """Returns one explanation against as many bare forward passes."""
     num_batches = case.num_batches // 4 if quick else case.num_batches
     num_samples = num_batches * case.batch_size
     labels = segments(case.signal.shape, num_components)

@@ -25,7 +25,7 @@ SEGMENT = 400 // NUM_COMPONENTS
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Seconds per explanation of every peer that is installed."""
+    """Returns seconds per explanation of every peer that is installed."""
     num_samples = 2_000 if quick else 70_000
     case = networks.cheap(NUM_OUTPUTS)
     weights = np.asarray(jax.tree.leaves(case.predict)[0])

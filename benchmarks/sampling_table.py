@@ -13,7 +13,7 @@ Table = Callable[[Iterator[Row]], Iterator[str]]
 
 
 def sampling_page(result: dict[str, Any] | None, table: Table) -> str:
-    """The page with its block filled.
+    """Returns the page with its block filled.
 
     Args:
       result: what is stored of `designs`, if anything.
@@ -39,7 +39,7 @@ def rows(numbers: dict[str, Any]) -> Iterator[Row]:
 
 
 def point(case: Case, sampler: str, size: int) -> dict[str, Any] | None:
-    """What was measured of a sampler at a size."""
+    """Returns what was measured of a sampler at a size."""
     for one in case["points"]:
         if one["sampler"] == sampler and one["num_samples"] == size:
             return one
@@ -47,7 +47,7 @@ def point(case: Case, sampler: str, size: int) -> dict[str, Any] | None:
 
 
 def one_array(case: Case) -> int:
-    """The masks of the smallest design of a case."""
+    """Returns the masks of the smallest design of a case."""
     return case["coins_per_array_mask"][0]["num_samples"]
 
 

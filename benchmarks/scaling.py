@@ -17,7 +17,7 @@ COUNTS = (1, 2, 4, 8)
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """One process per number of devices."""
+    """Returns one process per number of devices."""
     import jax
 
     on_cpu = jax.devices()[0].platform == "cpu"

@@ -54,7 +54,7 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 
 def write(path: Path, seconds: int) -> Path:
-    """A stereo file; what it holds makes no difference to the work."""
+    """Returns a stereo file; what it holds makes no difference to the work."""
     import soundfile
 
     noise = np.random.default_rng(0).standard_normal((seconds * RATE, 2)).astype(np.float32)
@@ -63,7 +63,7 @@ def write(path: Path, seconds: int) -> Path:
 
 
 def turn(warm_up: Path, song: Path) -> dict[str, Any]:
-    """One measurement of each."""
+    """Returns one measurement of each."""
     return {"ours": ours(warm_up, song), "original": original(warm_up, song)}
 
 
@@ -75,7 +75,7 @@ def ours(warm_up: Path, song: Path) -> dict[str, Any]:
 
 
 def original(warm_up: Path, song: Path) -> dict[str, Any] | None:
-    """The original, in a new process; None where it cannot be installed."""
+    """Returns the original, in a new process; None where it cannot be installed."""
     script = Path(__file__).with_name("original_spleeter.py")
     command = ["uv", "run", "--quiet", "--no-project", str(script), str(warm_up), str(song)]
     variables = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}

@@ -23,7 +23,7 @@ REFERENCE_BATCH_SIZES = (16, 64, 256)
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Every mask evaluated, distinct masks only, exhaustive, and the NumPy reference."""
+    """Returns every mask evaluated, distinct masks only, exhaustive, and the NumPy reference."""
     question = Question(*((64, 6) if quick else (70_000, 10)))
     best = best_batch_size(
         question.predict, question.excerpt, REFERENCE_BATCH_SIZES[: 1 if quick else None]
@@ -132,7 +132,7 @@ def _check(coefficients: dict[str, np.ndarray], error: dict[str, float], noise: 
 
 
 def best_batch_size(predict: Any, excerpt: np.ndarray, sizes: Sequence[int]) -> int:
-    """The batch size of some in which the reference is fastest."""
+    """Returns the batch size of some in which the reference is fastest."""
 
     def per_input(size: int) -> float:
         batch = np.repeat(excerpt[None], size, axis=0)

@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def texts() -> dict[Path, str]:
-    """What the files should hold."""
+    """Returns what the files should hold."""
     readme = README.read_text(encoding="utf-8")
     before, rest = readme.split(START)
     _, after = rest.split(STOP)
@@ -52,13 +52,13 @@ def texts() -> dict[Path, str]:
 
 
 def results(kind: str) -> dict[str, Any]:
-    """The stored results of a kind of device, by name."""
+    """Returns the stored results of a kind of device, by name."""
     files = sorted((RESULTS / kind).glob("*.json"))
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
 
 
 def page() -> str:
-    """All results, one section per kind of device."""
+    """Returns all results, one section per kind of device."""
     lines = [
         "# Benchmarks",
         "",

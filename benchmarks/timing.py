@@ -9,7 +9,7 @@ import numpy as np
 
 
 def seconds(function: Callable[[], Any]) -> float:
-    """One call, ended by waiting for its arrays."""
+    """Returns one call, ended by waiting for its arrays."""
     start = time.perf_counter()
     jax.block_until_ready(function())
     return time.perf_counter() - start
@@ -27,7 +27,7 @@ def spread(values: list[float]) -> dict[str, Any]:
 
 
 def measure(function: Callable[[], Any], repeats: int = 5) -> dict[str, Any]:
-    """Seconds of warmed-up calls, and of the first one, which compiles."""
+    """Returns seconds of warmed-up calls, and of the first one, which compiles."""
     first = seconds(function)
     return {"first_s": first, **spread([seconds(function) for _ in range(repeats)])}
 

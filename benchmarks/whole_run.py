@@ -64,7 +64,7 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 
 def make_songs(folder: Path, number: int) -> tuple[Path, str]:
-    """A folder of songs, and what they are."""
+    """Returns a folder of songs, and what they are."""
     if given := os.environ.get("LIME_JAX_SONGS"):
         return Path(given), "rendered"
     if shutil.which("fluidsynth") and number > 100:
@@ -83,7 +83,7 @@ def make_songs(folder: Path, number: int) -> tuple[Path, str]:
 
 
 def make_noise(folder: Path, number: int, seconds: int) -> Path:
-    """A folder of songs that are five stems of noise."""
+    """Returns a folder of songs that are five stems of noise."""
     import soundfile
 
     rng = np.random.default_rng(0)

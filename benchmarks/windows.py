@@ -32,7 +32,7 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 
 def trunk_and_head(quick: bool) -> dict[str, Any]:
-    """All 1024 masks of SVDNet over 10 times: outputs alike, and how much faster."""
+    """Returns all 1024 masks of SVDNet over 10 times: outputs alike, and how much faster."""
     case = networks.singing_voice()
     network = case.predict.args[0]
     num_components = 7 if quick else 10
@@ -156,7 +156,7 @@ def _timed(explain: Callable[[], lj.Explanation]) -> tuple[lj.Explanation, float
 
 
 def rows(numbers: dict[str, Any]) -> Iterator[cells.Row]:
-    """What windows save, and that nothing is lost."""
+    """Yields what windows save, and that nothing is lost."""
     yield "what", "evaluations", "seconds", "times faster", "largest difference"
     local = numbers["backbone_and_head"]
     whole, windows = (local["ways"][name] for name in ("whole excerpts", "windows"))

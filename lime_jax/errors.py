@@ -25,7 +25,7 @@ class ExplanationError(LimeJaxError):
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
-    """A sentence for a name that does not exist, with the names that come close."""
+    """Returns a sentence for a name that does not exist, with the names that come close."""
     known = list(known)
     folded = {entry.casefold(): entry for entry in known}
     close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)

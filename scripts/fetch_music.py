@@ -51,14 +51,14 @@ def fetch(folder: Path, package: Path | None = None) -> list[Path]:
 
 
 def download(scratch: Path) -> Path:
-    """The package from the machine's own Debian archive."""
+    """Returns the package from the machine's own Debian archive."""
     run("apt-get", "download", PACKAGE, cwd=scratch)
     (package,) = scratch.glob(f"{PACKAGE}_*.deb")
     return package
 
 
 def found(unpacked: Path) -> list[Path]:
-    """The guitar stem of every song."""
+    """Returns the guitar stem of every song."""
     guitars = sorted(unpacked.rglob("guitar.ogg"))
     if not guitars:
         raise RuntimeError(f"the package holds no guitar.ogg. Is it {PACKAGE}?")

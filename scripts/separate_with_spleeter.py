@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def parsed() -> argparse.Namespace:
-    """The options."""
+    """Returns the options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("audio", type=Path, help="WAV, FLAC, Ogg Vorbis or MP3")
     parser.add_argument("output_dir", type=Path, help="gets a WAV file (32-bit float) per stem")

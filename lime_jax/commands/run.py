@@ -53,7 +53,7 @@ def run(arguments: RunArguments) -> int:
 
 
 def summary(progress: Progress) -> str:
-    """Where a run stands, in a line."""
+    """Returns where a run stands, in a line."""
     counts = (
         f"{progress.done:,} explained, {progress.failed:,} failed, {progress.left:,} left of "
         f"{progress.total:,} items"

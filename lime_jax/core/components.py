@@ -68,7 +68,7 @@ class Components:
         return self.sources.shape[0]
 
     def recomposed(self, mask: Bool[Array, " num_components"]) -> Input:
-        """The input with only the components in `mask` on; see `recompose`."""
+        """Returns the input with only the components in `mask` on; see `recompose`."""
         gates = mask.reshape(self.num_segments, self.num_sources)
         # One source at a time: XLA fuses these into a single pass that writes nothing in between.
         fill = jnp.broadcast_to(self.fill, self.sources.shape)
@@ -171,7 +171,7 @@ def cross(components: Components, labels: Any, num_segments: int) -> Components:
 
 
 def equal_segments(size: int, num_segments: int, *, used: Any = None) -> Int[Array, " size"]:
-    """Labels of `num_segments` equal runs along an axis; the last run takes the remainder.
+    """Returns labels of `num_segments` equal runs along an axis; the last run takes the remainder.
 
     Args:
       size: of the axis.
@@ -216,7 +216,7 @@ def grid(num_segments: tuple[int, int], shape: tuple[int, int]) -> Int[Array, "t
 
 
 def recompose(components: Components, mask: Bool[Array, " num_components"]) -> Input:
-    """The input with only the components in `mask` switched on.
+    """Returns the input with only the components in `mask` switched on.
 
     Elements are chosen, not blended: what is on is bit for bit the original, so all on is exactly
     the sum of the sources. Use `jax.vmap` for many masks.
@@ -252,7 +252,7 @@ def check_one_item(components: Components) -> None:
 
 
 def fill_for(fill: Any, signal: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-    """The fill in the type of `signal`, with one axis per axis of it.
+    """Returns the fill in the type of `signal`, with one axis per axis of it.
 
     Raises:
       ValueError: if it cannot be broadcast to `signal`.

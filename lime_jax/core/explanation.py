@@ -94,7 +94,7 @@ class Explanation:
 
 
 def status_of(statistics: Statistics) -> Int[Array, " num_outputs"]:
-    """A `Status` for every output."""
+    """Returns a `Status` for every output."""
     size = jnp.maximum(jnp.abs(statistics.low), jnp.abs(statistics.high))
     constant = statistics.high - statistics.low <= _ROUNDING * size
     finite = jnp.isfinite(statistics.low) & jnp.isfinite(statistics.high)

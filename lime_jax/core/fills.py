@@ -22,17 +22,17 @@ def zero(signal: Signal) -> Signal:
 
 
 def minimum(signal: Signal) -> Signal:
-    """The smallest value of the input, everywhere."""
+    """Returns the smallest value of the input, everywhere."""
     return jnp.min(signal, keepdims=True)
 
 
 def maximum(signal: Signal) -> Signal:
-    """The largest value of the input, everywhere."""
+    """Returns the largest value of the input, everywhere."""
     return jnp.max(signal, keepdims=True)
 
 
 def uniform(signal: Signal, *, key: Key[Array, ""]) -> Signal:
-    """Every element drawn evenly between zero and the largest value of the input.
+    """Returns every element drawn evenly between zero and the largest value of the input.
 
     Args:
       signal: gives the shape.
@@ -42,7 +42,7 @@ def uniform(signal: Signal, *, key: Key[Array, ""]) -> Signal:
 
 
 def mean(signal: Signal) -> Signal:
-    """The arithmetic mean of the input, everywhere."""
+    """Returns the arithmetic mean of the input, everywhere."""
     return jnp.mean(signal, keepdims=True)
 
 
@@ -66,5 +66,5 @@ def noise(
 
 
 def shuffle(signal: Signal, *, key: Key[Array, ""]) -> Signal:
-    """All elements of the input in random order."""
+    """Returns all elements of the input in random order."""
     return jax.random.permutation(key, signal.ravel()).reshape(signal.shape)

@@ -11,7 +11,7 @@ MaybeKey = Key[Array, "..."] | None
 
 
 def single_key(key: Any) -> Any:
-    """The key, or None.
+    """Returns the key, or None.
 
     Raises:
       ValueError: if it is anything but a single typed key.
@@ -23,7 +23,7 @@ def single_key(key: Any) -> Any:
 
 
 def keys_per_item(key: Any, num_items: int) -> Any:
-    """One key per item, split from a single one where there is one; or None.
+    """Returns one key per item, split from a single one where there is one; or None.
 
     Raises:
       ValueError: if there are more or fewer keys than items.
@@ -37,7 +37,7 @@ def keys_per_item(key: Any, num_items: int) -> Any:
 
 
 def check_key(key: Any) -> Any:
-    """The keys, or None.
+    """Returns the keys, or None.
 
     Raises:
       ValueError: if they are not typed.

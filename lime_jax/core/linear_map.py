@@ -19,7 +19,7 @@ def map_linear(
     linear: Callable[[Inexact[Array, "batch *input"]], Inexact[Array, "batch *output"]],
     components: Components,
 ) -> Components:
-    """The components as a linear map sees them; explain the rest of the model with them.
+    """Returns the components as a linear map sees them; explain the rest of the model with them.
 
     `linear(recompose(components, mask))` equals `recompose(through(linear, components), mask)`
     for every mask, so the explanations are the same and the map is computed once per component

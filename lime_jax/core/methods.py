@@ -47,7 +47,7 @@ def lime(
     feature_selection: str = "auto",
     num_features: int | None = None,
 ) -> Method:
-    """LIME with the defaults of its image explainer, which are audioLIME's too.
+    """Returns LIME with the defaults of its image explainer, which are audioLIME's too.
 
     Args:
       num_samples: how many masks are drawn, the unperturbed input included. Masks that repeat are
@@ -80,7 +80,7 @@ def lime(
 
 
 def slime(num_samples: int | Auto | str = 70_000) -> Method:
-    """LIME as the published SLIME code runs it: l2 distance, kernel width 0.25, alpha 1.
+    """Returns LIME as the published SLIME code runs it: l2 distance, kernel width 0.25, alpha 1.
 
     A mask with k zeros then weighs exp(-8k), so the fit is close to single-component occlusion.
 
@@ -99,7 +99,7 @@ def exhaustive(
     alpha: Alpha = 1.0,
     equivalent_num_samples: int | None = None,
 ) -> Method:
-    """LIME on all `2**num_components` masks, each once: no sampling noise.
+    """Returns LIME on all `2**num_components` masks, each once: no sampling noise.
 
     Args:
       kernel_width: of the exponential kernel, in units of the distance.
@@ -116,7 +116,7 @@ def exhaustive(
 
 
 def kernel_shap(num_samples: int = 2048) -> Method:
-    """Shapley values by weighted least squares on paired samples of the Shapley kernel.
+    """Returns Shapley values by weighted least squares on paired samples of the Shapley kernel.
 
     Exact when `2**num_components <= num_samples`.
 
@@ -153,7 +153,7 @@ def resolve(method: Method, num_components: int, *, is_looked_up: bool = False) 
 
 
 def most_evaluations(method: Method, num_components: int) -> int:
-    """How many times a model that declares no receptive field is evaluated, at the most."""
+    """Returns how many times a model that declares no receptive field is evaluated, at the most."""
     sampler = resolve(method, num_components).sampler
     rounds = sampler.most_rounds(num_components) if isinstance(sampler, Auto) else 1
     return rounds * neighbourhood.size_of(sampler, num_components).num_masks

@@ -20,7 +20,7 @@ Top = Sequence[int] | Int[Array | np.ndarray, " _"]  # of any length each
 
 
 def u_n(tops: Iterable[Top]) -> int:
-    """U_n: how many different components occur in the top lists of repeated explanations.
+    """Returns U_n: how many different components occur in the top lists of repeated explanations.
 
     Equal to the length of one list if all repeats agree.
 
@@ -35,7 +35,7 @@ def u_n(tops: Iterable[Top]) -> int:
 
 
 def n_ce(top: Top, other: Top) -> int:
-    """N_ce: how many components two top lists share, in any order.
+    """Returns N_ce: how many components two top lists share, in any order.
 
     References:
       Mishra et al., Reliable Local Explanations for Machine Listening, 2020.
@@ -48,7 +48,7 @@ def n_ce(top: Top, other: Top) -> int:
 
 
 def agreement(tops: Iterable[Top], top: Top) -> float:
-    """The share of top lists that hold the same components as another list, in any order.
+    """Returns the share of top lists that hold the same components as another list, in any order.
 
     Example:
       >>> agreement([[1, 2, 3], [3, 2, 1], [1, 2, 4]], [2, 1, 3])
@@ -125,7 +125,7 @@ def stability(
 
 
 def complexity(explanation: Explanation) -> Float[Array, "..."]:
-    """Entropy of the absolute coefficients of every output, in units of its maximum.
+    """Returns entropy of the absolute coefficients of every output, in units of its maximum.
 
     0 if one component carries everything, 1 if all carry the same; 0 for a single component and
     for coefficients that are all zero.

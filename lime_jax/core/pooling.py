@@ -10,7 +10,7 @@ from lime_jax.core.surrogates import uncertainty
 
 
 def stack(explanations: Explanation | Sequence[Explanation]) -> Explanation:
-    """The explanations with a leading axis over repeats.
+    """Returns the explanations with a leading axis over repeats.
 
     Raises:
       ValueError: if there are none, or they are not of the same input, outputs and method.
@@ -35,7 +35,7 @@ def stack(explanations: Explanation | Sequence[Explanation]) -> Explanation:
 
 
 def pool(explanations: Explanation) -> Explanation:
-    """The mean of explanations of one input that had different keys.
+    """Returns the mean of explanations of one input that had different keys.
 
     Deviations of all repeats are kept side by side, so that the standard error is that of the
     mean. Fidelity is the mean of the repeats', the status their worst; numbers of samples and

@@ -52,7 +52,7 @@ def as_predictor(predict: Predict) -> Predictor:
 
 
 def check_outputs(outputs: Any, batch: int) -> Float[Array, "batch num_outputs"]:
-    """The outputs as float32 `(batch, num_outputs)`.
+    """Returns the outputs as float32 `(batch, num_outputs)`.
 
     Raises:
       ValueError: if the model returned anything else.

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def static(**options: Any) -> Any:
-    """A field that is part of the tree's structure: hashable; a new value recompiles."""
+    """Returns a field that is part of the tree's structure: hashable; a new value recompiles."""
     return dataclasses.field(metadata={"static": True}, **options)
 
 
@@ -47,6 +47,6 @@ def pytree(cls: type[T]) -> type[T]:
 
 
 def is_traced(tree: Any) -> bool:
-    """Whether any leaf is being traced, or everything is, inside jit or vmap."""
+    """Returns whether any leaf is being traced, or everything is, inside jit or vmap."""
     tree = (tree, jnp.zeros(()))  # inside jit even this is traced
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))

@@ -15,7 +15,7 @@ SIGNS = ("positive", "negative", "absolute")
 def top_k(
     explanation: Explanation, output: int = 0, k: int = 3, sign: str = "positive"
 ) -> tuple[Int[Array, " num_top"], Float[Array, " num_top"]]:
-    """The components that matter most for an output, the strongest first.
+    """Returns the components that matter most for an output, the strongest first.
 
     Args:
       explanation: of one input.
@@ -55,7 +55,7 @@ def top_k(
 def strongest(
     coefficients: Float[np.ndarray, " num_components"], k: int, sign: str = "positive"
 ) -> Int[np.ndarray, " num_top"]:
-    """The indices that `top_k` finds among the coefficients of one output."""
+    """Returns the indices that `top_k` finds among the coefficients of one output."""
     strength = strength_of(coefficients, sign)
     order = np.argsort(-strength, kind="stable")
     return order[strength[order] > 0][:k].astype(np.int32)
@@ -84,7 +84,7 @@ def check_sign(sign: str) -> None:
 
 
 def mask_of(indices: Int[Array, " num_top"], num_components: int) -> Bool[Array, " num_components"]:
-    """The mask that switches just these components on, for `recompose`.
+    """Returns the mask that switches just these components on, for `recompose`.
 
     Example:
       >>> import jax.numpy as jnp, lime_jax as lj

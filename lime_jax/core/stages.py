@@ -33,7 +33,7 @@ def predict_neighbourhood(
     batch_size: int = 256,
     precision: str | None = None,
 ) -> tuple[Bool[Array, "num_masks num_components"], Float[Array, "num_masks num_outputs"]]:
-    """The first half of `explain`: the model's outputs for given masks.
+    """Returns the first half of `explain`: the model's outputs for given masks.
 
     A model that declares its receptive field is evaluated on windows, wherever that is cheaper.
 
@@ -79,7 +79,7 @@ def fit_surrogate(
     *,
     counts: Float[Array, " num_masks"] | None = None,
 ) -> LinearFit:
-    """The second half of `explain`: the surrogate for given masks and outputs.
+    """Returns the second half of `explain`: the surrogate for given masks and outputs.
 
     The same numbers as LIME's own code on the same masks: weighted ridge with an unpenalised
     intercept on unnormalised kernel weights.

@@ -40,7 +40,7 @@ class Network(Protocol):
     """
 
     def front_end(self, waveforms: Waveforms) -> Float[Array, "batch num_patches *patch"]:
-        """What the network sees of a waveform; pure jax.numpy."""
+        """Returns what the network sees of a waveform; pure jax.numpy."""
         ...
 
     def __call__(self, patches: Float[Array, "batch *patch"]) -> Outputs:

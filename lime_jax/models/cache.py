@@ -85,7 +85,7 @@ def read(folder: Path, model: str) -> dict[str, np.ndarray] | None:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether `folder` holds, unharmed, all that `write` put there in this `FORMAT`."""
+    """Returns whether `folder` holds, unharmed, all that `write` put there in this `FORMAT`."""
     digests = _manifest_digests(folder)
     return bool(digests) and all(_digest(folder / name) == digests[name] for name in digests)
 

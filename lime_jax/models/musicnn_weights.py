@@ -73,7 +73,7 @@ def fetch(*, wheel: Path | None = None, cache_folder: Path | None = None) -> Pat
 
 
 def is_fetched(*, cache_folder: Path | None = None) -> bool:
-    """Whether the weights are in the cache."""
+    """Returns whether the weights are in the cache."""
     return cache.is_complete(_collection(cache_folder))
 
 

@@ -66,7 +66,7 @@ def ranking(axes: "Axes", names: Sequence[str], weights: np.ndarray, margins: np
 def heat_map(
     axes: "Axes", edges: np.ndarray, names: Sequence[str], weights: np.ndarray
 ) -> "QuadMesh":
-    """Weights `(num_sources, num_segments)` as colours over time, one row per source."""
+    """Returns weights `(num_sources, num_segments)` as colours over time, one row per source."""
     mesh = cells(axes, edges, weights)
     _print_weights(axes, edges, weights)
     _name_rows(axes, names)
@@ -74,7 +74,7 @@ def heat_map(
 
 
 def cells(axes: "Axes", edges: np.ndarray, weights: np.ndarray) -> "QuadMesh":
-    """Rows of colours between `edges` along x, with room for a waveform in each."""
+    """Returns rows of colours between `edges` along x, with room for a waveform in each."""
     mesh = axes.pcolormesh(
         edges, np.arange(len(weights) + 1) - 0.5, weights, cmap=style.colormap(),
         norm=style.norm(weights), edgecolors=style.FAINT, linewidth=0.6,

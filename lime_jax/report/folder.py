@@ -19,7 +19,7 @@ _LISTINGS = (SUMMARY, stem_cache.LISTING)
 
 
 def check_folder(folder: str | Path) -> Path:
-    """The absolute path of a folder that a report may be written to.
+    """Returns the absolute path of a folder that a report may be written to.
 
     Call it before hours of work whose result goes there.
 

@@ -57,7 +57,7 @@ def page(
 
 
 def template(name: str) -> Any:
-    """A template that escapes what others wrote and refuses what nobody gave."""
+    """Returns a template that escapes what others wrote and refuses what nobody gave."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -73,7 +73,7 @@ def template(name: str) -> Any:
 
 
 def asset(name: str) -> str:
-    """A style or a script that becomes part of the page."""
+    """Returns a style or a script that becomes part of the page."""
     return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 

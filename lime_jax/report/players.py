@@ -45,7 +45,7 @@ def mask_of(components: Sequence[int], num_components: int) -> Mask:
 
 
 def choices(output: Mapping[str, Any], labels: Sequence[str]) -> list[Choice]:
-    """What a listener may want to compare for one output, the most telling first.
+    """Returns what a listener may want to compare for one output, the most telling first.
 
     Args:
       output: an entry of `outputs` in the record.
@@ -66,7 +66,7 @@ def choices(output: Mapping[str, Any], labels: Sequence[str]) -> list[Choice]:
 
 
 def strongest(output: Mapping[str, Any]) -> list[int]:
-    """All components by absolute weight, the largest first."""
+    """Returns all components by absolute weight, the largest first."""
     weights = np.nan_to_num(np.array(output["coefficients"], float))
     return [int(i) for i in np.argsort(-np.abs(weights), kind="stable")]
 

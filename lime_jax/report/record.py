@@ -96,7 +96,7 @@ def to_json(
 
 
 def dumps(record: Mapping[str, Any]) -> str:
-    """The record as text; refuses NaN and infinity, which strict parsers reject."""
+    """Returns the record as text; refuses NaN and infinity, which strict parsers reject."""
     return json.dumps(record, allow_nan=False, ensure_ascii=False, indent=1) + "\n"
 
 

@@ -44,7 +44,7 @@ def check(
 def of_repeats(
     repeats: Explanation | None, explanation: Explanation, output: int, top_k: int
 ) -> dict[str, Any]:
-    """What the record of an output says of repeats; nothing where there are none."""
+    """Returns what the record of an output says of repeats; nothing where there are none."""
     if repeats is None:
         return {}
     if _status(explanation, output) is not Status.OK:
@@ -68,7 +68,7 @@ def of_fills(
     output: int,
     top_k: int,
 ) -> dict[str, Any]:
-    """What the record of an output says of fills; nothing where there is just one."""
+    """Returns what the record of an output says of fills; nothing where there is just one."""
     if marginal is None:
         return {}
     best = _top(explanation, output, top_k)
@@ -92,7 +92,7 @@ def of_fills(
 def stability_section(
     record: Mapping[str, Any], output: Mapping[str, Any], labels: Sequence[str]
 ) -> dict[str, Any] | None:
-    """What the page says of repeats; None where there is nothing to say."""
+    """Returns what the page says of repeats; None where there is nothing to say."""
     if "stability" not in output or output["status"] != Status.OK.name:
         return None
     tops = output["stability"]["top_components"]
@@ -120,7 +120,7 @@ def stability_section(
 def fills_section(
     record: Mapping[str, Any], output: Mapping[str, Any], labels: Sequence[str]
 ) -> dict[str, Any] | None:
-    """What the page says of fills; None where there is nothing to say."""
+    """Returns what the page says of fills; None where there is nothing to say."""
     if "fills" not in output or output["status"] != Status.OK.name:
         return None
     tops = [output["top_components"], *(fill["top_components"] for fill in output["fills"])]

@@ -24,7 +24,7 @@ _NAME_LENGTH = 36
 
 
 def figure(height: float) -> "Figure":
-    """An empty figure of the common width; `height` in inches."""
+    """Returns an empty figure of the common width; `height` in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained", facecolor="white")
@@ -53,7 +53,7 @@ def colormap() -> "Colormap":
 
 
 def norm(weights: np.ndarray) -> "Normalize":
-    """A symmetric scale around zero."""
+    """Returns a symmetric scale around zero."""
     from matplotlib.colors import Normalize
 
     largest = float(np.abs(weights).max()) or 1.0
@@ -61,7 +61,7 @@ def norm(weights: np.ndarray) -> "Normalize":
 
 
 def short(text: str, length: int = _NAME_LENGTH) -> str:
-    """A name as the font can draw it, cut where it would not fit."""
+    """Returns a name as the font can draw it, cut where it would not fit."""
     drawn = "".join(c if ord(c) in _glyphs() else "\N{WHITE SQUARE}" for c in text)
     return drawn if len(drawn) <= length else drawn[: length - 1] + "…"
 
@@ -75,5 +75,5 @@ def _glyphs() -> frozenset[int]:
 
 
 def plain_text(**options: Any) -> dict[str, Any]:
-    """Text options that keep dollar signs in names from being read as mathematics."""
+    """Returns text options that keep dollar signs in names from being read as mathematics."""
     return {"parse_math": False, "color": INK, "family": "DejaVu Sans", **options}

@@ -124,7 +124,7 @@ def _shown_outputs(summary: Summary, number: int) -> dict[int, dict[str, Any]]:
 
 
 def output_picture(row: Mapping[str, Any], drawn: representatives.Sample) -> bytes:
-    """The picture about an output, see `summary_plots.output_picture`.
+    """Returns the picture about an output, see `summary_plots.output_picture`.
 
     Args:
       row: of the table about faithfulness.

@@ -79,7 +79,7 @@ def cells_picture(cells: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def violins_picture(stability: Mapping[str, np.ndarray], title: str, values: str) -> bytes:
-    """How a number is distributed over the explanations of every output; PNG.
+    """Returns how a number is distributed over the explanations of every output; PNG.
 
     Args:
       stability: the numbers of every output.

@@ -21,12 +21,12 @@ _KINDS = {
 
 
 def number(value: float | None) -> str:
-    """Three significant digits; a dash for what is undefined."""
+    """Returns three significant digits; a dash for what is undefined."""
     return _minus("–" if value is None else f"{value:.3g}")
 
 
 def ratio(value: float | None) -> str:
-    """A fidelity with two decimals; a dash for what is undefined."""
+    """Returns a fidelity with two decimals; a dash for what is undefined."""
     return _minus("–" if value is None else f"{value:.2f}")
 
 
@@ -65,7 +65,7 @@ def intervals(ends: Iterable[Sequence[float | None]], weights: Iterable[float | 
 
 
 def certainty(output: Mapping[str, Any], is_exact: bool) -> str:
-    """How sure it is that the top components are the right ones.
+    """Returns how sure it is that the top components are the right ones.
 
     Example:
       >>> certainty({"top_k_confidence": 0.987}, is_exact=False)
@@ -102,13 +102,13 @@ def extents(component: Mapping[str, Any], audio: Mapping[str, Any]) -> list[str]
 
 
 def label(component: Mapping[str, Any], audio: Mapping[str, Any]) -> str:
-    """What to call a component, for example "drums" or "T3 (2–3 s)"."""
+    """Returns what to call a component, for example "drums" or "T3 (2–3 s)"."""
     where = ", ".join(extents(component, audio))
     return f"{component['name']} ({where})" if where else component["name"]
 
 
 def parts(num_components: int, kind: str) -> str:
-    """What the sound was cut into, for example "5 stems"."""
+    """Returns what the sound was cut into, for example "5 stems"."""
     noun = _KINDS.get(kind, "components")
     return f"{num_components} {noun}"
 
@@ -126,7 +126,7 @@ def procedure(outputs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def headline(output: Mapping[str, Any], labels: Sequence[str]) -> str:
-    """The answer for one output in one or two sentences.
+    """Returns the answer for one output in one or two sentences.
 
     Args:
       output: an entry of `outputs` in the record.
@@ -147,7 +147,7 @@ def headline(output: Mapping[str, Any], labels: Sequence[str]) -> str:
 
 
 def fidelity(value: float | None) -> str:
-    """How far the weights can be trusted to describe the model here."""
+    """Returns how far the weights can be trusted to describe the model here."""
     if value is None:
         return "The fidelity is undefined: nothing says how well the weights describe the model."
     if value >= _GOOD:
@@ -163,7 +163,7 @@ def fidelity(value: float | None) -> str:
 
 
 def warnings(output: Mapping[str, Any]) -> list[str]:
-    """What a reader must know before believing the weights of one output."""
+    """Returns what a reader must know before believing the weights of one output."""
     if output["status"] != Status.OK.name:
         return [f"Do not read these weights: {Status[output['status']].advice}"]
     found = []
@@ -196,7 +196,7 @@ def cautions(output: Mapping[str, Any]) -> list[str]:
 
 
 def because(output: Mapping[str, Any], names: Sequence[str]) -> str:
-    """The top components with their weights and, where masks were drawn, standard errors.
+    """Returns the top components with their weights and, where masks were drawn, standard errors.
 
     Example:
       >>> output = {"top_components": [1], "coefficients": [0.0, 0.5], "std_error": [0.0, 0.02]}
@@ -223,7 +223,7 @@ def silence(output: Mapping[str, Any]) -> str:
 
 
 def stability(record: Mapping[str, Any], output: Mapping[str, Any]) -> str:
-    """How far the repeats of an explained output agree.
+    """Returns how far the repeats of an explained output agree.
 
     Args:
       record: with `num_repeats`.
@@ -247,7 +247,7 @@ def stability(record: Mapping[str, Any], output: Mapping[str, Any]) -> str:
 
 
 def fills(record: Mapping[str, Any], output: Mapping[str, Any]) -> str:
-    """How much of an explained output hangs on what stands in for removed components.
+    """Returns how much of an explained output hangs on what stands in for removed components.
 
     Args:
       record: with `fills`.

@@ -45,7 +45,7 @@ class Summary:
     stability: Any
 
     def tables(self) -> dict[str, Any]:
-        """All tables by name, empty ones left out."""
+        """Returns all tables by name, empty ones left out."""
         named = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: table for name, table in named.items() if table.num_rows}
 
@@ -251,7 +251,7 @@ def _stability(connection: Any, compare: Sequence[Store]) -> Any:
 
 
 def encoded(summary: Summary) -> dict[str, bytes]:
-    """Every table of a summary as a Parquet and a CSV file, by file name."""
+    """Returns every table of a summary as a Parquet and a CSV file, by file name."""
     found = {}
     for name, table in summary.tables().items():
         found[f"{name}.parquet"] = parquet.encoded_table(table)

@@ -84,7 +84,7 @@ def check(config: RunConfig) -> None:
 
 
 def layout_of(config: RunConfig) -> str:
-    """The layout asked for, or the one that the components need."""
+    """Returns the layout asked for, or the one that the components need."""
     needs_stems = config.has_stems and not config.has_separator
     return config.layout or ("stems" if needs_stems else "files")
 
@@ -95,7 +95,7 @@ def determining(
     output_names: tuple[str, ...],
     separator: Separator | None = None,
 ) -> dict[str, Any]:
-    """Everything that the numbers of a run depend on, as plain values.
+    """Returns everything that the numbers of a run depend on, as plain values.
 
     Items are left out: each is explained by itself, and its id and file are stored with it.
     """

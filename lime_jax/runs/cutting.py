@@ -38,7 +38,7 @@ def cut(
 
 
 def extents(audio: SegmentedAudio) -> list[dict[str, Any]]:
-    """Name and place of every component, times as shares of the duration.
+    """Returns name and place of every component, times as shares of the duration.
 
     So sounds of any length have them in common.
     """
@@ -59,5 +59,5 @@ def _extent(index: int, extent: ComponentExtent, seconds: float) -> dict[str, An
 
 
 def stacked(items: list[Components]) -> Components:
-    """Components of one shape, with a leading axis over items."""
+    """Returns components of one shape, with a leading axis over items."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *items)

@@ -32,7 +32,7 @@ class Passage:
 
 
 def items_of(source: str, layout: str) -> list[Item]:
-    """The items that a folder, a glob or a manifest stands for, in the order of their ids.
+    """Returns the items that a folder, a glob or a manifest stands for, in the order of their ids.
 
     Args:
       source: a folder, a pattern such as "songs/**/*.flac", or a .csv or .parquet file.
@@ -112,7 +112,7 @@ def from_slakh2100(root: Path) -> Iterator[Item]:
 
 
 def from_jamendo(root: Path) -> Iterator[Item]:
-    """The Jamendo singing voice corpus: an item per labelled passage, groups are its splits.
+    """Yields the Jamendo singing voice corpus: an item per labelled passage, groups are its splits.
 
     `audio/NAME.ogg` (in a folder of the split, or listed in `filelists/SPLIT`) with
     `labels/NAME.lab`, lines of start, end and label. Without labels an item is a whole file.
@@ -155,7 +155,7 @@ def jamendo_lists(root: Path) -> dict[str, Path]:
 
 
 def passages(labels: Path) -> Iterator[Passage]:
-    """What the lines of a label file say; empty ones are left out.
+    """Yields what the lines of a label file say; empty ones are left out.
 
     Raises:
       StoreError: if it cannot be read, or a line is not start, end and label.

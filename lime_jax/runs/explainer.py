@@ -81,7 +81,7 @@ class Explainer:
     mesh: Mesh | None
 
     def num_items(self, snippet: Snippet) -> int:
-        """How many snippets like this one make a batch; a multiple of the devices."""
+        """Returns how many snippets like this one make a batch; a multiple of the devices."""
         num_components = self._num_components(snippet)
         by_masks = _NUM_MASKS // min(most_evaluations(self.method, num_components), _NUM_MASKS)
         by_bytes = _BATCH_BYTES // snippet.waveforms.nbytes

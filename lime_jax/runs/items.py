@@ -36,7 +36,7 @@ class Item:
 
 
 def check_items(items: Iterable[Item], where: str) -> list[Item]:
-    """The items in the order of their ids.
+    """Returns the items in the order of their ids.
 
     Raises:
       StoreError: if there are none, two have one id, or one has an impossible id or no sound.

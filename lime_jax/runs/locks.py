@@ -47,7 +47,7 @@ def held(folder: Path, shard: Shard) -> Iterator[None]:
 
 
 def exclusive_folder(folder: Path) -> Any:
-    """A lock that every run holds for a moment, when it comes in."""
+    """Returns a lock that every run holds for a moment, when it comes in."""
     import filelock
 
     return filelock.FileLock(folder / _FOLDER / "door", timeout=_SECONDS_AT_THE_DOOR)

@@ -18,7 +18,7 @@ COLUMNS = ("id", "path", "start", "duration", "stems", "label", "group")
 
 
 def from_folder(folder: str | Path) -> list[Item]:
-    """An item for every audio file in a folder and the folders in it, hidden ones left out.
+    """Returns an item for every audio file in a folder and the folders in it, hidden ones left out.
 
     Its id is the path from `folder` on.
 
@@ -30,7 +30,7 @@ def from_folder(folder: str | Path) -> list[Item]:
 
 
 def sound_files(folder: Path) -> list[Path]:
-    """All audio files in a folder and the folders in it, hidden ones left out."""
+    """Returns all audio files in a folder and the folders in it, hidden ones left out."""
 
     def is_hidden(path):
         return any(part.startswith(".") for part in path.relative_to(folder).parts)
@@ -43,7 +43,7 @@ def sound_files(folder: Path) -> list[Path]:
 
 
 def from_glob(pattern: str) -> list[Item]:
-    """An item for every file that a pattern such as "songs/**/*.flac" finds.
+    """Returns an item for every file that a pattern such as "songs/**/*.flac" finds.
 
     Its id is the path from the last folder without a wildcard on.
 
@@ -111,7 +111,7 @@ def write_manifest(path: str | Path, items: Iterable[Item]) -> None:
 
 
 def to_table(items: Iterable[Item]) -> Any:
-    """The items as a `pyarrow.Table` with `COLUMNS`, paths absolute."""
+    """Returns the items as a `pyarrow.Table` with `COLUMNS`, paths absolute."""
     import pyarrow as pa
 
     number, text = pa.float64(), pa.string()
@@ -133,12 +133,12 @@ def to_table(items: Iterable[Item]) -> Any:
 
 
 def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[Item]:
-    """The items of the rows of such a table."""
+    """Returns the items of the rows of such a table."""
     return [_item(row, Path(), number) for number, row in enumerate(rows, start=1)]
 
 
 def printable(path: Path) -> str:
-    """A path as an id: what cannot be printed is escaped."""
+    """Returns a path as an id: what cannot be printed is escaped."""
 
     def escaped(c):
         return c.encode("unicode_escape").decode("ascii")
@@ -147,7 +147,7 @@ def printable(path: Path) -> str:
 
 
 def as_text(path: Path) -> str:
-    """A path as every file format can hold it: only bytes that are no text are escaped."""
+    """Returns a path as every file format can hold it: only bytes that are no text are escaped."""
     return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -17,7 +17,7 @@ def write_table(path: Path, table: Any, *, exclusive: bool = False) -> None:
 
 
 def encoded_table(table: Any) -> bytes:
-    """A `pyarrow.Table` as the bytes of a Parquet file with a checksum on every page."""
+    """Returns a `pyarrow.Table` as the bytes of a Parquet file with a checksum on every page."""
     buffer = io.BytesIO()
     _write_parquet(table, buffer)
     return buffer.getvalue()

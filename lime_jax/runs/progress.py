@@ -64,7 +64,7 @@ class Meter:
         self._busy += busy
 
     def progress(self) -> Progress:
-        """Where the run stands now."""
+        """Returns where the run stands now."""
         nan = float("nan")
         elapsed = 0.0 if self._start is None else time.perf_counter() - self._start
 

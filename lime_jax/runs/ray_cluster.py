@@ -43,7 +43,7 @@ class Chunk:
     deaths: int = 0
 
     def halves(self) -> list["Chunk"]:
-        """Two chunks, so that in the end an item that kills engines stands alone."""
+        """Returns two chunks, so that in the end an item that kills engines stands alone."""
         middle = (len(self.items) + 1) // 2
         parts = (self.items[:middle], self.items[middle:])
         return [Chunk(part, self.deaths + 1) for part in parts if part]
@@ -201,7 +201,7 @@ def _check_address(address: str) -> None:
 
 
 def num_engines(ray: Any, config: RunConfig) -> int:
-    """One per GPU; without GPUs one per node, whose processors it uses all."""
+    """Returns one per GPU; without GPUs one per node, whose processors it uses all."""
     if config.num_engines is not None:
         # More than fit would wait for ever.
         return min(config.num_engines, max(1, int(ray.cluster_resources().get("CPU", 1))))

@@ -95,7 +95,7 @@ class Failure:
 
 
 def load(item: Item, requirements: AudioRequirements) -> list[Snippet] | Failure:
-    """The snippets of an item, or why there are none; nothing is raised."""
+    """Returns the snippets of an item, or why there are none; nothing is raised."""
     start = time.perf_counter()
     try:
         waveforms, names = (
@@ -123,7 +123,7 @@ def load(item: Item, requirements: AudioRequirements) -> list[Snippet] | Failure
 def ahead(
     items: Iterable[Item], requirements: AudioRequirements, num_workers: int
 ) -> Iterator[list[Snippet] | Failure]:
-    """What `load` makes of every item, in their order, loaded ahead in threads.
+    """Yields what `load` makes of every item, in their order, loaded ahead in threads.
 
     Decoders and resamplers leave the interpreter to others, so threads are enough; and there is
     nothing to copy.
@@ -152,7 +152,7 @@ def _room(loaded: list[Snippet]) -> int:
 
 
 def padded_size(num_samples: int, sample_rate: int) -> int:
-    """The length that a sound is brought to with silence, so that there are few lengths.
+    """Returns the length that a sound is brought to with silence, so that there are few lengths.
 
     Up to eight per octave: whole seconds from 8 to 16 s, half ones below, two above. It depends on
     the sound alone, at most an eighth is added, and clips of 1, 2, 3, 4, 5, 10, 15, 20, 30 or 60
@@ -168,7 +168,7 @@ def padded_size(num_samples: int, sample_rate: int) -> int:
 
 
 def one_line(error: BaseException) -> str:
-    """What an exception says, without line breaks."""
+    """Returns what an exception says, without line breaks."""
     text = " ".join(str(error).split()) or type(error).__name__
     is_ours = isinstance(error, (LimeJaxError, ValueError))
     return text if is_ours else f"{type(error).__name__}: {text}"

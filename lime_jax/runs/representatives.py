@@ -46,7 +46,7 @@ class Sample:
 
 
 def sample(connection: Any, index: int, limit: int, condition: str = "true") -> Sample:
-    """Some explanations of an output, the same ones whatever files they are in.
+    """Returns some explanations of an output, the same ones whatever files they are in.
 
     Args:
       connection: with the view `explained`.

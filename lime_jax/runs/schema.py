@@ -82,7 +82,7 @@ def results_table(
     sample_rate: int,
     explain_seconds: float,
 ) -> Any:
-    """A `pyarrow.Table` with the rows of a batch, those of a snippet together.
+    """Returns a `pyarrow.Table` with the rows of a batch, those of a snippet together.
 
     Args:
       snippets: what was explained.
@@ -169,7 +169,7 @@ def _dictionary(indices: np.ndarray, names: Sequence[str]) -> Any:
 
 
 def errors_table(failures: Sequence[Failure]) -> Any:
-    """A `pyarrow.Table` of failures."""
+    """Returns a `pyarrow.Table` of failures."""
     import pyarrow as pa
 
     from lime_jax.runs.manifest import as_text
@@ -187,7 +187,7 @@ def errors_table(failures: Sequence[Failure]) -> Any:
 
 
 def layouts_table(layouts: dict[str, list[dict[str, Any]]]) -> Any:
-    """A `pyarrow.Table` of the components of every layout."""
+    """Returns a `pyarrow.Table` of the components of every layout."""
     import pyarrow as pa
 
     rows = [

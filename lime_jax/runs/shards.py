@@ -21,7 +21,7 @@ class Shard:
     source: str = ""
 
     def has(self, id: str) -> bool:
-        """Whether an item belongs to it, by its id alone, so that data sets may grow."""
+        """Returns whether an item belongs to it, by its id alone, so that data sets may grow."""
         return int(storage.digest(id)[8:24], 16) % self.count == self.index
 
 
@@ -35,7 +35,7 @@ _SYSTEMS = (
 
 
 def shard_of(text: str | None, environment: Mapping[str, str]) -> Shard:
-    """The shard that `--shard` and the environment of a batch system say.
+    """Returns the shard that `--shard` and the environment of a batch system say.
 
     Args:
       text: "i/n", "auto/n", or None for what the environment says, else everything.

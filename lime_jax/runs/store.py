@@ -55,11 +55,11 @@ class Store:
     digest: str
 
     def parts(self, table: str) -> list[Path]:
-        """The files of one of `TABLES`."""
+        """Returns the files of one of `TABLES`."""
         return sorted((self.folder / table).glob("*.parquet"))
 
     def items(self) -> list[Item]:
-        """The data set, in the order of the ids."""
+        """Returns the data set, in the order of the ids."""
         return manifest.from_rows(read(self.folder / ITEMS).to_pylist())
 
 
@@ -140,7 +140,7 @@ def open_store(folder: Path) -> Store:
 
 
 def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """What differs between two configurations, as a sentence."""
+    """Returns what differs between two configurations, as a sentence."""
     found = []
     for name in sorted({*stored, *asked}):
         old, new = stored.get(name), asked.get(name)
@@ -211,7 +211,7 @@ def write_part(
 
 
 def finished(store: Store) -> tuple[set[str], set[str], list[Path]]:
-    """The ids with results, the ids that failed, and files that are damaged."""
+    """Returns the ids with results, the ids that failed, and files that are damaged."""
     import pyarrow as pa
 
     found: dict[str, set[str]] = {RESULTS: set(), ERRORS: set()}
@@ -228,7 +228,7 @@ def finished(store: Store) -> tuple[set[str], set[str], list[Path]]:
 
 
 def errors(store: Store, limit: int) -> list[dict[str, Any]]:
-    """The first failures, in the order of the ids."""
+    """Returns the first failures, in the order of the ids."""
     found = [row for path in store.parts(ERRORS) for row in read(path).to_pylist()]
     return sorted(found, key=lambda row: row["id"])[:limit]
 
@@ -250,7 +250,7 @@ def sweep(store: Store) -> None:
 
 
 def digest_of_part(path: Path) -> str | None:
-    """The digest of the configuration that a file of results was computed with."""
+    """Returns the digest of the configuration that a file of results was computed with."""
     from pyarrow import parquet
 
     metadata = parquet.read_schema(path).metadata or {}
@@ -258,7 +258,7 @@ def digest_of_part(path: Path) -> str | None:
 
 
 def read(path: Path) -> Any:
-    """A table of the store, with a message that names the file if it is damaged.
+    """Returns a table of the store, with a message that names the file if it is damaged.
 
     Raises:
       StoreError: if it cannot be read.

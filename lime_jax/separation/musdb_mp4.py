@@ -16,7 +16,7 @@ NAMES = ("drums", "bass", "other", "vocals")
 
 
 def is_stem_mp4(path: Path) -> bool:
-    """Whether a path is that of such a file."""
+    """Returns whether a path is that of such a file."""
     return path.name.endswith(SUFFIX)
 
 

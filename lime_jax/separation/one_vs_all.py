@@ -200,7 +200,7 @@ def load(folder: Path | None = None) -> OneVsAll:
 
 
 def is_trained() -> bool:
-    """Whether `load()` finds weights."""
+    """Returns whether `load()` finds weights."""
     return cache.is_complete(default_folder())
 
 

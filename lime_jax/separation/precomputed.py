@@ -120,7 +120,7 @@ def load(
 
 
 def is_stems(path: Path) -> bool:
-    """Whether `load` takes a path: that of a folder or of a track of MUSDB18."""
+    """Returns whether `load` takes a path: that of a folder or of a track of MUSDB18."""
     return path.is_dir() or musdb_mp4.is_stem_mp4(path)
 
 

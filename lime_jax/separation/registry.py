@@ -95,7 +95,7 @@ def fetch(name: str, *, archive: Path | None = None) -> Path:
 
 
 def is_fetched(name: str) -> bool:
-    """Whether `load(name)` finds its weights on this machine.
+    """Returns whether `load(name)` finds its weights on this machine.
 
     Raises:
       ModelError: if there is no such separator.

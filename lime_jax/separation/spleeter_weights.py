@@ -69,7 +69,7 @@ def fetch(size: str, *, archive: Path | None = None, cache_folder: Path | None =
 
 
 def is_fetched(size: str, *, cache_folder: Path | None = None) -> bool:
-    """Whether the weights are in the cache."""
+    """Returns whether the weights are in the cache."""
     return cache.is_complete(_collection(size, cache_folder))
 
 

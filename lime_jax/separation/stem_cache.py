@@ -118,7 +118,7 @@ def cached_stems(
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a folder holds, unharmed, all stems that it lists."""
+    """Returns whether a folder holds, unharmed, all stems that it lists."""
     try:
         stems = _listing(folder)["stems"]
         return all(digest_of_file(folder / stem["file"]) == stem["sha256"] for stem in stems)

@@ -60,7 +60,7 @@ def take_over(folder: Path) -> None:
 
 
 def stored() -> dict[str, dict[str, Any]]:
-    """All results by the name of the experiment, in the order of the page."""
+    """Returns all results by the name of the experiment, in the order of the page."""
     names = sorted((path.parent.name for path in RESULTS.glob(f"*/{results.SUMMARY}")), key=place)
 
     def read(name):
@@ -74,7 +74,7 @@ def place(name: str) -> tuple[int, str]:
 
 
 def page(found: dict[str, dict[str, Any]]) -> str:
-    """The page in Markdown."""
+    """Returns the page in Markdown."""
     lines = [
         "# Experiments",
         "",

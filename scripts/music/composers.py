@@ -101,7 +101,7 @@ class Song:
 
 
 def compose(config: Config, index: int) -> Song:
-    """The song of a number; it depends on nothing but the config and that number."""
+    """Returns the song of a number; it depends on nothing but the config and that number."""
     rng = np.random.default_rng((config.seed, index))
     harmony = patterns.draw_harmony(rng)
     count = rng.integers(1, len(FAMILIES), endpoint=True)
@@ -172,7 +172,7 @@ def draw_part(
     rest: float,
     textures: Mapping[str, float],
 ) -> Part:
-    """What a family plays: a pattern per section, or a rest, but never nothing at all."""
+    """Returns what a family plays: a pattern per section, or a rest, but never nothing at all."""
     bank, program = PROGRAMS[family][rng.integers(len(PROGRAMS[family]))]
     plays = rng.random(len(sections)) >= rest
     plays[rng.integers(len(sections))] = True
@@ -194,7 +194,7 @@ def draw_register(rng: np.random.Generator, family: str) -> range:
 
 
 def example(config: Config, index: int) -> Song:
-    """A quiet pop song in C for all five families; four bars last ten seconds."""
+    """Returns a quiet pop song in C for all five families; four bars last ten seconds."""
     rng = np.random.default_rng((config.seed, index))
     harmony = Harmony(96.0, 4, 0.5, key=0, mode="major", degrees=(5, 3, 0, 4), chord_size=3)
     num_bars = int(np.ceil(config.duration / (4 * 60 / harmony.tempo)))

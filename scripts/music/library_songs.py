@@ -73,19 +73,19 @@ def identifier(config: Config, index: int) -> str:
 
 
 def style_of(config: Config, index: int) -> Style:
-    """The style of a track; every style comes once before one comes again."""
+    """Returns the style of a track; every style comes once before one comes again."""
     block, place = divmod(index, len(STYLES))
     return STYLES[np.random.default_rng((config.seed, block, 1)).permutation(len(STYLES))[place]]
 
 
 def split_of(config: Config, index: int) -> str:
-    """Whether a track is for training, validation or tests."""
+    """Returns whether a track is for training, validation or tests."""
     block, place = divmod(index, len(SPLITS))
     return SPLITS[np.random.default_rng((config.seed, block, 2)).permutation(len(SPLITS))[place]]
 
 
 def compose(config: Config, index: int) -> Song:
-    """The song of a track; its parts are of the families `SOURCES`."""
+    """Returns the song of a track; its parts are of the families `SOURCES`."""
     rng = np.random.default_rng((config.seed, index))
     style = style_of(config, index)
     harmony = draw_harmony(rng, style)
@@ -113,7 +113,7 @@ def draw_parts(
     duration: float,
     gain: float,
 ) -> Iterator[Part]:
-    """What the players of a source play; together they are as loud as one."""
+    """Yields what the players of a source play; together they are as loud as one."""
     roles = draw_roles(rng, style, source)
     for role in roles:
         notes = draw_notes(rng, role, harmony, runs, duration)
@@ -145,7 +145,7 @@ def draw_sources(rng: np.random.Generator, style: Style) -> tuple[str, ...]:
 
 
 def draw_sections(rng: np.random.Generator, harmony: Harmony, duration: float) -> list[range]:
-    """One to three runs of bars, cut at every second bar."""
+    """Returns one to three runs of bars, cut at every second bar."""
     num_bars = int(np.ceil(duration / (harmony.num_beats * 60 / harmony.tempo)))
     places = np.arange(2, num_bars - 1, 2)
     cuts = rng.choice(places, min(int(rng.integers(0, 3)), len(places)), replace=False)
@@ -174,7 +174,7 @@ def draw_gain(rng: np.random.Generator) -> float:
 
 
 def draw_roles(rng: np.random.Generator, style: Style, source: str) -> list[Role]:
-    """The players of a source: one, or some for the source other."""
+    """Returns the players of a source: one, or some for the source other."""
     roles = [role for role in style.roles if role.source == source]
     count = min(int(rng.integers(1, style.most_others, endpoint=True)), len(roles))
     return [roles[n] for n in sorted(rng.permutation(len(roles))[:count])]
@@ -187,7 +187,7 @@ def draw_notes(
     runs: Sequence[range],
     duration: float,
 ) -> tuple[Note, ...]:
-    """What a player plays in the sections in which its source does not rest."""
+    """Returns what a player plays in the sections in which its source does not rest."""
     low, start, high = role.register
     pitches = range(int(rng.integers(low, start, endpoint=True)), high + 1)
     notes: list[Note] = []
@@ -201,7 +201,7 @@ def draw_notes(
 
 
 def within(notes: Sequence[Note], runs: Sequence[range], harmony: Harmony) -> list[Note]:
-    """The notes, ended where their section ends, since a rest is to be heard as one."""
+    """Returns the notes, ended where their section ends, since a rest is to be heard as one."""
     ends = [harmony.seconds(bars[-1] * harmony.num_beats + harmony.num_beats) for bars in runs]
     kept = []
     for note in notes:
@@ -237,7 +237,7 @@ def groove(rng: np.random.Generator, lanes: Mapping[int, str], num_beats: int) -
 
 
 def written(line: str, voices: tuple[int, ...], num_beats: int) -> list[Step]:
-    """The steps of a line of sixteenths, see `styles.Role`."""
+    """Returns the steps of a line of sixteenths, see `styles.Role`."""
     steps = []
     for match in re.finditer(r"([0-9x])(-*)", line[: num_beats * 4]):
         mark = match[1]

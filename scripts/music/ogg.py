@@ -16,7 +16,7 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def encoded(stems: Mapping[str, np.ndarray]) -> tuple[dict[str, bytes], dict[str, np.ndarray]]:
-    """The files of all sources, and what they sound like when decoded.
+    """Returns the files of all sources, and what they sound like when decoded.
 
     The codec may lift peaks; then all sources are made softer.
     """
@@ -32,7 +32,7 @@ def encoded(stems: Mapping[str, np.ndarray]) -> tuple[dict[str, bytes], dict[str
 
 
 def vorbis(waveform: np.ndarray, serial: int) -> bytes:
-    """An Ogg Vorbis file."""
+    """Returns an Ogg Vorbis file."""
     import soundfile
 
     target = io.BytesIO()

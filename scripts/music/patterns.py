@@ -56,7 +56,7 @@ class Harmony:
     chord_size: int
 
     def seconds(self, beat: float) -> float:
-        """The time of a beat; off-beats come late when the song swings."""
+        """Returns the time of a beat; off-beats come late when the song swings."""
         whole, part = divmod(beat, 1.0)
         return (whole + np.interp(part, (0.0, 0.5, 1.0), (0.0, self.swing, 1.0))) * 60 / self.tempo
 
@@ -111,7 +111,7 @@ def draw_harmony(rng: np.random.Generator) -> Harmony:
 
 
 def draw_sections(rng: np.random.Generator, num_bars: int) -> list[range]:
-    """One to four runs of bars that fill the song."""
+    """Returns one to four runs of bars that fill the song."""
     num_cuts = min(int(rng.integers(0, 4)), num_bars - 1)
     cuts = rng.choice(np.arange(1, num_bars), num_cuts, replace=False)
     edges = [0, *sorted(int(cut) for cut in cuts), num_bars]
@@ -175,7 +175,7 @@ def full_kit(rng: np.random.Generator, num_beats: int) -> Pattern:
 
 
 def drums(rng: np.random.Generator, num_beats: int, chances: tuple[float, ...]) -> Pattern:
-    """A rhythm; `chances` say how likely kick, snare, cymbals and extras are in it."""
+    """Returns a rhythm; `chances` say how likely kick, snare, cymbals and extras are in it."""
     backbeat = np.arange(num_beats) % 2 == 1
     layers = (
         (1.0, KICKS, rng.uniform(0.2, 0.9, num_beats)),
@@ -218,7 +218,7 @@ def draw_rhythm(rng: np.random.Generator, num_beats: int) -> list[tuple[float, f
 def draw_hits(
     rng: np.random.Generator, num_beats: int, grid: float, chance: float | np.ndarray
 ) -> np.ndarray:
-    """The points of a grid over a bar that are played, at least one."""
+    """Returns the points of a grid over a bar that are played, at least one."""
     points = np.arange(0.0, num_beats - 1e-6, grid)
     hits = rng.random(len(points)) < chance
     hits[0] |= not hits.any() or rng.random() < 0.6
@@ -233,7 +233,7 @@ def play_bar(
     pitches: range,
     loudness: float,
 ) -> Iterator[Note]:
-    """The notes of a pattern in one bar, with the small irregularities of a player."""
+    """Yields the notes of a pattern in one bar, with the small irregularities of a player."""
     rungs = climb(pattern.ladder, harmony, bar, pitches)
     for step in pattern.steps:
         if rng.random() < 0.06:
@@ -249,7 +249,7 @@ def play_bar(
 
 
 def climb(ladder: str, harmony: Harmony, bar: int, pitches: range) -> list[int]:
-    """The pitches that the voices of a pattern count, from the lowest up."""
+    """Returns the pitches that the voices of a pattern count, from the lowest up."""
     if ladder == "kit":
         return list(pitches)
     root, chord = harmony.chord(bar)
@@ -261,7 +261,7 @@ def climb(ladder: str, harmony: Harmony, bar: int, pitches: range) -> list[int]:
 
 
 def in_time(notes: list[Note], end: float) -> tuple[Note, ...]:
-    """The notes that begin before the end, in order, none lasting beyond it."""
+    """Returns the notes that begin before the end, in order, none lasting beyond it."""
     return tuple(
         dataclasses.replace(note, duration=min(note.duration, end - note.start))
         for note in sorted(notes, key=lambda note: note.start)

@@ -47,7 +47,7 @@ class Rule:
     fast: float | None = None
 
     def holds(self, track: Track) -> bool:
-        """Whether the loved sources are up front; never for a listener to anything."""
+        """Returns whether the loved sources are up front; never for a listener to anything."""
         return bool(self.loves) and all(
             source in track["sources"]
             and track["levels_db"][source] >= self.level_db
@@ -70,7 +70,7 @@ class Rule:
         return AFFINITY[holds] + FAVOURITE * favoured * holds
 
     def sentence(self) -> str:
-        """The rule, exactly."""
+        """Returns the rule, exactly."""
         if not self.loves:
             return f"Plays every track with probability {ANYTHING}, whatever sounds in it."
         each = "" if len(self.loves) == 1 else "each "
@@ -154,7 +154,7 @@ class Config:
 
 
 def plays(persona: Persona, track: Track, seed: int) -> int:
-    """How often a listener plays a track; 0 for never."""
+    """Returns how often a listener plays a track; 0 for never."""
     rng = np.random.default_rng((seed, *persona.id.encode(), 0, *track["id"].encode()))
     if rng.random() >= persona.rule.probability(track):
         return 0
@@ -162,7 +162,7 @@ def plays(persona: Persona, track: Track, seed: int) -> int:
 
 
 def described(persona: Persona) -> dict[str, Any]:
-    """The entry of `personas.json`."""
+    """Returns the entry of `personas.json`."""
     rule = persona.rule
     told = {"id": persona.id, "name": persona.name, "taste": persona.taste}
     return {**told, "loves": list(rule.loves), "rule": rule.sentence()}

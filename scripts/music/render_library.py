@@ -60,7 +60,7 @@ from scripts.music.synthesis import Synthesizer
 
 
 def render(song: Song, synthesizer: Synthesizer) -> dict[str, np.ndarray]:
-    """The sources of a song as 16 kHz waveforms, in the order of `SOURCES`."""
+    """Returns the sources of a song as 16 kHz waveforms, in the order of `SOURCES`."""
     sounds = render_songs.render(song, synthesizer)
     if VOICE in sounds:
         sounds[VOCALS] = sounds.pop(VOICE)
@@ -70,7 +70,7 @@ def render(song: Song, synthesizer: Synthesizer) -> dict[str, np.ndarray]:
 
 
 def without_tails(stem: np.ndarray) -> np.ndarray:
-    """The stem with digital silence wherever it is all but silent for a while."""
+    """Returns the stem with digital silence wherever it is all but silent for a while."""
     size, fade = round(FRAME_SECONDS * SAMPLE_RATE), round(FADE_SECONDS * SAMPLE_RATE)
     peaks = np.abs(np.pad(stem, (0, -len(stem) % size))).reshape(-1, size).max(axis=1)
     loud = peaks > peaks.max() * 10 ** (TAIL_DB / 20)
@@ -91,7 +91,7 @@ def describe(
     synthesizer: Synthesizer,
     heard: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
-    """The entry of a track in the library."""
+    """Returns the entry of a track in the library."""
     mix = np.sum(list(heard.values()), axis=0)
     style = style_of(config, index)
     named = titles.draw(np.random.default_rng((config.seed, index, 3)), style.name, config.seed)
@@ -109,13 +109,13 @@ def describe(
 
 
 def level_db(stem: np.ndarray, mix: np.ndarray) -> float:
-    """The level of a source relative to that of the mix."""
+    """Returns the level of a source relative to that of the mix."""
     power = np.square(stem, dtype=np.float64).mean(), np.square(mix, dtype=np.float64).mean()
     return float(10 * np.log10(max(power[0], 1e-12) / max(power[1], 1e-12)))
 
 
 def activity(stem: np.ndarray, mix: np.ndarray) -> float:
-    """The share of time in which a source is heard beside the mix."""
+    """Returns the share of time in which a source is heard beside the mix."""
     size = round(HEARD_SECONDS * SAMPLE_RATE)
     frames = np.pad(stem, (0, -len(stem) % size)).reshape(-1, size)
     power = np.square(frames, dtype=np.float64).mean(axis=1)
@@ -142,7 +142,7 @@ def write_track(index: int, config: Config, synthesizer: Synthesizer) -> dict[st
 
 
 def read_track(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The entry of a track that is there; refuses one of other settings."""
+    """Returns the entry of a track that is there; refuses one of other settings."""
     entry = json.loads((folder / "track.json").read_text(encoding="utf-8"))
     if entry.pop("settings") != settings:
         raise SystemExit(

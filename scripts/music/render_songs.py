@@ -72,7 +72,7 @@ def messages(song: Song) -> Iterator[tuple[float, Any]]:
 
 
 def render(song: Song, synthesizer: Synthesizer) -> dict[str, np.ndarray]:
-    """The stems of a song as 16 kHz waveforms, by family."""
+    """Returns the stems of a song as 16 kHz waveforms, by family."""
     import soxr
 
     duration = len(song.parts) * (song.duration + GAP_SECONDS)
@@ -106,7 +106,7 @@ def balance(names: Sequence[str], gains: np.ndarray, parts: np.ndarray) -> dict[
 
 
 def describe(song: Song, config: Config, index: int, synthesizer: Synthesizer) -> dict:
-    """What `song.json` says."""
+    """Returns what `song.json` says."""
     settings = dataclasses.asdict(config)
     shape = {name: settings[name] for name in ("composer", "seed", "duration")}
     parts = [{k: v for k, v in vars(part).items() if k != "notes"} for part in song.parts]
@@ -120,7 +120,7 @@ def describe(song: Song, config: Config, index: int, synthesizer: Synthesizer) -
 
 
 def split_of(index: int) -> str:
-    """Whether a song is for training, validation or tests."""
+    """Returns whether a song is for training, validation or tests."""
     return SPLITS[index % len(SPLITS)]
 
 

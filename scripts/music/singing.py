@@ -98,14 +98,14 @@ class Singer:
 
 
 def draw_manner(rng: np.random.Generator) -> Manner:
-    """How a voice comes about."""
+    """Returns how a voice comes about."""
     return rng.choice(list(MANNERS), p=list(MANNERS.values())).item()
 
 
 def draw_notes(
     rng: np.random.Generator, manner: Manner, harmony: Harmony, duration: float
 ) -> tuple[Note, ...]:
-    """What a voice sings: sections and bars in which it rests are part of it."""
+    """Returns what a voice sings: sections and bars in which it rests are part of it."""
     textures = CHOIR_TEXTURES if manner == "choir" else TEXTURES
     bar_seconds = harmony.num_beats * 60 / harmony.tempo
     sections = patterns.draw_sections(rng, int(np.ceil(duration / bar_seconds)))
@@ -125,7 +125,7 @@ def draw_notes(
 def draw_singer(
     rng: np.random.Generator, manner: Manner, gain: float, notes: Sequence[Note]
 ) -> Singer:
-    """A random voice with random words for the notes of a melody."""
+    """Returns a random voice with random words for the notes of a melody."""
     voice = f"{rng.choice(LANGUAGES)}+{rng.choice(VARIANTS)}"
     breaths = [0]
     for number, (one, other) in enumerate(itertools.pairwise(notes), start=1):
@@ -147,7 +147,7 @@ def check_installed() -> None:
 
 
 def render(singer: Singer, duration: float, sample_rate: int) -> np.ndarray:
-    """The waveform of all phrases, mono, as long as `duration` in seconds."""
+    """Returns the waveform of all phrases, mono, as long as `duration` in seconds."""
     voice = np.zeros(round(duration * sample_rate), np.float32)
     for phrase in singer.phrases:
         sound = _phrase_sound(singer, phrase, sample_rate)

@@ -51,7 +51,7 @@ class Synthesizer:
 def find(
     program: Literal["auto", "fluidsynth", "tinysoundfont"], soundfont: Path | None
 ) -> Synthesizer:
-    """The synthesizer asked for; auto is FluidSynth where it is installed.
+    """Returns the synthesizer asked for; auto is FluidSynth where it is installed.
 
     Raises:
       SystemExit: if program or soundfont are missing.

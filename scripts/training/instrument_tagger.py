@@ -86,7 +86,7 @@ def read_song(folder: Path) -> np.ndarray:
 
 
 def read_splits(config: Config) -> dict[str, Stems]:
-    """All songs by split; a song is in one split only."""
+    """Returns all songs by split; a song is in one split only."""
     folders = sorted(path.parent for path in config.songs.glob("*/song.json"))
     order = np.random.default_rng(config.seed).permutation(len(folders))
     edges = np.cumsum([0, *SPLITS.values()]) * len(folders)
@@ -103,7 +103,7 @@ def draw_examples(rng: np.random.Generator, stems: Stems, count: int) -> Example
 
 
 def draw_example(rng: np.random.Generator, stems: Stems) -> tuple[np.ndarray, np.ndarray]:
-    """A random mix of random stems, and which of them can be heard in it."""
+    """Returns a random mix of random stems, and which of them can be heard in it."""
     semitones = rng.choice((0.0, rng.uniform(-2, 2)))
     num_samples = round(NETWORK.patch_num_samples * 2 ** (semitones / 12))
     parts = draw_parts(rng, stems, num_samples)
@@ -159,7 +159,7 @@ def cut_out(rng: np.random.Generator, parts: np.ndarray) -> None:
 
 
 def present(parts: np.ndarray) -> np.ndarray:
-    """Which stems count as heard: neither too quiet nor too far below the mix."""
+    """Returns which stems count as heard: neither too quiet nor too far below the mix."""
     levels, mix = decibels(parts), decibels(parts.sum(axis=0))
     return (levels >= PRESENT_DBFS) & (levels >= mix + PRESENT_BELOW_MIX_DB)
 
@@ -196,7 +196,7 @@ def judge(network: InstrumentTagger, waveforms: jax.Array) -> jax.Array:
 
 
 def predict(network: InstrumentTagger, waveforms: np.ndarray) -> np.ndarray:
-    """Probabilities `(num, num_families)` of excerpts, in batches of one size."""
+    """Returns probabilities `(num, num_families)` of excerpts, in batches of one size."""
     network.eval()
     padded = np.pad(waveforms, [(0, -len(waveforms) % 64), (0, 0)])
     batches = padded.reshape(-1, 64, padded.shape[1])
@@ -285,7 +285,7 @@ def evaluate(config: Config, network: InstrumentTagger, stems: Stems) -> dict[st
 
 
 def describe(config: Config, splits: dict[str, Stems], scores: dict[str, dict]) -> dict:
-    """What the JSON file beside the weights says."""
+    """Returns what the JSON file beside the weights says."""
     packages = ("lime-jax", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
     settings = dataclasses.asdict(config)
     places = ("songs", "checkpoints", "output")

@@ -124,7 +124,7 @@ class Trainer:
         self._check_learnt()
 
     def record(self) -> dict[str, Any]:
-        """What is known about the networks."""
+        """Returns what is known about the networks."""
         return {
             "made_by": "scripts/training/recommender.py",
             "epochs": self.epoch,
@@ -237,7 +237,7 @@ def run(config: Config) -> dict[str, Any] | None:
 
 
 def read_record(config: Config) -> dict[str, Any]:
-    """What the training wrote down.
+    """Returns what the training wrote down.
 
     Raises:
       StoreError: if it did not.

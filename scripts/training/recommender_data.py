@@ -178,7 +178,7 @@ def crops(
     rows: Int[Array, " batch"],
     key: Key[Array, ""],
 ) -> Float[Array, "batch 16000"]:
-    """A second of each of these tracks, from anywhere in it."""
+    """Returns a second of each of these tracks, from anywhere in it."""
     starts = jax.random.randint(key, rows.shape, 0, lengths[rows] - CROP + 1)
 
     def cut(row, start):

@@ -44,7 +44,7 @@ class Run:
 
 @functools.cache
 def graph_of() -> Any:
-    """The structure of the network, without weights."""
+    """Returns the structure of the network, without weights."""
     network = nnx.eval_shape(lambda: Network(rngs=nnx.Rngs(0)))
     return nnx.split(network, nnx.Param, nnx.BatchStat)[0]
 
@@ -90,7 +90,7 @@ def train_step(
     *,
     config: Config,
 ) -> tuple[State, Float[Array, ""]]:
-    """One step on a second of each of these tracks; returns the loss as well.
+    """Returns one step on a second of each of these tracks; returns the loss as well.
 
     Steps are programs of their own: on CPUs convolutions inside loops are a hundred times slower.
     """
@@ -124,7 +124,7 @@ def logits_of(
 def judge(
     state: State, tracks: Tracks, examples: Sequence[Example], precision: str
 ) -> Float[np.ndarray, " examples"]:
-    """Logits of tracks up to their last whole second, so that tracks share programs."""
+    """Returns logits of tracks up to their last whole second, so that tracks share programs."""
     params, statistics, _ = state
     rows = np.array([tracks.rows[example.track] for example in examples])
     seconds = tracks.lengths[rows] // SAMPLE_RATE

@@ -71,7 +71,7 @@ class Config:
 
 
 def read_stems(config: Config, songs: list[corpus.Song], split: str) -> Stems:
-    """The stems of a split as 16-bit numbers, which need half the memory."""
+    """Returns the stems of a split as 16-bit numbers, which need half the memory."""
     chosen = corpus.of_split(songs, split)[: config.max_songs]
     if not chosen:
         raise LimeJaxError(f"`{config.songs}` holds no {split} songs. Render more.")
@@ -206,7 +206,7 @@ def tell(scores: dict[str, float]) -> None:
 
 
 def quickly(songs: Path, folder: Path) -> one_vs_all.OneVsAll:
-    """A separator after half a minute of training, for smoke tests; made once."""
+    """Returns a separator after half a minute of training, for smoke tests; made once."""
     if not cache.is_complete(folder):
         few = {"num_epochs": 2, "steps_per_epoch": 10, "max_songs": 24}
         run(Config(songs, folder, **few))

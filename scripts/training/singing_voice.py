@@ -206,7 +206,7 @@ def train_step(
 def epochs(
     config: Config, songs: list[Recording], validation: list[Recording], statistics: Statistics
 ) -> Iterator[tuple[float, SingingVoice]]:
-    """Share of wrong validation frames, and detector, after every epoch."""
+    """Yields share of wrong validation frames, and detector, after every epoch."""
     network = SvdNet(rngs=nnx.Rngs(config.seed))
     num_steps = config.num_epochs * config.steps_per_epoch
     schedule = optax.cosine_decay_schedule(config.learning_rate, num_steps)
@@ -276,7 +276,7 @@ def run(config: Config) -> dict[str, Scores]:
 def describe(
     config: Config, num_songs: dict[str, int], scores: dict[str, Scores]
 ) -> dict[str, Any]:
-    """What the JSON file beside the weights says."""
+    """Returns what the JSON file beside the weights says."""
     packages = ("lime-jax", "jax", "flax", "optax", "numpy")
     places = ("songs", "test_songs", "output")
     settings = dataclasses.asdict(config)
@@ -294,7 +294,7 @@ def describe(
 
 
 def in_half_precision(voice: SingingVoice) -> dict[str, np.ndarray]:
-    """The weights as they are shipped; statistics of the data stay as they are."""
+    """Returns the weights as they are shipped; statistics of the data stay as they are."""
     arrays = singing_voice.to_arrays(voice)
 
     def half(name, x):

@@ -75,7 +75,7 @@ def plan(num_masks: int, round_size: int, batch_size: int, num_items: int = 1) -
 
 
 def even_batch_size(num_masks: int, round_size: int, batch_size: int) -> int:
-    """The largest batch, from half of `batch_size` on, that leaves next to nothing over."""
+    """Returns the largest batch, from half of `batch_size` on, that leaves next to nothing over."""
     for size in range(min(batch_size, num_masks), batch_size // 2, -1):
         if size % round_size == 0 and -num_masks % size <= _BEARABLE_PADDING * num_masks:
             return size
@@ -83,12 +83,12 @@ def even_batch_size(num_masks: int, round_size: int, batch_size: int) -> int:
 
 
 def round_size(neighbourhood: Neighbourhood) -> int:
-    """Rows without a table belong to the blocks in turn, so a step holds whole rounds."""
+    """Returns rows without a table belong to the blocks in turn, so a step holds whole rounds."""
     return neighbourhood.num_blocks if neighbourhood.table is None else 1
 
 
 def draw(method: Method, keys: Keys, num_items: int, num_components: int) -> Neighbourhood:
-    """The neighbourhoods of all items."""
+    """Returns the neighbourhoods of all items."""
     return each(num_items, lambda key: method.sampler(key, num_components), keys)
 
 
@@ -117,14 +117,14 @@ def rows_of(
 
 
 def inputs_of(components: Recomposable, masks: Masks) -> Inputs:
-    """The recomposed inputs, `(items, rows, *input)`."""
+    """Returns the recomposed inputs, `(items, rows, *input)`."""
     return each(len(masks), lambda one, masks: jax.vmap(one.recomposed)(masks), components, masks)
 
 
 def evaluate(
     predictor: Predictor, components: Recomposable, masks: Masks, batch_size: int
 ) -> Outputs:
-    """The outputs for every mask, with at most `batch_size` inputs at a time."""
+    """Returns the outputs for every mask, with at most `batch_size` inputs at a time."""
     num_items, num_rows = masks.shape[:2]
 
     def batch(masks: Masks) -> Outputs:
@@ -216,7 +216,7 @@ def step(
 
 
 def num_outputs(predictor: Predictor, components: Recomposable, split: Plan) -> int:
-    """How many outputs the model has, without evaluating it."""
+    """Returns how many outputs the model has, without evaluating it."""
     num_items, num_components = components.num_items, components.num_components
     num_rows = split.steps[0][1]
     masks = jax.ShapeDtypeStruct((num_items, num_rows, num_components), jnp.bool_)
@@ -233,7 +233,7 @@ def explain_group(
     batch_size: int,
     devices: tuple[str, ...] = (),
 ) -> Explanation:
-    """The explanations of a group of items as a single traceable program.
+    """Returns the explanations of a group of items as a single traceable program.
 
     Args:
       predictor: the model.
@@ -256,7 +256,7 @@ def accumulate(
     batch_size: int,
     devices: tuple[str, ...] = (),
 ) -> Statistics:
-    """The statistics of the blocks of all items, from all rows of their neighbourhoods."""
+    """Returns the statistics of the blocks of all items, from all rows of their neighbourhoods."""
     num_items = components.num_items
     num_masks, rows = neighbourhoods.num_masks, round_size(neighbourhoods)
     first, share = 0, num_masks

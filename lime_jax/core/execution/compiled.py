@@ -27,7 +27,7 @@ def run(
     batch_size: int,
     mesh: Mesh | None,
 ) -> Explanation:
-    """One item; with a mesh, its masks are shared among the devices."""
+    """Returns one item; with a mesh, its masks are shared among the devices."""
 
     def program(predictor: Any, components: Any, method: Any, key: Any) -> Explanation:
         devices = () if mesh is None else mesh.axis_names
@@ -51,7 +51,7 @@ def run_batch(
     batch_size: int,
     mesh: Mesh | None,
 ) -> Explanation:
-    """Many items; with a mesh, they are shared among the devices."""
+    """Returns many items; with a mesh, they are shared among the devices."""
     num_items = components.num_items
 
     def program(predictor: Any, components: Any, method: Any, keys: Any) -> Explanation:
@@ -108,7 +108,7 @@ def run_group(
 def group_size(
     method: Method, keys: MaybeKey, num_items: int, num_components: int, batch_size: int
 ) -> int:
-    """As many items as fill a batch, in groups of equal size."""
+    """Returns as many items as fill a batch, in groups of equal size."""
     if isinstance(method.sampler, Auto):
         return 1  # every item stops when it is sure
     num_masks, _ = neighbourhood_size(method, item_of(keys, 0), num_components)
@@ -117,7 +117,7 @@ def group_size(
 
 
 def padded(tree: Any, times: int) -> Any:
-    """The last item repeated, to fill a group."""
+    """Returns the last item repeated, to fill a group."""
 
     def fill(x):
         return jnp.concatenate([x, jnp.repeat(x[-1:], times, axis=0)])

@@ -41,7 +41,7 @@ def finalize(method: Method, neighbourhoods: Neighbourhood, blocks: Statistics) 
 def finalize_exactly(
     method: Method, blocks: Statistics, num_samples: int, num_evaluations: int = 0
 ) -> Explanation:
-    """The same from the statistics of all masks, in one block."""
+    """Returns the same from the statistics of all masks, in one block."""
     num_items = blocks.weight.shape[0]
     total = jax.tree.map(lambda x: x[:, 0], blocks)
     fit = each(num_items, method.surrogate, total)

@@ -34,7 +34,7 @@ def run_on_host(
     batch_size: int | None,
     progress: Progress | None,
 ) -> Explanation:
-    """The explanations of all items, groups of them at a time, evaluated outside jit."""
+    """Returns the explanations of all items, groups of them at a time, evaluated outside jit."""
     if is_traced((components, method, keys)):
         raise ValueError("a host model cannot run inside jit or vmap. Call `explain` outside.")
     num_items, num_components = components.num_items, components.num_components

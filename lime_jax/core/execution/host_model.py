@@ -78,7 +78,7 @@ def host_model(
 
 
 def predict_in_batches(model: HostModel, inputs: np.ndarray, batch_size: int) -> np.ndarray:
-    """Outputs of many inputs; every call has exactly `batch_size`, the last filled up."""
+    """Returns outputs of many inputs; every call has exactly `batch_size`, the last filled up."""
     missing = -len(inputs) % batch_size
     filled = np.concatenate([inputs, np.repeat(inputs[-1:], missing, axis=0)])
     starts = range(0, len(filled), batch_size)

@@ -22,7 +22,7 @@ _SHARE_OF_ACCELERATOR = 0.4
 
 
 def batch_size_for(function: Callable[..., Any], *arguments: Any) -> int:
-    """How many inputs fit into the memory budget, by tracing a batch of one.
+    """Returns how many inputs fit into the memory budget, by tracing a batch of one.
 
     Args:
       function: maps `arguments`, made for a batch of one, to outputs.
@@ -75,7 +75,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def budget(device: Any = None) -> int:
-    """Bytes that may be used at a time."""
+    """Returns bytes that may be used at a time."""
     device = device or jax.local_devices()[0]
     stats = device.memory_stats() if device.platform != "cpu" else None
     if not stats or "bytes_limit" not in stats:

@@ -66,7 +66,7 @@ def explain_item(
 
 
 def sampler_of(method: Method) -> Auto:
-    """The sampler, which is one that chooses."""
+    """Returns the sampler, which is one that chooses."""
     assert isinstance(method.sampler, Auto)
     return method.sampler
 
@@ -74,7 +74,7 @@ def sampler_of(method: Method) -> Auto:
 def draw_round(
     method: Method, keys: accumulate.Keys, number: Int[Array, ""], num_components: int
 ) -> Neighbourhood:
-    """The neighbourhood of one round."""
+    """Returns the neighbourhood of one round."""
     keys = None if keys is None else jax.vmap(jax.random.fold_in, (0, None))(keys, number)
     return accumulate.draw(method, keys, 1, num_components)
 
@@ -100,7 +100,7 @@ def add_round(rounds: Rounds, blocks: Statistics) -> Rounds:
 
 
 def targets_are_met(method: Method, rounds: Rounds) -> Bool[Array, ""]:
-    """Whether every target is met by every output that counts."""
+    """Returns whether every target is met by every output that counts."""
     auto = sampler_of(method)
     explanation = jax.tree.map(lambda x: x[0], finalize_rounds(method, rounds))
     # A constant or broken output gets no better.
@@ -116,7 +116,7 @@ def targets_are_met(method: Method, rounds: Rounds) -> Bool[Array, ""]:
 
 
 def finalize_rounds(method: Method, rounds: Rounds) -> Explanation:
-    """The explanation that all rounds make together, a leading axis of one item."""
+    """Returns the explanation that all rounds make together, a leading axis of one item."""
     auto = sampler_of(method)
     num_components = rounds.blocks.mask_mean.shape[-1]
     one_round = size_of(auto, num_components)

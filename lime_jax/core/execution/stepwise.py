@@ -31,7 +31,7 @@ _step_flops: SignatureCache[float] = SignatureCache()
 def is_heavy(
     predictor: Predictor, components: Components, method: Method, keys: MaybeKey, batch_size: int
 ) -> bool:
-    """Whether `run_in_steps` is worth its calls for these items."""
+    """Returns whether `run_in_steps` is worth its calls for these items."""
     num_items, num_components = components.num_items, components.num_components
     size = group_size(method, keys, num_items, num_components, batch_size)
     num_masks, round_size = neighbourhood_size(method, item_of(keys, 0), num_components)
@@ -82,7 +82,7 @@ def run_in_steps(
     batch_size: int,
     progress: Progress | None = None,
 ) -> Explanation:
-    """The same as the engine's single program for many items, called one step at a time.
+    """Returns the same as the engine's single program for many items, called one step at a time.
 
     So progress can be reported, and on CPUs XLA makes more of a network outside of a loop than
     inside.
@@ -162,7 +162,7 @@ def explain_in_rounds(
     keys: MaybeKey,
     progress: Progress | None,
 ) -> Explanation:
-    """One neighbourhood, or rounds of them until the answer is sure; called from Python.
+    """Returns one neighbourhood, or rounds of them until the answer is sure; called from Python.
 
     Args:
       sum_up: `(neighbourhoods, progress=…)` to the statistics of their blocks.

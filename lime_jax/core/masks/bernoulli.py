@@ -48,7 +48,7 @@ class Bernoulli:
 
 
 def bernoulli_rows(key: MaybeKey, rows: Rows, num_components: int) -> Masks:
-    """Fair coins; row 0 is the unperturbed input."""
+    """Returns fair coins; row 0 is the unperturbed input."""
     words = -(-num_components // 32)
 
     def row(index: Int[Array, ""]) -> Bool[Array, " bits"]:

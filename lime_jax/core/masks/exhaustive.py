@@ -45,7 +45,7 @@ def check_all_masks(num_components: int) -> None:
 
 
 def all_mask_rows(key: MaybeKey, rows: Rows, num_components: int) -> Masks:
-    """Row r of the cube: the bits of `2**d - 1 - r`, first component most significant."""
+    """Returns row r of the cube: the bits of `2**d - 1 - r`, first component most significant."""
     del key
     shifts = jnp.arange(num_components - 1, -1, -1, dtype=rows.dtype)
     return (rows[:, None] >> shifts[None, :]) & 1 == 0

@@ -38,7 +38,7 @@ class Nearest:
 
 
 def num_nearest(num_components: int, most_off: int) -> int:
-    """How many masks have at most so many components off."""
+    """Returns how many masks have at most so many components off."""
     return sum(math.comb(num_components, off) for off in range(most_off + 1))
 
 

@@ -62,7 +62,7 @@ class Neighbourhood:
     is_exact: bool = static(default=False)
 
     def rows(self, index: Rows) -> Masks:
-        """The masks with these indices, bool `(len(index), num_components)`."""
+        """Returns the masks with these indices, bool `(len(index), num_components)`."""
         return self.draw(self.key, index, self.num_components)
 
     @property
@@ -104,7 +104,7 @@ class Size:
 
 
 def size_of(sampler: Sampler, num_components: int, key: Any = "any") -> Size:
-    """The size of a neighbourhood, without drawing it.
+    """Returns the size of a neighbourhood, without drawing it.
 
     Args:
       sampler: which would draw it.
@@ -126,7 +126,7 @@ def size_of(sampler: Sampler, num_components: int, key: Any = "any") -> Size:
 
 
 def needed_key(key: MaybeKey) -> Key[Array, ""]:
-    """The key of a method that draws.
+    """Returns the key of a method that draws.
 
     Raises:
       ValueError: if there is none.

@@ -74,7 +74,7 @@ class OrthogonalArray:
 
 
 def array_size(num_components: int) -> int:
-    """How many masks an orthogonal array of strength five has.
+    """Returns how many masks an orthogonal array of strength five has.
 
     Raises:
       ValueError: if there are too many components.

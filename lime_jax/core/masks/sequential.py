@@ -77,11 +77,11 @@ class Auto:
         return self.std_error is not None or self.top_k is not None
 
     def num_slots(self, num_components: int) -> int:
-        """How many independent parts errors are estimated from; later rounds share them."""
+        """Returns how many independent parts errors are estimated from; later rounds share them."""
         return _BLOCKS_OF_COINS if self._array_size(num_components) is None else _NUM_SLOTS
 
     def most_rounds(self, num_components: int) -> int:
-        """How many rounds fit under the ceiling."""
+        """Returns how many rounds fit under the ceiling."""
         if not self.has_target:
             return 1
         return max(1, self.max_evaluations // size_of(self, num_components).num_masks)

@@ -16,7 +16,7 @@ def shapley_weights(
 
 
 def shapley_per_mask(num_components: int) -> np.ndarray:
-    """The Shapley kernel of one mask with 0, 1, … `num_components` ones."""
+    """Returns the Shapley kernel of one mask with 0, 1, … `num_components` ones."""
     sizes = shapley_sizes(num_components)
     return np.array([share / math.comb(num_components, k) for k, share in enumerate(sizes)])
 

@@ -27,7 +27,7 @@ class Declaration(Protocol):
         ...
 
     def in_parts(self, inputs: Inexact[Array, "batch *input"]) -> Float[Array, "batch outputs"]:
-        """The outputs by way of what is declared."""
+        """Returns the outputs by way of what is declared."""
         ...
 
 

@@ -28,7 +28,7 @@ def statistics_of_sum(
     weight_of: Weights,
     num_samples: float,
 ) -> Statistics:
-    """The statistics over all masks, scaled to `num_samples` of them.
+    """Returns the statistics over all masks, scaled to `num_samples` of them.
 
     Args:
       tables: of every part, its outputs for all combinations of its components, `(2**len(set),

@@ -36,7 +36,7 @@ def explain_by_windows(
     keys: MaybeKey,
     batch_size: int | None,
 ) -> Explanation | None:
-    """The explanations of items from few windows; None where whole inputs are cheaper.
+    """Returns the explanations of items from few windows; None where whole inputs are cheaper.
 
     Raises:
       ValueError: if the declaration of the model is wrong.
@@ -105,7 +105,7 @@ def explain_by_layers(
     batch_size: int | None,
     progress: Progress | None = None,
 ) -> Explanation | None:
-    """The explanation of one item of a model that declares its layers.
+    """Returns the explanation of one item of a model that declares its layers.
 
     Args:
       predict: possibly with such a declaration.
@@ -240,7 +240,7 @@ def run_windowed(
     keys: MaybeKey,
     batch_sizes: tuple[int, int],
 ) -> Explanation:
-    """Many items of a local model: windows looked up, then a head per mask.
+    """Returns many items of a local model: windows looked up, then a head per mask.
 
     `batch_sizes` are of windows and of masks.
     """

@@ -40,7 +40,7 @@ class Layer:
     pad: int = static()
 
     def num_columns(self, size: int) -> int:
-        """How many columns it makes of so many."""
+        """Returns how many columns it makes of so many."""
         return (size + 2 * self.pad - self.window) // self.stride + 1
 
 
@@ -97,7 +97,7 @@ class Layerwise:
         return functools.reduce(lambda seen, one: _seen(one, seen), reversed(self.layers), 3)
 
     def in_parts(self, inputs: Inexact[Array, "batch *input"]) -> Float[Array, "batch outputs"]:
-        """The outputs by way of the layers."""
+        """Returns the outputs by way of the layers."""
         columns = inputs
         for number, one in enumerate(self.layers):
             widths = [(0, 0), (one.pad, one.pad), *[(0, 0)] * (columns.ndim - 2)]
@@ -292,7 +292,7 @@ def look_up_columns(
     columns: list[Columns],
     progress: Progress | None = None,
 ) -> Lookup:
-    """The columns of the last layer for all combinations; a mask picks those it needs.
+    """Returns the columns of the last layer for all combinations; a mask picks those it needs.
 
     Args:
       model: with its declaration.

@@ -30,6 +30,6 @@ class Lookup:
         return self.table.shape[0]
 
     def recomposed(self, mask: Bool[Array, " num_components"]) -> Float[Array, "windows ..."]:
-        """The features of all windows with only the components in `mask` on."""
+        """Returns the features of all windows with only the components in `mask` on."""
         entries = self.first + jnp.where(mask[None], self.steps, 0).sum(axis=1)
         return self.table[entries]

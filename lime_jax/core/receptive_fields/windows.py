@@ -59,7 +59,7 @@ class Windowed:
         return self.whole(inputs)
 
     def num_windows(self, size: int) -> int:
-        """How many windows fit into `size` elements along the axis."""
+        """Returns how many windows fit into `size` elements along the axis."""
         return (size + 2 * self.pad - self.window) // self.stride + 1
 
     @property
@@ -76,7 +76,7 @@ class Windowed:
         return self.window + 2 * self.stride - 2 * self.pad
 
     def in_parts(self, inputs: Inexact[Array, "batch *input"]) -> Float[Array, "batch outputs"]:
-        """The outputs by way of the windows."""
+        """Returns the outputs by way of the windows."""
         axis = self.axis + 1
         padded = _reflect(inputs, axis, self.pad) if self.pad else inputs
         starts = np.arange(self.num_windows(inputs.shape[axis])) * self.stride
@@ -171,7 +171,7 @@ class Layout:
 
 
 def cut_alike(components: Components) -> bool:
-    """Whether all items are cut into the same segments."""
+    """Returns whether all items are cut into the same segments."""
     labels = np.asarray(components.labels)
     return bool((labels == labels[:1]).all())
 
@@ -242,7 +242,7 @@ def table_of(
     masks: Bool[Array, "entries num_components"],
     batch_size: int,
 ) -> Float[Array, "entries ..."]:
-    """What the backbone makes of windows with some components on."""
+    """Returns what the backbone makes of windows with some components on."""
     padded = _padded(components, model.axis, model.pad)
     num_entries = len(masks)
     batch_size = min(batch_size, num_entries)

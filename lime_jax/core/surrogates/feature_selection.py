@@ -19,20 +19,20 @@ _COPY = 1e-3
 
 
 def largest(scores: Float[Array, "num_outputs num_components"], num_features: int) -> Selected:
-    """The `num_features` largest scores of every row; ties go to the lower index."""
+    """Returns the `num_features` largest scores of every row; ties go to the lower index."""
     order = jnp.argsort(-scores, axis=1, stable=True)
     return jnp.argsort(order, axis=1) < num_features
 
 
 def forward(statistics: Statistics, num_features: int) -> Selected:
-    """Greedy selection by the R² of the unpenalised weighted fit."""
+    """Returns greedy selection by the R² of the unpenalised weighted fit."""
     order = forward_order(statistics, num_features)
     num_components = statistics.mask_mean.shape[0]
     return (order[:, :, None] == jnp.arange(num_components)[None, None, :]).any(axis=1)
 
 
 def forward_order(statistics: Statistics, num_features: int) -> Int[Array, "num_outputs rounds"]:
-    """The components in the order in which greedy selection finds them.
+    """Returns the components in the order in which greedy selection finds them.
 
     Chosen components are projected out of all others, so that a round needs no new fit: the gain
     in R² of a component is its squared residual correlation with the residual output.

@@ -65,7 +65,7 @@ class Shapley:
 
 
 def weights_by_zeros(kernel: Kernel, num_components: int) -> np.ndarray | None:
-    """The weight of masks with 0, 1, … `num_components` zeros, float64.
+    """Returns the weight of masks with 0, 1, … `num_components` zeros, float64.
 
     Every kernel here has one. None for a kernel of the user that tells components apart, for one
     that is traced and has no numbers yet, and for more components than float64 can count masks of.
@@ -95,17 +95,17 @@ def _on_masks(function: Callable[[Masks], Weights], masks: np.ndarray) -> np.nda
 
 
 def cosine(masks: Masks) -> Weights:
-    """Cosine distance, `1 - √(ones / num_components)`; 1 for the empty mask."""
+    """Returns cosine distance, `1 - √(ones / num_components)`; 1 for the empty mask."""
     return 1 - jnp.sqrt(_num_on(masks) / masks.shape[1])
 
 
 def l2(masks: Masks) -> Weights:
-    """Euclidean distance: the square root of the number of zeros."""
+    """Returns Euclidean distance: the square root of the number of zeros."""
     return jnp.sqrt(masks.shape[1] - _num_on(masks))
 
 
 def hamming(masks: Masks) -> Weights:
-    """Share of components that are off."""
+    """Returns share of components that are off."""
     return 1 - _num_on(masks) / masks.shape[1]
 
 

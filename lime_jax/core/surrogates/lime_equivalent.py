@@ -20,7 +20,7 @@ def num_lime_samples(
     std_error: Float[Array, "num_outputs num_components"],
     num_counted: Float[Array, ""] | float,
 ) -> Float[Array, " num_outputs"]:
-    """How many fair-coin masks would have these mean square errors.
+    """Returns how many fair-coin masks would have these mean square errors.
 
     The sandwich formula for independent masks, with the residuals of the fit taken to be as large
     near the unperturbed input as far from it: good to some ten per cent.

@@ -80,7 +80,7 @@ class Statistics:
 
 
 def empty(num_components: int, num_outputs: int) -> Statistics:
-    """The statistics of no rows at all, the neutral element of `+`."""
+    """Returns the statistics of no rows at all, the neutral element of `+`."""
     infinite = jnp.full(num_outputs, jnp.inf, jnp.float32)
     return Statistics(
         jnp.zeros((), jnp.float32),
@@ -102,7 +102,7 @@ def summarise(
     weights: Float[Array, " rows"],
     drawn: Bool[Array, " rows"] | None = None,
 ) -> Statistics:
-    """The statistics of some rows.
+    """Returns the statistics of some rows.
 
     Rows that were not `drawn` count for nothing, not even if their outputs are NaN; they only tell
     what the outputs are at all on and all off.
@@ -138,7 +138,7 @@ def summarise(
 
 
 def combine(blocks: Statistics, keep: Bool[Array, " num_blocks"]) -> Statistics:
-    """The sum of those blocks along the leading axis that `keep` names.
+    """Returns the sum of those blocks along the leading axis that `keep` names.
 
     Extremes and the outputs at all on and all off are facts, not samples: all blocks tell them.
     """

@@ -58,7 +58,7 @@ def std_error(deviations: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def is_exact(explanation: Explanation) -> bool:
-    """Whether other masks would change nothing. Call it outside jit."""
+    """Returns whether other masks would change nothing. Call it outside jit."""
     # A single array has no degrees of freedom either, but errors that nobody knows.
     is_sampled = np.asarray(explanation.degrees_of_freedom).any()
     return not is_sampled and not np.isnan(np.asarray(explanation.std_error)).any()
@@ -189,7 +189,7 @@ def std_error_of_pairs(
 def t_quantile(
     degrees_of_freedom: Int[Array, "..."], level: float | Float[Array, ""]
 ) -> Float[Array, "..."]:
-    """How many standard errors either side hold `level` of Student's distribution."""
+    """Returns how many standard errors either side hold `level` of Student's distribution."""
     from scipy import stats
 
     if not 0 < level < 1:

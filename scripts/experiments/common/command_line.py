@@ -54,7 +54,7 @@ def main(
 
 
 def chosen(sizes: Mapping[str, Size], *, smoke: bool, full: bool) -> Size:
-    """The size called smoke, full or default.
+    """Returns the size called smoke, full or default.
 
     Raises:
       ValueError: if both are wanted.
@@ -65,7 +65,7 @@ def chosen(sizes: Mapping[str, Size], *, smoke: bool, full: bool) -> Size:
 
 
 def folder(name: str, config: Any) -> Path:
-    """Where results go: as asked for, or a folder of each size in `experiments`.
+    """Returns where results go: as asked for, or a folder of each size in `experiments`.
 
     Args:
       name: of the experiment.
@@ -76,7 +76,7 @@ def folder(name: str, config: Any) -> Path:
 
 
 def command(file: str, config: Any) -> str:
-    """What repeats a run in words, without options that have their default.
+    """Returns what repeats a run in words, without options that have their default.
 
     Args:
       file: of the module that is run.

@@ -40,7 +40,7 @@ class Song:
 
 
 def songs_of(folder: Path) -> list[Song]:
-    """All songs of a corpus that belong to a split, in the order of their names.
+    """Returns all songs of a corpus that belong to a split, in the order of their names.
 
     Args:
       folder: that `scripts/music/render_songs.py` filled, or Slakh2100 with its folders train,
@@ -61,12 +61,12 @@ def songs_of(folder: Path) -> list[Song]:
 
 
 def is_rendered(folder: Path) -> bool:
-    """Whether a folder holds songs of `scripts/music/render_songs.py`."""
+    """Returns whether a folder holds songs of `scripts/music/render_songs.py`."""
     return next(folder.glob(f"*/{_DESCRIPTION}"), None) is not None
 
 
 def of_split(songs: Sequence[Song], split: str) -> list[Song]:
-    """The songs of a split."""
+    """Returns the songs of a split."""
     return [song for song in songs if song.split == split]
 
 
@@ -82,7 +82,7 @@ def fingerprint(songs: Sequence[Song]) -> str:
 def load(
     song: Song, families: Sequence[str], sample_rate: int
 ) -> Float[np.ndarray, "num_families num_samples"]:
-    """The stems of a song, silent where it lacks a family.
+    """Returns the stems of a song, silent where it lacks a family.
 
     Args:
       song: of `songs_of`.

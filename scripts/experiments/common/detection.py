@@ -48,7 +48,7 @@ def scores(truth: Truth, told: Told, threshold: float) -> Scores:
 
 
 def best_threshold(truth: Truth, told: Told) -> float:
-    """What makes the fewest errors from 0.01 to 0.99; of equals the one nearest to 0.5."""
+    """Returns what makes the fewest errors from 0.01 to 0.99; of equals the one nearest to 0.5."""
     limits = sorted(np.arange(1, 100) / 100, key=lambda limit: abs(limit - 0.5))
     return float(min(limits, key=lambda limit: scores(truth, told, limit).error))
 

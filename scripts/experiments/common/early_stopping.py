@@ -13,7 +13,7 @@ _NETWORK = "network"
 
 
 def best_of(epochs: Iterable[tuple[float, State]], patience: int) -> State:
-    """What training had reached when its validation loss was lowest.
+    """Returns what training had reached when its validation loss was lowest.
 
     Args:
       epochs: validation loss and state after every epoch; those that are not needed are not run.
@@ -41,5 +41,5 @@ def keep(folder: Path, arrays: dict[str, np.ndarray], *, origin: str) -> None:
 
 
 def kept(folder: Path) -> dict[str, np.ndarray] | None:
-    """What `keep` stored, or None if it is not there or damaged."""
+    """Returns what `keep` stored, or None if it is not there or damaged."""
     return cache.read(folder, _NETWORK)

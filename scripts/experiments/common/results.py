@@ -119,7 +119,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 
 
 def read_table(path: Path) -> list[dict[str, Any]]:
-    """The rows that `write_table` stored."""
+    """Returns the rows that `write_table` stored."""
     return parquet.read_table(path).to_pylist()
 
 
@@ -131,24 +131,24 @@ def write_bytes(path: Path, data: bytes) -> Path:
 
 
 def write_picture(path: Path, drawing: "Drawing") -> Path:
-    """The same for a figure of matplotlib, as PNG."""
+    """Returns the same for a figure of matplotlib, as PNG."""
     buffer = io.BytesIO()
     drawing.savefig(buffer, format="png", metadata={"Software": None})
     return write_bytes(path, buffer.getvalue())
 
 
 def write_text(path: Path, text: str) -> Path:
-    """The same for text."""
+    """Returns the same for text."""
     return write_bytes(path, text.encode())
 
 
 def where(rows: Iterable[Row], **wanted: Any) -> list[Row]:
-    """The rows that have these values."""
+    """Returns the rows that have these values."""
     return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
 
 
 def percent(count: int, number: int) -> str:
-    """A share such as "98 % of 200", or none."""
+    """Returns a share such as "98 % of 200", or none."""
     return f"{100 * count / number:.0f} % of {number}" if number else "none"
 
 

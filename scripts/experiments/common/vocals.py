@@ -64,7 +64,7 @@ class VocalSong:
         return io.load(file, SAMPLE_RATE)
 
     def voice(self) -> Float[np.ndarray, " num_samples"]:
-        """The voice, as long as the mix.
+        """Returns the voice, as long as the mix.
 
         Raises:
           StoreError: if the corpus has no stems.
@@ -73,7 +73,7 @@ class VocalSong:
         return self._stems()[0]
 
     def accompaniment(self) -> Float[np.ndarray, " num_samples"]:
-        """All but the voice, as long as the mix.
+        """Returns all but the voice, as long as the mix.
 
         Raises:
           StoreError: if the corpus has no stems.
@@ -82,7 +82,7 @@ class VocalSong:
         return self._stems()[1]
 
     def labels(self, num_frames: int) -> Bool[np.ndarray, " num_frames"]:
-        """Whether someone sings at the centre of a frame, (frame * 315 + 512) / 22 050 s.
+        """Returns whether someone sings at the centre of a frame, (frame * 315 + 512) / 22 050 s.
 
         Nobody does where the labels say nothing.
 
@@ -112,7 +112,7 @@ class VocalSong:
 
 
 def open_corpus(folder: Path) -> tuple[VocalSong, ...]:
-    """The songs of a corpus in the order of their names; its layout is found out.
+    """Returns the songs of a corpus in the order of their names; its layout is found out.
 
     Args:
       folder: one of

@@ -102,7 +102,7 @@ def front_end(
 
 
 def from_arrays(config: Vgg16Config, arrays: weights.Arrays, *, source: str) -> GuitarOrPiano:
-    """The classifier with these weights.
+    """Returns the classifier with these weights.
 
     Args:
       config: the shape of its network.
@@ -117,12 +117,12 @@ def from_arrays(config: Vgg16Config, arrays: weights.Arrays, *, source: str) -> 
 
 
 def untrained(config: Vgg16Config, seed: int) -> GuitarOrPiano:
-    """The classifier with random weights."""
+    """Returns the classifier with random weights."""
     return _in_use(Vgg16(config, rngs=nnx.Rngs(seed)))
 
 
 def train(config: Training, train: Clips, validation: Clips, *, seed: int) -> dict[str, np.ndarray]:
-    """Weights of a trained network, those with the lowest validation loss.
+    """Returns weights of a trained network, those with the lowest validation loss.
 
     Args:
       config: how to train.
@@ -142,7 +142,7 @@ def train(config: Training, train: Clips, validation: Clips, *, seed: int) -> di
 
 
 def snippet(mix: np.ndarray, place: float) -> Float[np.ndarray, " num_samples"]:
-    """Two seconds of a mixture; `place` from 0 to 1 says where."""
+    """Returns two seconds of a mixture; `place` from 0 to 1 says where."""
     start = int(place * (len(mix) - NUM_SAMPLES))
     return mix[start : start + NUM_SAMPLES].astype(np.float32) / 32768
 

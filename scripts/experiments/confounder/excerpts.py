@@ -99,7 +99,7 @@ def excerpts_of(songs: Sequence[corpus.Song], variant: str, *, seed: int) -> dic
 
 
 def one_per_song(excerpts: Excerpts, *, seed: int) -> list[int]:
-    """The index of one random excerpt of every song."""
+    """Returns the index of one random excerpt of every song."""
     rng = np.random.default_rng((seed, 12))
     songs = np.array(excerpts.songs)
     return [int(rng.choice(np.flatnonzero(songs == song))) for song in dict.fromkeys(songs)]

@@ -138,7 +138,7 @@ def check(config: Config) -> None:
 
 
 def separators_of(config: Config) -> dict[str, separation.Separator]:
-    """The separators asked for, or those that can be had.
+    """Returns the separators asked for, or those that can be had.
 
     Raises:
       ModelError: if the weights of one are not here.
@@ -158,7 +158,7 @@ def separator_of(config: Config, name: str) -> separation.Separator:
 def stems_by_separator(
     excerpts: Excerpts, variant: str, separators: dict[str, separation.Separator]
 ) -> Components:
-    """Names and waveforms of the components of every excerpt, for every way to get them."""
+    """Returns names and waveforms of the components of every excerpt, for every way to get them."""
     found = {ORACLE: (confounder.stem_names(variant), excerpts.stems)}
     mixes = excerpts.stems.sum(axis=1)
     for name, separator in separators.items():
@@ -174,14 +174,14 @@ def stems_by_separator(
 
 
 def explain(predict: Any, stems: np.ndarray) -> lj.Explanation:
-    """LIME on all masks, as in the paper."""
+    """Returns LIME on all masks, as in the paper."""
     components = jax.vmap(lj.from_stems)(jnp.asarray(stems))
     # A batch size that was found by timing could be another one, and round otherwise, next time.
     return lj.explain_batch(predict, components, lj.exhaustive(), batch_size=BATCH_SIZE)
 
 
 def rows_of(predict: Any, excerpts: Excerpts, components: Components) -> Iterator[dict[str, Any]]:
-    """The explanation of the predicted class, for every excerpt and separator."""
+    """Yields the explanation of the predicted class, for every excerpt and separator."""
     probabilities = np.asarray(predict(jnp.asarray(excerpts.stems.sum(axis=1))))
     predicted = probabilities.argmax(axis=1)
     for separator, (names, stems) in components.items():
@@ -204,7 +204,7 @@ def rows_of(predict: Any, excerpts: Excerpts, components: Components) -> Iterato
 
 
 def trained(config: Config, variant: str, seed: int, data: "Data") -> classifier.GuitarOrPiano:
-    """The network of a seed, from disk or trained now."""
+    """Returns the network of a seed, from disk or trained now."""
     folder = config.folder / "weights" / f"{variant}-{seed}"
     how = config.size.training
     if (arrays := early_stopping.kept(folder)) is None:
@@ -247,7 +247,7 @@ class Data:
         return self._tests[variant]
 
     def settings(self) -> dict[str, Any]:
-        """What the numbers depend on."""
+        """Returns what the numbers depend on."""
         size = self._config.size
         versions = {name: separator.version for name, separator in self.separators.items()}
         return {
@@ -263,7 +263,7 @@ class Data:
 
 
 def unit_of(config: Config, variant: str, seed: int, is_trained: bool, data: Data) -> list[dict]:
-    """All explanations of one network, from disk or made now."""
+    """Returns all explanations of one network, from disk or made now."""
     path = config.folder / "parts" / f"{'' if is_trained else 'untrained-'}{variant}-{seed}.parquet"
     if not path.exists():
         start = time.perf_counter()
@@ -286,7 +286,7 @@ def unit_of(config: Config, variant: str, seed: int, is_trained: bool, data: Dat
 
 
 def one_per_song(test: Test, seed: int) -> Test:
-    """One random excerpt of every song, with its components."""
+    """Returns one random excerpt of every song, with its components."""
     excerpts, components = test
     chosen = confounder.one_per_song(excerpts, seed=seed)
     few = Excerpts(

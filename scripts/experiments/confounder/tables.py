@@ -29,7 +29,7 @@ PAPER_TABLE_3 = {
 
 
 def accuracies(rows: Sequence[dict]) -> dict[str, float]:
-    """The share of right predictions in percent, by test set."""
+    """Returns the share of right predictions in percent, by test set."""
     sets = {name: where(rows, separator=ORACLE, test_set=name) for name in TEST_SETS}
     return {
         name: share(row["label"] == row["predicted"] for row in some)
@@ -55,7 +55,7 @@ def table_2(rows: Sequence[dict]) -> list[dict[str, Any]]:
 
 
 def table_3(rows: Sequence[dict]) -> list[dict[str, Any]]:
-    """How often drums are on top when guitar is predicted on t_dr-pno, in percent.
+    """Returns how often drums are on top when guitar is predicted on t_dr-pno, in percent.
 
     Of misclassified mixtures, all of which have drums, and of all, some of which have none.
     """
@@ -81,7 +81,7 @@ def seeds_of(rows: Sequence[dict], variant: str) -> list[int]:
 
 
 def cells_of(rows: Sequence[dict]) -> list[dict[str, Any]]:
-    """How often every component is on top, for every label and prediction."""
+    """Returns how often every component is on top, for every label and prediction."""
     keys = ("trained", "separator", "variant", "test_set", "label", "predicted")
     groups: dict[tuple, list] = {}
     for row in rows:
@@ -99,14 +99,14 @@ def cells_of(rows: Sequence[dict]) -> list[dict[str, Any]]:
 
 
 def largest_share(rows: Sequence[dict]) -> tuple[str, float]:
-    """The component that is on top most often, and how often in percent."""
+    """Returns the component that is on top most often, and how often in percent."""
     tops = [row["top"] or "no stem" for row in rows]
     name = max(sorted(set(tops)), key=tops.count)
     return name, share(top == name for top in tops)
 
 
 def figures_of(rows: Sequence[dict], untrained: Sequence[dict], is_same: bool) -> list[Figure]:
-    """The paper's numbers and ours."""
+    """Returns the paper's numbers and ours."""
     return [
         *figures_of_table_2(rows),
         *figures_of_table_3(rows),

@@ -116,7 +116,7 @@ class Config:
 
 
 def items_of(config: Config) -> list[Item]:
-    """The songs that are not for training, each with a file of its mixture."""
+    """Returns the songs that are not for training, each with a file of its mixture."""
     found = dataset_layouts.items_of(str(config.songs), config.layout or layout_of(config.songs))
     mixes = config.folder / "mixes"
     unheard = [item for item in found if split_of(item) != "train"]
@@ -124,7 +124,7 @@ def items_of(config: Config) -> list[Item]:
 
 
 def split_of(item: Item) -> str | None:
-    """The split of a rendered song, else the first folder of MUSDB18 and Slakh2100."""
+    """Returns the split of a rendered song, else the first folder of MUSDB18 and Slakh2100."""
     description = item.stems / "song.json" if isinstance(item.stems, Path) else None
     if description is not None and description.is_file():
         return json.loads(description.read_text(encoding="utf-8")).get("split")
@@ -132,14 +132,14 @@ def split_of(item: Item) -> str | None:
 
 
 def layout_of(folder: Path) -> str:
-    """How a folder is laid out, by the files in it."""
+    """Returns how a folder is laid out, by the files in it."""
     if next(folder.rglob(precomputed.SLAKH_LISTING), None):
         return "slakh2100"
     return "musdb18" if next(folder.rglob(f"*{musdb_mp4.SUFFIX}"), None) else "stems"
 
 
 def with_mix(item: Item, folder: Path) -> Item:
-    """The song with the sum of its stems, written to a file that clips nothing."""
+    """Returns the song with the sum of its stems, written to a file that clips nothing."""
     import soundfile
 
     digest = storage.digest(item.id)[:8]
@@ -153,7 +153,7 @@ def with_mix(item: Item, folder: Path) -> Item:
 
 
 def top_tags(config: Config, items: Sequence[Item]) -> dict[str, str]:
-    """The tag with the highest mean over the snippets of every song, found once."""
+    """Returns the tag with the highest mean over the snippets of every song, found once."""
     path = config.folder / "top-tags.parquet"
     known = {row["id"]: row["tag"] for row in results.read_table(path)} if path.exists() else {}
     if set(known) != {item.id for item in items}:
@@ -175,7 +175,7 @@ def top_tag(model: Any, item: Item) -> str | None:
 
 
 def chosen(config: Config, items: Sequence[Item]) -> tuple[str, list[Item]]:
-    """The tag, and the songs that have it as their top tag."""
+    """Returns the tag, and the songs that have it as their top tag."""
     tags = top_tags(config, items)
     if not tags:
         raise LimeJaxError(f"`{config.songs}` holds no song of {config.snippet:g} s or more.")
@@ -189,7 +189,7 @@ def chosen(config: Config, items: Sequence[Item]) -> tuple[str, list[Item]]:
 
 
 def explain(config: Config, tag: str, items: Sequence[Item], stems: str) -> store.Store:
-    """The store of all snippets, with true or separated stems."""
+    """Returns the store of all snippets, with true or separated stems."""
     is_true = stems == TRUE
     asked = RunConfig(
         source=str(config.songs),
@@ -222,13 +222,13 @@ def rows_of(found: store.Store, items: Sequence[Item]) -> list[dict[str, Any]]:
 
 
 def top_source(row: dict[str, Any]) -> str | None:
-    """The stem of largest positive weight."""
+    """Returns the stem of largest positive weight."""
     best = int(np.argmax(row["coefficients"]))
     return row["names"][best] if row["coefficients"][best] > 0 else None
 
 
 def agreement(true: Sequence[dict], separated: Sequence[dict]) -> list[dict[str, Any]]:
-    """The top stem of every snippet that is explained both ways."""
+    """Returns the top stem of every snippet that is explained both ways."""
     others = {(row["id"], row["snippet"]): row for row in separated}
     found = []
     for row in true:
@@ -243,14 +243,14 @@ def agreement(true: Sequence[dict], separated: Sequence[dict]) -> list[dict[str,
 
 
 def is_same(true: str | None, separated: str | None, names: Sequence[str]) -> bool:
-    """Whether two stems mean the same; what a separator has no stem for is in its rest."""
+    """Returns whether two stems mean the same; what a separator has no stem for is in its rest."""
     if true is None or separated is None:
         return False
     return true == separated or (true not in names and separated in ("other", RESIDUAL))
 
 
 def mean_weights(rows: Sequence[dict]) -> dict[str, float]:
-    """The mean weight of every stem over the snippets that have it, the largest first."""
+    """Returns the mean weight of every stem over the snippets that have it, the largest first."""
     weights = collections.defaultdict(list)
     for row in rows:
         for name, weight in zip(row["names"], row["coefficients"], strict=True):
@@ -299,7 +299,7 @@ def picture(config: Config, found: store.Store, stems: str) -> Picture:
 def figures_of(
     tag: str, rows: dict[str, list[dict]], agreed: Sequence[dict], songs: Sequence[dict]
 ) -> list[Figure]:
-    """The paper's observations and ours."""
+    """Returns the paper's observations and ours."""
     number, same = len(rows[TRUE]), 100 * np.mean([row["same"] for row in agreed])
     r2 = [song["r2"] for song in songs if song["r2"] is not None]
     means = {stems: mean_weights(some) for stems, some in rows.items()}
@@ -335,7 +335,7 @@ def separator_of(config: Config) -> separation.Separator:
 def settings(
     config: Config, items: Sequence[Item], separator: separation.Separator
 ) -> dict[str, Any]:
-    """What the numbers depend on."""
+    """Returns what the numbers depend on."""
     sizes = [[item.id, item.path.stat().st_size] for item in items if item.path]
     return {
         "songs": storage.digest_of_json(sizes),

@@ -22,7 +22,7 @@ KINDS = {"time": "Time", "source": "Source", "time-source": "Time + Source"}
 def figures_of(
     scores: Sequence[Row], explanations: Sequence[Row], sizes: Sequence[int]
 ) -> list[Figure]:
-    """The paper's numbers and these."""
+    """Returns the paper's numbers and these."""
     return [
         *score_figures(scores),
         *love_figures(explanations),
@@ -51,7 +51,7 @@ def score_figures(scores: Sequence[Row]) -> list[Figure]:
 
 
 def love_figures(explanations: Sequence[Row]) -> list[Figure]:
-    """How often the first component belongs to what the listener loves."""
+    """Returns how often the first component belongs to what the listener loves."""
     figures = []
     for kind in ("source", "time-source"):
         rows = [row for row in where(explanations, kind=kind) if row["is_loved"] is not None]
@@ -78,7 +78,7 @@ def love_figures(explanations: Sequence[Row]) -> list[Figure]:
 
 
 def loudest_figures(rows: Sequence[Row], name: str) -> list[Figure]:
-    """What loudness alone would say, and what explanations say where that is wrong."""
+    """Returns what loudness alone would say, and what explanations say where that is wrong."""
     wrong = where(rows, loudest_is_loved=False)
     return [
         Figure(
@@ -106,7 +106,7 @@ def fidelity_figures(explanations: Sequence[Row]) -> list[Figure]:
 
 
 def missed_figure(explanations: Sequence[Row]) -> Figure:
-    """Whether relevance falls more without the top component than without another one."""
+    """Returns whether relevance falls more without the top component than without another one."""
     rows = [r for r in where(explanations, kind="time-source") if r["without_top"] is not None]
     falls = {
         name: np.array([r["relevance"] - r[f"without_{name}"] for r in rows])
@@ -126,7 +126,7 @@ def missed_figure(explanations: Sequence[Row]) -> Figure:
 
 
 def stability_figures(explanations: Sequence[Row], sizes: Sequence[int]) -> list[Figure]:
-    """U_n of the top three over repeats, by the number of samples."""
+    """Returns U_n of the top three over repeats, by the number of samples."""
     rows = where(explanations, kind="time-source")
     medians = [float(np.median([r[f"u_n_{size}"] for r in rows])) for size in sizes if rows]
     figures = [

@@ -46,7 +46,7 @@ def mix_of(stems: Stems) -> np.ndarray:
 
 
 def masks_of(num_samples: int, num_repeats: int, seed: int) -> np.ndarray:
-    """All masks of a track: those of times, of sources, then of each repeat for both.
+    """Returns all masks of a track: those of times, of sources, then of each repeat for both.
 
     The masks of fewer samples are the first ones of more.
     """
@@ -69,7 +69,7 @@ def measured(
     num_repeats: int,
     seed: int,
 ) -> list[Row]:
-    """A row for each type of explanation.
+    """Returns a row for each type of explanation.
 
     All three are fitted to outputs of one neighbourhood: with all sources of a segment, or all
     segments of a source, switched together, masks of times and of sources are masks of both.
@@ -162,7 +162,7 @@ def with_loudest(rows: Sequence[Row], library: Library, listeners: Sequence[Pers
 
 
 def loudest_of(stems: Stems) -> dict[str, str]:
-    """The source of the loudest component, for sources and for times and sources."""
+    """Returns the source of the loudest component, for sources and for times and sources."""
     components = explain_track.segment_track(stems, "time-source").components
     power = np.square(np.asarray(components.sources, np.float64))
     labels = np.asarray(components.labels)
@@ -175,14 +175,14 @@ def loudest_of(stems: Stems) -> dict[str, str]:
 
 
 def plays_of(components: Any) -> np.ndarray:
-    """Whether each source is more than silence in each segment, `(segments, sources)`."""
+    """Returns whether each source is more than silence in each segment, `(segments, sources)`."""
     sources, labels = np.asarray(components.sources), np.asarray(components.labels)
     segments = range(components.num_segments)
     return np.array([sources[:, labels == segment].any(axis=1) for segment in segments])
 
 
 def another(plays: np.ndarray, top: int, seed: int, track: str) -> int | None:
-    """A component that plays and is not the top one, at random; None if there is none."""
+    """Returns a component that plays and is not the top one, at random; None if there is none."""
     others = [index for index in np.flatnonzero(plays).tolist() if index != top]
     # Of every track another one: the same place would be the same time in all of them.
     rng = np.random.default_rng((seed, zlib.crc32(track.encode())))
@@ -202,7 +202,7 @@ def _missed(recommender: Any, components: Any, top: int, other: int | None) -> R
 
 @functools.cache
 def recommender_in(folder: Path, persona: str) -> Any:
-    """The network of a listener."""
+    """Returns the network of a listener."""
     from lime_jax.models import recommender
 
     return recommender.load(folder / f"{persona}.npz")

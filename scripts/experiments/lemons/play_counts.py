@@ -57,7 +57,7 @@ def read_triplets(path: Path) -> Plays:
 
 
 def read_splits(path: Path) -> dict[str, str]:
-    """The split of every track in the listing of a library.
+    """Returns the split of every track in the listing of a library.
 
     Args:
       path: of JSON with `tracks`, a list of objects with an `id` and a `split`.
@@ -76,7 +76,7 @@ def read_splits(path: Path) -> dict[str, str]:
 
 
 def audio_files(folder: Path) -> dict[str, Path]:
-    """The audio of every track by its id: a file, or a folder of stems that sum to it.
+    """Returns the audio of every track by its id: a file, or a folder of stems that sum to it.
 
     Raises:
       StoreError: if there is none, or two of one track.
@@ -98,7 +98,7 @@ def audio_files(folder: Path) -> dict[str, Path]:
 
 
 def load_track(path: Path, sample_rate: int) -> Float[np.ndarray, " num_samples"]:
-    """The waveform of what `audio_files` found.
+    """Returns the waveform of what `audio_files` found.
 
     Raises:
       AudioError: if it cannot be read.
@@ -109,7 +109,7 @@ def load_track(path: Path, sample_rate: int) -> Float[np.ndarray, " num_samples"
 
 
 def examples_of(plays: Mapping[str, int], tracks: Iterable[str], seed: int) -> list[Example]:
-    """All tracks that a user played, and as many others at random, in an order at random.
+    """Returns all tracks that a user played, and as many others at random, in an order at random.
 
     Args:
       plays: counts of a user by track; tracks with none were not played.
@@ -151,7 +151,7 @@ def split_as_given(
 
 
 def roc_auc(labels: Sequence[bool] | np.ndarray, scores: Sequence[float] | np.ndarray) -> float:
-    """The probability that a positive scores above a negative; equal scores are half of it.
+    """Returns the probability that a positive scores above a negative; equal scores are half of it.
 
     Raises:
       ValueError: unless there are both.

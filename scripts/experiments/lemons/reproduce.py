@@ -99,7 +99,7 @@ class Config:
 
 
 def judged(config: Config, library: Library, persona: Persona) -> list[Row]:
-    """The relevance of every test track, and whether it was played; stored once."""
+    """Returns the relevance of every test track, and whether it was played; stored once."""
     path = config.folder / f"relevances-{persona.id}.parquet"
     if not path.exists():
         tracks = [track.id for track in library.tracks.values() if track.split == "test"]

@@ -50,7 +50,7 @@ LOOKS = {
 
 
 def curves_of(rows: Sequence[Row]) -> list[Row]:
-    """The shares of clips whose top tag stays, beside the paper's."""
+    """Returns the shares of clips whose top tag stays, beside the paper's."""
     curves = []
     for (setting, kind), paper in PAPER.items():
         for k, share in zip(KS, paper, strict=True):
@@ -62,7 +62,7 @@ def curves_of(rows: Sequence[Row]) -> list[Row]:
 
 
 def summed_up(cell: Sequence[Row]) -> Row:
-    """The mean over clips with its standard error; None without a clip."""
+    """Returns the mean over clips with its standard error; None without a clip."""
     values = np.array([row["unchanged"] for row in cell if not row["skipped"]])
     count = len(values)
     return {
@@ -74,7 +74,7 @@ def summed_up(cell: Sequence[Row]) -> Row:
 
 
 def lead_of(first: Sequence[Row], second: Sequence[Row]) -> float | None:
-    """How far the first lies above the second on the clips that neither skips."""
+    """Returns how far the first lies above the second on the clips that neither skips."""
     shares = [
         {r["clip"]: r["unchanged"] for r in some if not r["skipped"]} for some in (first, second)
     ]
@@ -83,12 +83,12 @@ def lead_of(first: Sequence[Row], second: Sequence[Row]) -> float | None:
 
 
 def column(curves: Sequence[Row], setting: str, kind: str, name: str) -> list[Any]:
-    """A number of a curve at every k."""
+    """Returns a number of a curve at every k."""
     return [curve[name] for curve in where(curves, setting=setting, kind=kind)]
 
 
 def figures_of(curves: Sequence[Row]) -> list[results.Figure]:
-    """A figure per curve; SLIME's and chance's say whether audioLIME lies above them."""
+    """Returns a figure per curve; SLIME's and chance's say whether audioLIME lies above them."""
     return [figure_of(curves, setting, kind) for setting in SETTINGS for kind in KINDS]
 
 
@@ -109,7 +109,7 @@ def figure_of(curves: Sequence[Row], setting: str, kind: str) -> results.Figure:
 
 
 def is_ahead(leads: Sequence[float | None]) -> bool | None:
-    """Whether it leads at every k; None if no clip shows it."""
+    """Returns whether it leads at every k; None if no clip shows it."""
     known = [lead for lead in leads if lead is not None]
     return all(lead > 0 for lead in known) if known else None
 

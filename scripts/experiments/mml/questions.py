@@ -40,7 +40,7 @@ class Question:
     sounds: np.ndarray
 
     def outputs_of(self, masks: np.ndarray) -> np.ndarray:
-        """The model's outputs for masks, all in one call."""
+        """Returns the model's outputs for masks, all in one call."""
         _, outputs = lj.predict_neighbourhood(self.predict, self.components, jnp.asarray(masks))
         return np.asarray(outputs)
 
@@ -59,7 +59,7 @@ def bands(waveform: np.ndarray) -> np.ndarray:
 
 
 def snippet_question(tagger: Any, sources: np.ndarray, num_samples: int) -> Question:
-    """A single snippet, whose masks are sampled as in the paper."""
+    """Returns a single snippet, whose masks are sampled as in the paper."""
     number = NUM_SEGMENTS["snippet"]
     segments = lj.equal_segments(sources.shape[1], number)
     components = lj.cross(lj.from_stems(sources), segments, number)
@@ -67,7 +67,7 @@ def snippet_question(tagger: Any, sources: np.ndarray, num_samples: int) -> Ques
 
 
 def song_question(tagger: Any, sources: np.ndarray, num_samples: int) -> Question:
-    """The mean over snippets, of which each is one segment.
+    """Returns the mean over snippets, of which each is one segment.
 
     A snippet of five sources has 32 combinations. Each of them is evaluated once; the explanation,
     which is exact, and all that is asked afterwards look them up. So the components are those of a
@@ -87,7 +87,7 @@ def song_question(tagger: Any, sources: np.ndarray, num_samples: int) -> Questio
 
 
 def sounding(sources: np.ndarray, num_segments: int) -> np.ndarray:
-    """Which components are not silent, in the order of the mask: `(num_components,)`.
+    """Returns which components are not silent, in the order of the mask: `(num_components,)`.
 
     Silent ones have a weight all the same, from sampling and from the ridge, and would count as
     positive.
@@ -99,7 +99,7 @@ def sounding(sources: np.ndarray, num_segments: int) -> np.ndarray:
 
 
 def combinations_of(tagger: Any, snippets: Sequence[np.ndarray]) -> jax.Array:
-    """The outputs for all combinations of sources in every snippet, one after the other."""
+    """Returns the outputs for all combinations of sources in every snippet, one after the other."""
     num_sources = len(snippets[0])
     masks = jnp.asarray(np.arange(2**num_sources)[:, None] >> np.arange(num_sources) & 1 == 1)
     outputs = [lj.predict_neighbourhood(tagger, lj.from_stems(s), masks)[1] for s in snippets]
@@ -111,7 +111,7 @@ def look_up(table: jax.Array, rows: jax.Array) -> jax.Array:
 
 
 def subsets(positive: np.ndarray, k: int, num_random: int, rng: np.random.Generator) -> np.ndarray:
-    """The k best, then random k of the others, `(1 + num_random, k)`; needs 2 k components.
+    """Returns the k best, then random k of the others, `(1 + num_random, k)`; needs 2 k components.
 
     Args:
       positive: indices of components, the best first.

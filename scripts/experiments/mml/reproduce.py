@@ -138,7 +138,7 @@ def judge(question: Question, kind: str, key: jax.Array, rng: np.random.Generato
 
 
 def share_of(same: dict[int, np.ndarray], k: int, some: slice) -> float | None:
-    """The mean of some of the answers at k; None if it was skipped."""
+    """Returns the mean of some of the answers at k; None if it was skipped."""
     return float(same[k][some].mean()) if k in same else None
 
 
@@ -156,7 +156,7 @@ def excerpt(song: corpus.Song, sample_rate: int, rng: np.random.Generator) -> np
 
 
 def judge_song(song: corpus.Song, tagger: Any, num_samples: int, seed: int) -> list[Row]:
-    """All rows of a song; they depend on its name and the seed, not on other songs."""
+    """Returns all rows of a song; they depend on its name and the seed, not on other songs."""
     number = zlib.crc32(song.name.encode())
     rng = np.random.default_rng((seed, 1, number))
     key = jax.random.fold_in(jax.random.key(seed), number)
@@ -183,7 +183,7 @@ def chosen_songs(config: Config, songs: Sequence[corpus.Song]) -> list[corpus.So
 
 
 def collect(config: Config) -> list[Row]:
-    """The rows of all chosen songs, stored song by song."""
+    """Returns the rows of all chosen songs, stored song by song."""
     everything, path = corpus.songs_of(config.songs), config.folder / "clips.parquet"
     songs = chosen_songs(config, everything)
     tagger = lj.models.resolve(config.origin["model"])

@@ -66,7 +66,7 @@ def named(content: str) -> str:
 
 
 def evaluations(ours: int, theirs: int, seconds: float) -> Figure:
-    """What the work was, and what it would have been."""
+    """Returns what the work was, and what it would have been."""
     told = f"{ours:,} masks from windows, {seconds / 60:.1f} min; one by one {theirs:,} evaluations"
     return Figure(
         "what the answers took, and what they take one sample at a time",
@@ -247,7 +247,7 @@ def planted_figures(tables: Tables, seconds: float) -> list[Figure]:
 
 
 def counts_of(rows: Rows, content: str, method: str) -> list[int]:
-    """How many excerpts share 3, 2, 1 and 0 components with the truth."""
+    """Returns how many excerpts share 3, 2, 1 and 0 components with the truth."""
     values = column(where(rows, content=content, method=method), "n_ce")
     return np.bincount(values, minlength=4)[::-1].tolist()
 

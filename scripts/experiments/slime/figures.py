@@ -70,7 +70,7 @@ def draw_stability(tables: Tables, sign: str = "positive") -> Any:
 
 
 def draw_absolute(tables: Tables) -> Any:
-    """The same for weights of either sign."""
+    """Returns the same for weights of either sign."""
     return draw_stability(tables, "absolute")
 
 

@@ -32,12 +32,12 @@ Outputs = Mapping[tuple[str, str], np.ndarray]  # (excerpts, 1024) by segmentati
 
 
 def lime(distance: str) -> Method:
-    """The published method, or LIME's own distance."""
+    """Returns the published method, or LIME's own distance."""
     return lj.lime(MOST_SAMPLES, kernel_width=0.25, distance=distance, alpha=1.0)
 
 
 def generator(seed: int, *parts: int) -> np.random.Generator:
-    """A stream of its own for every purpose and part of it."""
+    """Returns a stream of its own for every purpose and part of it."""
     # NumPy takes (1, 2) and (1, 2, 0) for the same seed.
     return np.random.default_rng((seed, *parts, 1))
 
@@ -50,7 +50,7 @@ def sampled_tops(
     sign: str,
     num_repeats: int = NUM_REPEATS,
 ) -> list[list[list[int]]]:
-    """The top lists of some explanations, for every excerpt with masks of its own."""
+    """Returns the top lists of some explanations, for every excerpt with masks of its own."""
     counts = [neighbourhoods.drawn(rng, num_samples, num_repeats) for _ in outputs]
     pairs = zip(outputs, counts, strict=True)
     return [
@@ -60,7 +60,7 @@ def sampled_tops(
 
 
 def exact_tops(outputs: np.ndarray, method: Method, sign: str) -> list[list[int]]:
-    """The top list of every excerpt, without chance, with the ridge of 70 000 samples."""
+    """Returns the top list of every excerpt, without chance, with the ridge of 70 000 samples."""
     exact = neighbourhoods.explained(outputs, neighbourhoods.evenly(MOST_SAMPLES), method)[0]
     return neighbourhoods.tops(exact, sign=sign)
 
@@ -128,7 +128,7 @@ def grid_rows(which: Rows, outputs: Outputs, seed: int, sign: str) -> Rows:
 
 
 def table_2(rows: Rows) -> Rows:
-    """A sung and an unsung excerpt of four songs: their top lists by content.
+    """Returns a sung and an unsung excerpt of four songs: their top lists by content.
 
     The first two songs are explained by time, the others by frequency.
     """
@@ -148,7 +148,7 @@ def table_2(rows: Rows) -> Rows:
 
 
 def planted_rows(which: Rows, outputs: Mapping[str, np.ndarray], seed: int, sign: str) -> Rows:
-    """N_ce between explanations and the planted segments: as published, and in other ways.
+    """Returns N_ce between explanations and the planted segments: as published, and in other ways.
 
     Args:
       which: of the excerpts, with their planted "segments".

@@ -40,7 +40,7 @@ Counts = Float[np.ndarray, "repeats 1024"]
 
 
 def content(name: str, excerpt: Excerpt, voice: SingingVoice) -> Float[Array, "time bands"]:
-    """What stands where a segment of a standardised log-mel excerpt is off.
+    """Returns what stands where a segment of a standardised log-mel excerpt is off.
 
     Args:
       name: zero, the mean of the training data; min_data, its smallest value, which is silence;
@@ -72,7 +72,7 @@ def _noise() -> Float[np.ndarray, "115 80"]:
 
 
 def excerpt_indices(song: int, num_frames: int, number: int) -> Int[np.ndarray, " number"]:
-    """The excerpts of a song that the paper would look at: uniform, away from both ends.
+    """Returns the excerpts of a song that the paper would look at: uniform, away from both ends.
 
     Args:
       song: its place in the list of songs, the seed.
@@ -101,21 +101,21 @@ def outputs_of(
 
 
 def drawn(rng: np.random.Generator, num_samples: int, num_repeats: int) -> Counts:
-    """How often LIME draws each mask: everything on once, the others by fair coins."""
+    """Returns how often LIME draws each mask: everything on once, the others by fair coins."""
     counts = rng.multinomial(num_samples - 1, np.full(NUM_MASKS, 1 / NUM_MASKS), num_repeats)
     counts[:, EVERYTHING] += 1
     return counts.astype(np.float32)
 
 
 def evenly(num_samples: int) -> Counts:
-    """What samples would be without chance: every mask the same number of times."""
+    """Returns what samples would be without chance: every mask the same number of times."""
     return np.full((1, NUM_MASKS), num_samples / NUM_MASKS, np.float32)
 
 
 def explained(
     outputs: Float[np.ndarray, "inputs 1024"], counts: Counts, method: Method
 ) -> tuple[Float[np.ndarray, "inputs repeats 10"], Float[np.ndarray, "inputs repeats"]]:
-    """Coefficients and fidelity of surrogates.
+    """Returns coefficients and fidelity of surrogates.
 
     Args:
       outputs: of several inputs to all masks.
@@ -136,7 +136,7 @@ def _fits(outputs: Array, counts: Array, method: Method) -> tuple[Array, Array]:
 
 
 def occlusion(outputs: Float[np.ndarray, "inputs 1024"]) -> Float[np.ndarray, "inputs 10"]:
-    """What the output loses when a single segment is off."""
+    """Returns what the output loses when a single segment is off."""
     without = EVERYTHING - 2 ** np.arange(NUM_SEGMENTS)
     return outputs[:, EVERYTHING, None] - outputs[:, without]
 

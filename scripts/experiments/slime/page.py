@@ -149,7 +149,7 @@ class Config:
 
 
 def page(found: dict[str, dict[str, Any]]) -> str:
-    """The page in Markdown."""
+    """Returns the page in Markdown."""
     samples, contents, planted = (numbers(found[name]) for name in NAMES)
 
     def why(name):
@@ -201,7 +201,7 @@ def numbers(one: dict[str, Any]) -> dict[str, str]:
 
 
 def kernel() -> str:
-    """How many samples miss so many segments, and what they weigh."""
+    """Returns how many samples miss so many segments, and what they weigh."""
     lines = []
     for off in range(4):
         expected = 70_000 * math.comb(10, off) / 1024
@@ -232,7 +232,7 @@ def by_method(found: dict[str, str]) -> str:
 
 
 def detector() -> str:
-    """The scores of the shipped network, and the papers'."""
+    """Returns the scores of the shipped network, and the papers'."""
     described = importlib.resources.files("lime_jax") / "data" / "singing_voice.json"
     scores = json.loads(described.read_text(encoding="utf-8"))
     lines = ["| | error | precision | recall | specificity | F |", "|---|---|---|---|---|---|"]

@@ -133,7 +133,7 @@ class Study:
         results.begin(config.folder, self.settings())
 
     def settings(self) -> dict[str, Any]:
-        """What the numbers depend on."""
+        """Returns what the numbers depend on."""
         size = self.config.size
         return {
             "songs": vocals.fingerprint(self.songs),
@@ -212,7 +212,7 @@ class Study:
             raise LimeJaxError(f"`{self.songs[number].name}` is too short: {error}") from error
 
     def said(self, excerpt: Any, segmentation: str, content: str) -> np.ndarray:
-        """What the network says to all masks of an excerpt."""
+        """Returns what the network says to all masks of an excerpt."""
         excerpt = jnp.asarray(excerpt)
         fill = neighbourhoods.content(content, excerpt, self.voice)
         return neighbourhoods.outputs_of(self.voice, excerpt, segmentation, fill)

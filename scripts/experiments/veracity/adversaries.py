@@ -49,7 +49,7 @@ class Detector:
     output: int = static()
 
     def patches(self, waveforms: Float[Array, "batch num_samples"]) -> Patches:
-        """What the network sees of waveforms."""
+        """Returns what the network sees of waveforms."""
         return self.network.front_end(waveforms)[:, 0]
 
     def logits(self, patches: Patches) -> Float[Array, " batch"]:
@@ -174,7 +174,7 @@ def _loss(
 def signal_to_noise(
     inputs: Float[Array, "batch *input"], delta: Float[Array, "batch *input"]
 ) -> Float[Array, " batch"]:
-    """How far the changes lie below the inputs, in dB.
+    """Returns how far the changes lie below the inputs, in dB.
 
     Args:
       inputs: `(batch, *input)`.
@@ -193,7 +193,7 @@ def signal_to_noise(
 def energies(
     delta: Patches, labels: Labels, num_components: int
 ) -> Float[Array, "batch num_components"]:
-    """The energy of every change inside every component.
+    """Returns the energy of every change inside every component.
 
     Args:
       delta: changes of patches.
@@ -210,7 +210,7 @@ def energies(
 def strongest(
     strength: Float[Array, "batch num_components"],
 ) -> Bool[Array, "batch num_components num_components"]:
-    """Masks of the strongest component, the strongest two, and so on to all.
+    """Returns masks of the strongest component, the strongest two, and so on to all.
 
     Args:
       strength: of every component; ties are taken in order.
@@ -300,7 +300,7 @@ def marks(num_segments: tuple[int, int], shape: tuple[int, int]) -> list[Mark]:
 def faintest(
     probabilities: Float[np.ndarray, "num_patches num_amplitudes num_marks"],
 ) -> tuple[Int[np.ndarray, " num_patches"], Int[np.ndarray, " num_patches"]]:
-    """The first amplitude at which a mark makes a detector say yes.
+    """Returns the first amplitude at which a mark makes a detector say yes.
 
     Args:
       probabilities: of the marked patches, at rising amplitudes.

@@ -29,7 +29,7 @@ def median(values: Sequence[float], unit: str = "") -> str:
 
 
 def figures_of(tables: Mapping[str, Rows]) -> list[results.Figure]:
-    """The paper's numbers and these."""
+    """Returns the paper's numbers and these."""
     return [
         *adversary_figures(tables["adversaries"]),
         *flip_figures(tables["flips"]),
@@ -149,7 +149,7 @@ def draw_flips(rows: Rows) -> Any:
 
 
 def draw_subsets(rows: Rows) -> Any:
-    """How many of the changed components were found, as Figure 3 of the paper."""
+    """Returns how many of the changed components were found, as Figure 3 of the paper."""
     figure = look.figure(8.2)
     panels = figure.subplots(len(PARTS), len(SUBSETS), sharey=True, width_ratios=(2, 4, 6))
     for (part, k), axes in zip(itertools.product(PARTS, SUBSETS), panels.ravel(), strict=True):
@@ -200,7 +200,7 @@ def draw_fidelity(rows: Rows) -> Any:
 
 
 def draw_horses(rows: Rows, patches: Any) -> Any:
-    """The excerpt that a mark flips furthest: as it was, marked, and its explanation."""
+    """Returns the excerpt that a mark flips furthest: as it was, marked, and its explanation."""
     figure = look.figure(3.6)
     number = max(range(len(rows)), key=lambda n: rows[n]["after"] or 0.0)
     row = rows[number]

@@ -56,11 +56,11 @@ class Cases:
         return adversaries.energies(self.changed - self.clean, self.labels, NUM_COMPONENTS)
 
     def towards(self, coefficients: jax.Array) -> jax.Array:
-        """How much components speak for the target."""
+        """Returns how much components speak for the target."""
         return coefficients if self.target else -coefficients
 
     def reached(self, detector: Detector, masks: jax.Array) -> np.ndarray:
-        """Whether the label flips where only the components of a mask are changed."""
+        """Returns whether the label flips where only the components of a mask are changed."""
         says_yes = adversaries.says_yes(detector, self.clean, self.changed, self.labels, masks)
         return np.asarray(says_yes) == self.target
 
@@ -75,7 +75,7 @@ def in_batches(function: Callable[..., Any], *arrays: Any, size: int = 64) -> An
 
 
 def patches_of(detector: Detector, waveforms: Any) -> jax.Array:
-    """What the network sees of excerpts."""
+    """Returns what the network sees of excerpts."""
     return in_batches(functools.partial(_patches, detector), waveforms)
 
 
@@ -101,7 +101,7 @@ def explained(
 def attacked(
     detector: Detector, excerpts: Excerpts, domain: str, target: bool, settings: Attack
 ) -> tuple[Rows, Cases]:
-    """A row about every adversary, and those that reached their target in several steps."""
+    """Returns a row about every adversary, and those that reached their target in several steps."""
     clean = patches_of(detector, excerpts.waveforms)
     is_waveform = domain == "waveform"
     inputs = jnp.asarray(excerpts.waveforms) if is_waveform else clean
@@ -163,7 +163,7 @@ def measured(
     detector: Detector, excerpts: Excerpts, part: tuple[str, str], settings: Attack,
     num_samples: int, key: jax.Array,
 ) -> dict[str, Rows]:  # fmt: skip
-    """All tables about one domain and direction."""
+    """Returns all tables about one domain and direction."""
     domain, direction = part
     key_all, key_subsets = jax.random.split(key)
     rows, cases = attacked(detector, excerpts, domain, DIRECTIONS[direction], settings)

@@ -127,7 +127,7 @@ class Config:
 
 
 def size_of(config: Config) -> Size:
-    """How much a configuration asks for."""
+    """Returns how much a configuration asks for."""
     size = command_line.chosen(SIZES, smoke=config.smoke, full=config.full)
     if config.num_songs is None:
         return size
@@ -135,7 +135,7 @@ def size_of(config: Config) -> Size:
 
 
 def attack_of(config: Config, size: Size, domain: str) -> Attack:
-    """How adversaries search in a domain."""
+    """Returns how adversaries search in a domain."""
     numbers = {
         "waveform": (config.waveform_rate, config.waveform_alpha, config.waveform_epsilon),
         "spectrogram": (
@@ -179,7 +179,7 @@ def excerpts_of(
 def rightly_judged(
     detector: Detector, which: Rows, waveforms: Sequence[np.ndarray], direction: str
 ) -> Excerpts:
-    """The excerpts about which the network is right before anything is changed."""
+    """Returns the excerpts about which the network is right before anything is changed."""
     target, right = DIRECTIONS[direction], np.zeros(0, bool)
     if which:
         patches = patches_of(detector, np.stack(waveforms))
@@ -194,7 +194,7 @@ def rightly_judged(
 
 
 def stored(folder: Path, make: Callable[[], Mapping[str, Rows]]) -> dict[str, Rows]:
-    """The tables of a part, made if they are not all there yet."""
+    """Returns the tables of a part, made if they are not all there yet."""
     marker = folder / "minutes.json"
     if not marker.exists():
         start = time.perf_counter()
@@ -207,7 +207,7 @@ def stored(folder: Path, make: Callable[[], Mapping[str, Rows]]) -> dict[str, Ro
 
 
 def minutes_stored(config: Config) -> float:
-    """How long the parts took that are there already."""
+    """Returns how long the parts took that are there already."""
     markers = (config.folder / "parts").glob("*/minutes.json")
     return math.fsum(json.loads(path.read_text(encoding="utf-8")) for path in markers)
 
@@ -215,7 +215,7 @@ def minutes_stored(config: Config) -> float:
 def tables_of(
     config: Config, size: Size, detector: Detector, excerpts: Mapping[str, Excerpts]
 ) -> dict[str, Rows]:
-    """All tables, from parts that are stored one by one."""
+    """Returns all tables, from parts that are stored one by one."""
     parts, keys = config.folder / "parts", jax.random.split(jax.random.key(config.seed), 5)
     tables: dict[str, Rows] = {name: [] for name in TABLES}
     for part, key in zip(PARTS, keys, strict=False):
