@@ -25,10 +25,10 @@ def make_store(folder, seed=0, labels=True, groups=True):
 
     rng = np.random.default_rng(seed)
     config = {"model": "random", "components": "stems", "outputs": "all", "seed": seed}
-    kept = store.create_or_join(folder, {**config, "output_names": list(OUTPUTS)})
+    target = store.create_or_join(folder, {**config, "output_names": list(OUTPUTS)})
     ids = [f"i{number:02}" for number in range(NUM_ITEMS)]
     store.store_items(
-        kept,
+        target,
         [
             Item(
                 id,
@@ -88,8 +88,8 @@ def make_store(folder, seed=0, labels=True, groups=True):
     empty = rows.errors_schema().empty_table()
     for first, count in ((0, 60), (60, number - 60)):
         part = table.slice(first, count)
-        store.write_part(kept, part, empty, {"stems": layout}, ids=[f"part {first}"])
-    return kept, frame
+        store.write_part(target, part, empty, {"stems": layout}, ids=[f"part {first}"])
+    return target, frame
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def row_of(table, index, group, **rest):
 
 
 @pytest.mark.parametrize(("index", "group"), CASES)
-def test_components(made, summary, index, group):
+def test_components_have_the_statistics_of_numpy(made, summary, index, group):
     chosen = of_group(made[1], group).query("output_index == @index")
     weights = np.stack(chosen["coefficients"]).astype(float)
     for number, name in enumerate(STEMS):
@@ -149,7 +149,7 @@ def test_components(made, summary, index, group):
 
 
 @pytest.mark.parametrize(("index", "group"), CASES)
-def test_faithfulness(made, summary, index, group):
+def test_faithfulness_has_the_statistics_of_numpy(made, summary, index, group):
     chosen = of_group(made[1], group).query("output_index == @index")
     p = chosen["prediction"].to_numpy(np.float32).astype(float)
     q = chosen["local_prediction"].to_numpy(np.float32).astype(float)
@@ -169,7 +169,7 @@ def test_faithfulness(made, summary, index, group):
     assert [filled.get(round(low, 4), 0) for low in np.arange(20) / 20] == counts.tolist()
 
 
-def test_items(made, summary):
+def test_items_of_several_snippets_are_summed_up(made, summary):
     frame = made[1].query("status == 'OK' and output == 'pop' and id == 'i07'")
     row = summary.items.to_pandas().query("output == 'pop' and id == 'i07'").iloc[0]
     assert row["num_explanations"] == len(frame)
@@ -177,7 +177,7 @@ def test_items(made, summary):
     assert row["mean_absolute_difference"] == pytest.approx(difference, rel=1e-4)
 
 
-def test_cells(made, summary):
+def test_cells_count_the_top_components(made, summary):
     frame = made[1].copy()
     frame["number"] = frame["id"].str[1:].astype(int)
     best = frame.sort_values("prediction").groupby(["id", "snippet"]).tail(1)
@@ -188,10 +188,10 @@ def test_cells(made, summary):
         chosen = best[(best["number"] % 2 == OUTPUTS.index(label)) & (best["output"] == predicted)]
         tops = [w.argmax() if w.max() > 0 else None for w in chosen["coefficients"]]
         for number, name in enumerate(STEMS):
-            found = cells[(cells["label"] == label) & (cells["predicted"] == predicted)]
-            found = found[found["component"] == name]
-            assert found["num_explanations"].sum() == tops.count(number)
-            assert found["share"].sum() == pytest.approx(tops.count(number) / max(len(tops), 1))
+            counted = cells[(cells["label"] == label) & (cells["predicted"] == predicted)]
+            counted = counted[counted["component"] == name]
+            assert counted["num_explanations"].sum() == tops.count(number)
+            assert counted["share"].sum() == pytest.approx(tops.count(number) / max(len(tops), 1))
 
 
 def test_unexplained_outputs_are_counted(made, summary):
@@ -200,9 +200,9 @@ def test_unexplained_outputs_are_counted(made, summary):
     assert counted.to_dict() == made[1]["status"].value_counts().to_dict()
 
 
-def test_no_groups_no_labels(tmp_path):
-    kept, frame = make_store(tmp_path / "store", labels=False, groups=False)
-    summary = aggregate.aggregate(kept)
+def test_a_store_may_lack_groups_and_labels(tmp_path):
+    target, frame = make_store(tmp_path / "store", labels=False, groups=False)
+    summary = aggregate.aggregate(target)
     assert summary.components.to_pandas()["group"].isna().all()
     assert len(summary.components) == len(OUTPUTS) * len(STEMS)
     assert summary.cells.to_pandas()["label"].isna().all()
@@ -210,22 +210,22 @@ def test_no_groups_no_labels(tmp_path):
     assert len(frame)
 
 
-def test_stability_over_stores(made, tmp_path):
+def test_stability_is_u_n_and_n_ce(made, tmp_path):
     others = [make_store(tmp_path / f"{seed}", seed) for seed in (1, 2)]
-    table = aggregate.aggregate(made[0], compare=[kept for kept, _ in others]).stability
-    found = table.to_pandas().set_index(["id", "snippet", "output"])
+    table = aggregate.aggregate(made[0], compare=[other for other, _ in others]).stability
+    stability = table.to_pandas().set_index(["id", "snippet", "output"])
     frames = [
         frame.set_index(["id", "snippet", "output"])
         for frame in (made[1], others[0][1], others[1][1])
     ]
     for key in frames[0].index:
         if any(frame.loc[key, "status"] != "OK" for frame in frames):
-            assert key not in found.index
+            assert key not in stability.index
             continue
         tops = [[int(i) for i in frame.loc[key, "top_components"]] for frame in frames]
-        assert found.loc[key, "u_n"] == u_n(tops)
+        assert stability.loc[key, "u_n"] == u_n(tops)
         shared = [n_ce(tops[0], top) for top in tops[1:]]
-        assert found.loc[key, "n_ce"] == pytest.approx(np.mean(shared))
+        assert stability.loc[key, "n_ce"] == pytest.approx(np.mean(shared))
 
 
 def test_stores_of_other_data_are_not_compared(made, tmp_path):
@@ -237,7 +237,7 @@ def test_stores_of_other_data_are_not_compared(made, tmp_path):
         aggregate.aggregate(empty)
 
 
-def test_files_of_a_summary(summary):
+def test_every_table_is_written_as_csv_and_parquet(summary):
     import pyarrow as pa
     from pyarrow import csv, parquet
 
@@ -265,8 +265,11 @@ class TestPick:
         signed = np.concatenate([weights.clip(0), (-weights).clip(0)], axis=1)
         importance = np.sqrt(signed.sum(axis=0))
         share = signed / np.abs(weights).sum(axis=1, keepdims=True)
-        value = lambda chosen: importance @ share[list(chosen)].max(axis=0)
         chosen = []
+
+        def value(rows):
+            return importance @ share[list(rows)].max(axis=0)
+
         for row, covered in representatives.pick(weights, 5):
             best = max(range(30), key=lambda other: value([*chosen, other]))
             assert value([*chosen, row]) == pytest.approx(value([*chosen, best]))
@@ -286,9 +289,9 @@ class TestPick:
         assert not list(representatives.pick(np.zeros((4, 3), np.float32), 3))
 
     def test_representatives_are_faithful_and_ranked(self, summary):
-        found = summary.representatives.to_pandas()
-        assert (found["fidelity"] > 0.5).all()
-        for _, of_output in found.groupby("output_index"):
+        picked = summary.representatives.to_pandas()
+        assert (picked["fidelity"] > 0.5).all()
+        for _, of_output in picked.groupby("output_index"):
             assert list(of_output["rank"]) == list(range(len(of_output)))
             assert of_output["coverage"].is_monotonic_increasing and len(of_output) <= 4
 

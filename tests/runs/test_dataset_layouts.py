@@ -337,7 +337,7 @@ class TestItemsOf:
 
 
 class TestStemFolders:
-    def test_mixture_and_stems_are_told_apart(self, data_set):
+    def test_the_mixture_is_not_among_the_stems(self, data_set):
         root = data_set("stems")
         one, three, two = dataset_layouts.items_of(str(root), "stems")
         assert (one.path, one.stems) == (root / "one/mix.wav", root / "one")
@@ -451,21 +451,27 @@ class TestMusdb:
             dataset_layouts.items_of(str(tmp_path), "musdb18")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def mp4(data_set):
     """A track of MUSDB18."""
     return dataset_layouts.items_of(str(data_set("musdb18")), "musdb18")[1]
 
 
+@pytest.fixture(scope="module")
+def mp4_stems(mp4):
+    """All of it, loaded with its stems."""
+    [snippet] = load(mp4, REQUIREMENTS)
+    return snippet
+
+
 @needs_ffmpeg
 class TestMp4:
-    def test_streams_become_stems_in_their_order(self, mp4):
+    def test_streams_become_stems_in_their_order(self, mp4, mp4_stems):
         assert mp4.path.name == "A - B.stem.mp4" and mp4.stems is None
-        [snippet] = load(mp4, REQUIREMENTS)
-        assert snippet.names == musdb_mp4.NAMES == tuple(MUSDB)
+        assert mp4_stems.names == musdb_mp4.NAMES == tuple(MUSDB)
         # A whole number of AAC frames of 1024 samples.
-        assert RATE <= snippet.num_samples < RATE + 1024
-        for waveform, hz in zip(snippet.waveforms, MUSDB.values(), strict=True):
+        assert RATE <= mp4_stems.num_samples < RATE + 1024
+        for waveform, hz in zip(mp4_stems.waveforms, MUSDB.values(), strict=True):
             spectrum = np.abs(np.fft.rfft(waveform[:RATE]))
             assert np.argmax(spectrum) == hz
             energy = np.square(waveform[:RATE]).sum()
@@ -488,14 +494,13 @@ class TestMp4:
         for waveform, hz in zip(snippet.waveforms, MUSDB.values(), strict=True):
             assert np.argmax(np.abs(np.fft.rfft(waveform[:sample_rate]))) == hz
 
-    def test_excerpts(self, mp4):
+    def test_excerpts_are_parts_of_the_whole(self, mp4, mp4_stems):
         # Not a whole number of periods from the start, so that a wrong offset shows.
         first = RATE // 4 + 20
         excerpt = Item("x", mp4.path, start=first / RATE, duration=0.5)
         [snippet] = load(excerpt, REQUIREMENTS)
         assert (snippet.start, snippet.num_samples) == (first / RATE, RATE // 2)
-        [whole] = load(mp4, REQUIREMENTS)
-        part = whole.waveforms[:, first : first + RATE // 2]
+        part = mp4_stems.waveforms[:, first : first + RATE // 2]
         difference = np.square(snippet.waveforms[:, : RATE // 2] - part).sum()
         assert difference < 0.02 * np.square(part).sum()
 

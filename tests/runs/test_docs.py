@@ -18,22 +18,30 @@ def documented(title):
     return columns
 
 
-def test_columns_of_the_store():
+def test_columns_of_stores_are_documented():
     assert documented("results.parquet") == schema.results_schema().names
     assert documented("components.parquet") == schema.layouts_schema().names
     assert documented("errors.parquet") == schema.errors_schema().names
 
 
-def test_columns_of_summaries(tmp_path):
+def test_columns_of_summaries_are_documented(tmp_path):
     text = SCHEMA.read_text(encoding="utf-8").split("## Summaries\n")[1]
     lines = [line for line in text.splitlines() if line.startswith("| `")]
     described = {re.findall(r"`(\w+)`", line)[0]: line for line in lines}
     others = [make_store(tmp_path / f"{seed}", seed)[0] for seed in (0, 1)]
     tables = aggregate.aggregate(others[0], compare=others[1:]).tables()
     assert set(described) == set(tables)
-    told_elsewhere = {"output", "output_index", "group", "status", "component", "id", "snippet"}
-    told_elsewhere |= {"label", "predicted", "rank", *schema.results_schema().names}
+    documented_elsewhere = {
+        "output",
+        "output_index",
+        "group",
+        "status",
+        "component",
+        "id",
+        "snippet",
+    }
+    documented_elsewhere |= {"label", "predicted", "rank", *schema.results_schema().names}
     for name, table in tables.items():
         line = described["faithfulness"] if name == "items" else described[name]
-        for column in set(table.column_names) - told_elsewhere:
+        for column in set(table.column_names) - documented_elsewhere:
             assert f"`{column}`" in line, f"{name}: {column}"

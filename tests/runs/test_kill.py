@@ -53,13 +53,14 @@ def wait_for_parts(store, number, process):
         time.sleep(0.005)
 
 
-def finished(process):
-    _, told = process.communicate()
-    assert process.returncode == 0, told.decode()
-    return told.decode()
+def wait_for_success(process):
+    """What a process wrote to stderr."""
+    _, messages = process.communicate()
+    assert process.returncode == 0, messages.decode()
+    return messages.decode()
 
 
-def test_kills_at_random_moments(start, songs, tmp_path):
+def test_a_run_killed_at_random_moments_goes_on(start, songs, tmp_path):
     rng, killed = random.Random(5), tmp_path / "killed"
     for _ in range(3):
         process = start(songs, killed)
@@ -68,53 +69,53 @@ def test_kills_at_random_moments(start, songs, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert 3 <= parts(killed) < 12
-    finished(start(songs, killed))
-    finished(start(songs, tmp_path / "whole"))
+    wait_for_success(start(songs, killed))
+    wait_for_success(start(songs, tmp_path / "whole"))
     assert verify(killed).is_whole
     assert_same(killed, tmp_path / "whole")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_finishes_the_part(start, songs, tmp_path, number):
+def test_a_signal_ends_the_run_after_the_part(start, songs, tmp_path, number):
     process = start(songs, tmp_path / "store", "--part-items", "100", "--batch-size", "1")
     while not (tmp_path / "store" / "log").exists():
         time.sleep(0.01)
     while not list((tmp_path / "store" / "log").iterdir()):
         time.sleep(0.01)
     process.send_signal(number)
-    told = process.communicate()[1].decode()
-    assert process.returncode in (128 + number, 0), told
+    messages = process.communicate()[1].decode()
+    assert process.returncode in (128 + number, 0), messages
     if process.returncode:
-        assert f"stopped by {number.name}" in told and "same command again" in told
+        assert f"stopped by {number.name}" in messages and "same command again" in messages
     stored = set(frame(tmp_path / "store")["id"])
-    assert f"{len(stored)} explained" in told
-    finished(start(songs, tmp_path / "store", "--part-items", "100"))
+    assert f"{len(stored)} explained" in messages
+    wait_for_success(start(songs, tmp_path / "store", "--part-items", "100"))
     assert verify(tmp_path / "store").is_whole
 
 
-def test_two_shards_are_one_run_even_if_one_is_killed(start, songs, tmp_path):
+def test_shards_of_which_one_was_killed_equal_one_run(start, songs, tmp_path):
     store = tmp_path / "store"
     first, second = (start(songs, store, "--shard", f"{i}/2") for i in range(2))
     wait_for_parts(store, 1, first)
     second.send_signal(signal.SIGKILL)
     second.wait()
-    assert "0 left of" in finished(first)
+    assert "0 left of" in wait_for_success(first)
     assert not verify(store).is_whole
-    finished(start(songs, store, "--shard", "1/2"))
-    finished(start(songs, tmp_path / "whole"))
+    wait_for_success(start(songs, store, "--shard", "1/2"))
+    wait_for_success(start(songs, tmp_path / "whole"))
     assert verify(store).is_whole
     assert_same(store, tmp_path / "whole")
 
 
-def test_two_runs_on_one_folder(start, songs, tmp_path):
+def test_a_second_run_on_a_folder_is_refused(start, songs, tmp_path):
     store = tmp_path / "store"
     first = start(songs, store)
     wait_for_parts(store, 1, first)
     os.kill(first.pid, signal.SIGSTOP)
     for options in ((), ("--shard", "0/2")):
         second = start(songs, store, *options)
-        told = second.communicate()[1].decode()
-        assert second.returncode == 2 and "in use by another run" in told
+        messages = second.communicate()[1].decode()
+        assert second.returncode == 2 and "in use by another run" in messages
     os.kill(first.pid, signal.SIGCONT)
-    finished(first)
+    wait_for_success(first)
     assert verify(store).is_whole

@@ -224,7 +224,7 @@ BAD = {
 
 class TestBadManifests:
     @pytest.mark.parametrize("name", BAD)
-    def test_the_reason_is_told(self, tmp_path, name):
+    def test_the_reason_is_named(self, tmp_path, name):
         content, message = BAD[name]
         (tmp_path / name).write_bytes(content)
         with pytest.raises(StoreError, match=message) as caught:

@@ -3,8 +3,10 @@
 import gc
 import os
 import signal
+import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ from tests.runs.conftest import assert_same, log, write_song
 ITEMS = tuple(Item(id, Path(f"/music/{id}.wav")) for id in "abcde")
 
 
-def test_chunks_of_dead_engines_are_halved():
+def test_the_chunk_of_a_dead_engine_is_halved():
     first, second = Chunk(ITEMS, deaths=1).halves()
     assert first == Chunk(ITEMS[:3], 2) and second == Chunk(ITEMS[3:], 2)
     assert Chunk(ITEMS[:1]).halves() == [Chunk(ITEMS[:1], 1)]
@@ -41,8 +43,9 @@ def test_an_item_that_kills_engines_is_a_failure(tmp_path):
     assert id == ITEMS[1].id and "engines died" in reason
 
 
-def test_a_cluster_that_is_not_there():
-    pytest.importorskip("ray")
+def test_an_address_where_nothing_listens_is_refused_at_once(monkeypatch):
+    # Ray itself is not asked, so that it need not be there.
+    monkeypatch.setitem(sys.modules, "ray", types.ModuleType("ray"))
     with pytest.raises(StoreError, match="no cluster can be reached"):
         with ray_cluster.connected("127.0.0.1:1"):
             pass
@@ -50,21 +53,21 @@ def test_a_cluster_that_is_not_there():
 
 def engines():
     """Process ids of all engines of this machine."""
-    found = []
+    ids = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             if path.read_bytes().startswith(b"ray::Engine"):
-                found.append(int(path.parent.name))
+                ids.append(int(path.parent.name))
         except OSError:
             continue
-    return found
+    return ids
 
 
 # What Ray leaves open itself.
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.slow
-def test_one_engine_is_killed_half_way(tmp_path, model_folder, monkeypatch):
+def test_a_run_whose_engine_is_killed_equals_one_without_ray(tmp_path, model_folder, monkeypatch):
     pytest.importorskip("ray")
     from lime_jax import runs
 
@@ -73,11 +76,13 @@ def test_one_engine_is_killed_half_way(tmp_path, model_folder, monkeypatch):
         write_song(songs / f"s{seed:02}", seed)
     monkeypatch.chdir(model_folder)
     monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    question = {"source": str(songs), "components": "stems-time", "segments": "3"}
-    config = lambda name, **options: runs.RunConfig(
-        output_dir=tmp_path / name, model="loudness:make", num_samples=600, **question, **options
-    )
     killed = []
+
+    def config(name, **options):
+        asked = {"source": str(songs), "components": "stems-time", "segments": "3"}
+        return runs.RunConfig(
+            output_dir=tmp_path / name, model="loudness:make", num_samples=600, **asked, **options
+        )
 
     def kill_one():
         while not killed:

@@ -318,8 +318,8 @@ class TestStems:
         [snippet] = load(Item("a", mix, 0.25, 0.5, song[0]), WITH_STEMS)
         assert (snippet.names, snippet.start, snippet.num_samples) == (STEMS, 0.25, RATE // 2)
         part = song[1][RATE // 4 : 3 * RATE // 4]
-        found = snippet.waveforms[:, : RATE // 2].sum(axis=0)
-        np.testing.assert_allclose(found, part, atol=1e-5)
+        mixture = snippet.waveforms[:, : RATE // 2].sum(axis=0)
+        np.testing.assert_allclose(mixture, part, atol=1e-5)
 
     def test_files_of_a_stem_are_summed(self, song):
         files = {name: song[0] / f"{name}.wav" for name in STEMS}
@@ -373,7 +373,7 @@ class TestAhead:
 
         monkeypatch.setattr(reader, "load", slow)
         items = [Item(str(number), Path("x")) for number in range(50)]
-        assert [one[0].item for one in ahead(items, REQUIREMENTS, 8)] == items
+        assert [snippets[0].item for snippets in ahead(items, REQUIREMENTS, 8)] == items
 
     def test_nothing_gives_nothing(self):
         assert list(ahead([], REQUIREMENTS, 4)) == []
@@ -397,7 +397,9 @@ class TestAhead:
         monkeypatch.setattr(reader, "load", lambda item, requirements: Failure(item, "load", "no"))
         loaded = ahead(endless, REQUIREMENTS, 4)
         taken = list(itertools.islice(loaded, num_taken))
-        assert [one.item.id for one in taken] == [str(number) for number in range(num_taken)]
+        assert [failure.item.id for failure in taken] == [
+            str(number) for number in range(num_taken)
+        ]
         loaded.close()
         assert next(asked) <= num_taken + 2 * 4
         assert num_loaders() == 0
@@ -482,23 +484,26 @@ class TestBatches:
 
     @pytest.mark.parametrize("size", [1, 2, 5, 1000])
     def test_every_snippet_is_in_one_batch_of_its_shape(self, loaded, size):
-        found, failures = [], []
+        batched, failures = [], []
         for batch in batches(loaded, lambda snippet: size):
             if isinstance(batch, Failure):
                 failures.append(batch)
                 continue
             assert 1 <= len(batch) <= size
-            assert len({(one.waveforms.shape, one.names) for one in batch}) == 1
-            found.extend(batch)
-        assert failures == [one for one in loaded if isinstance(one, Failure)]
-        given = [one for item in loaded if isinstance(item, list) for one in item]
-        assert {id(one) for one in found} == {id(one) for one in given}
-        assert len(found) == len(given)
+            assert len({(snippet.waveforms.shape, snippet.names) for snippet in batch}) == 1
+            batched.extend(batch)
+        assert failures == [item for item in loaded if isinstance(item, Failure)]
+        given = [snippet for item in loaded if isinstance(item, list) for snippet in item]
+        assert {id(s) for s in batched} == {id(s) for s in given}
+        assert len(batched) == len(given)
 
     @pytest.mark.parametrize("size", [2, 5])
     def test_only_what_is_left_over_is_a_smaller_batch(self, loaded, size):
-        every = [one for one in batches(loaded, lambda snippet: size) if isinstance(one, list)]
-        key = lambda batch: (batch[0].waveforms.shape, batch[0].names)
+        every = [b for b in batches(loaded, lambda snippet: size) if isinstance(b, list)]
+
+        def key(batch):
+            return batch[0].waveforms.shape, batch[0].names
+
         for shape in {key(batch) for batch in every}:
             assert {len(b) for b in [b for b in every if key(b) == shape][:-1]} <= {size}
         first_small = next(i for i, batch in enumerate(every) if len(batch) < size)
@@ -507,13 +512,13 @@ class TestBatches:
     def test_snippets_of_a_shape_keep_their_order(self, loaded):
         for batch in batches(loaded, lambda snippet: 1000):
             if isinstance(batch, list):
-                order = [(int(one.item.id), one.index) for one in batch]
+                order = [(int(snippet.item.id), snippet.index) for snippet in batch]
                 assert order == sorted(order)
 
     def test_sizes_go_with_the_shape(self):
         items = [Item(str(number), Path("x")) for number in range(12)]
         loaded = [[snippet_of(i, shape=(1, 100 * (1 + n % 2)))] for n, i in enumerate(items)]
-        sizes = [len(b) for b in batches(loaded, lambda one: 600 // one.waveforms.shape[1])]
+        sizes = [len(b) for b in batches(loaded, lambda snippet: 600 // snippet.waveforms.shape[1])]
         assert sizes == [3, 6, 3] or sizes == [3, 3, 6]
 
     def test_failures_and_full_batches_do_not_wait(self):
@@ -526,8 +531,8 @@ class TestBatches:
                 [snippet_of(item)],
             ]
         )
-        found = batches(loaded, lambda snippet: 2)
-        assert isinstance(next(found), Failure) and len(list(loaded)) == 2
+        batched = batches(loaded, lambda snippet: 2)
+        assert isinstance(next(batched), Failure) and len(list(loaded)) == 2
         loaded = iter([[snippet_of(item)]] * 5)
         assert len(next(batches(loaded, lambda snippet: 2))) == 2 and len(list(loaded)) == 3
 
@@ -544,18 +549,18 @@ class TestBatches:
         items = [Item(str(number), Path("x")) for number in range(20)]
         shapes = [(1, 200), (1, 100), (1, 100), (1, 100), (1, 100)] * 4
         loaded = [[snippet_of(i, shape=s)] for i, s in zip(items, shapes, strict=True)]
-        held, most, found = 0, 0, []
+        held, most, batched = 0, 0, []
         source = iter(loaded)
 
         def counted():
             nonlocal held, most
-            for one in source:
-                held += one[0].waveforms.nbytes
+            for snippets in source:
+                held += snippets[0].waveforms.nbytes
                 most = max(most, held)
-                yield one
+                yield snippets
 
         for batch in batches(counted(), lambda snippet: 1000):
-            held -= sum(one.waveforms.nbytes for one in batch)
-            found.append(batch)
-        assert most <= 4_000 + 800 and sum(map(len, found)) == 20
-        assert found[0][0].waveforms.shape == (1, 100)
+            held -= sum(snippet.waveforms.nbytes for snippet in batch)
+            batched.append(batch)
+        assert most <= 4_000 + 800 and sum(map(len, batched)) == 20
+        assert batched[0][0].waveforms.shape == (1, 100)
