@@ -13,9 +13,8 @@ from jaxtyping import Float
 
 from lime_jax.audio import truncation
 from lime_jax.audio.resampling import resample
+from lime_jax.audio.waveform import Waveform
 from lime_jax.errors import AudioError
-
-Waveform = Float[np.ndarray, " num_samples"]
 
 MAX_SECONDS = 3600
 """The longest excerpt that is decoded, in seconds."""

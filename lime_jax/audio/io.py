@@ -10,9 +10,8 @@ from jaxtyping import Array, Float
 
 from lime_jax import storage
 from lime_jax.audio import decode
+from lime_jax.audio.waveform import Waveform
 from lime_jax.errors import AudioError, unknown_name
-
-Waveform = Float[np.ndarray, " num_samples"]
 
 STEM_TOLERANCE = 32
 """By how many samples stems may differ in length: what codecs and resamplers add at the end."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float
 
+from lime_jax.audio.waveform import Waveform
 from lime_jax.errors import unknown_name
 
-Waveform = Float[np.ndarray, " num_samples"]
 Frames = Float[np.ndarray, "num_frames num_channels"]
 
 RESAMPLERS = ("soxr", "kaiser-best")

@@ -127,7 +127,8 @@ def _predict_by_receptive_field(
         return None
     if isinstance(model, Layerwise):
         return _predict_by_layers(model, components, masks, batch_size)
-    assert isinstance(model, Windowed)
+    if not isinstance(model, Windowed):
+        return None
     layout = windows.layout_of(model, components, len(masks))
     if layout is None:
         return None

@@ -11,8 +11,7 @@ from starlette.responses import Response
 
 from lime_jax import storage
 from lime_jax.audio import io as audio_io
-
-Waveform = Float[np.ndarray, " num_samples"]
+from lime_jax.audio.waveform import Waveform
 
 TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 

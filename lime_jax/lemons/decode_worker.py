@@ -15,6 +15,7 @@ except ImportError:  # on Windows
 import numpy as np
 
 from lime_jax.audio import decode
+from lime_jax.audio.waveform import Waveform
 from lime_jax.errors import AudioError
 
 SAMPLE_RATE = 16_000
@@ -51,7 +52,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def decode_excerpt(path: Path) -> decode.Waveform:
+def decode_excerpt(path: Path) -> Waveform:
     """Returns up to a minute from the start, mono at 16 kHz, in whole seconds.
 
     Few lengths mean few programs to compile.

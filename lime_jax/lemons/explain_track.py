@@ -3,14 +3,16 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
+from lime_jax import storage
 from lime_jax.audio import segment
 from lime_jax.audio.segment import SegmentedAudio
+from lime_jax.core.execution.progress import Progress
 from lime_jax.core.explain import explain
 from lime_jax.core.explanation import Explanation, Status
 from lime_jax.core.methods import Method, exhaustive, lime
@@ -24,8 +26,6 @@ NUM_SAMPLES = 2048
 SEED = 0
 SILENCE = 10 ** (-60 / 20)
 """The peak, of full scale, below which a component is not heard."""
-
-Progress = Callable[[int, int], None]
 
 _SCALARS = ("prediction", "local_prediction", "intercept", "fidelity")
 
@@ -97,8 +97,7 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values for `json.dumps`; NaN becomes None."""
-        record = dataclasses.asdict(self)
-        return {name: _finite(value) for name, value in record.items()}
+        return storage.plain(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Record":
@@ -243,7 +242,3 @@ def _peaks(audio: SegmentedAudio) -> np.ndarray:
     return np.array(
         [sources[:, labels == segment_id].max(axis=1, initial=0.0) for segment_id in segments]
     ).ravel()
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,13 +1,14 @@
 """An explanation as it is stored, and the sounds that belong to it."""
 
-import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
+from lime_jax import storage
+from lime_jax.audio.waveform import Waveform
+from lime_jax.core.execution.progress import Progress
 from lime_jax.lemons import explain_track, relevance, selections
 from lime_jax.lemons.explain_track import Record
 from lime_jax.lemons.http_error import HttpError
@@ -21,8 +22,6 @@ TOP_K = 3
 _INSTRUMENT = "instrument-"
 _MOMENT = 0.1  # seconds
 
-Waveform = Float[np.ndarray, " num_samples"]
-
 _NAME = re.compile(
     r"(?P<without>without-)?"
     r"(?:(?P<top>top|top3)|component-(?P<component>\d{1,3})|instrument-(?P<source>[a-z0-9-]{1,64}?))"
@@ -30,9 +29,7 @@ _NAME = re.compile(
 )
 
 
-def compute(
-    recommender: Any, stems: Stems, kind: str, progress: Callable[[int, int], None]
-) -> dict[str, Any]:
+def compute(recommender: Any, stems: Stems, kind: str, progress: Progress) -> dict[str, Any]:
     """Explains a track, and asks the recommender about it without what speaks for it.
 
     Returns:
@@ -46,7 +43,7 @@ def compute(
         for name, indices in named_selections(record)
         if name.removeprefix(_INSTRUMENT) in audible or not name.startswith(_INSTRUMENT)
     }
-    return {"record": _finite(record.to_json()), "relevance_without": _finite(without)}
+    return {"record": record.to_json(), "relevance_without": storage.plain(without)}
 
 
 def named_selections(record: Record) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -104,12 +101,3 @@ def _indices(record: Record, match: re.Match[str]) -> tuple[int, ...]:
     if match["source"]:
         return dict(named_selections(record)).get(f"{_INSTRUMENT}{match['source']}", ())
     return dict(named_selections(record)).get(match["top"], ())
-
-
-def _finite(value: Any) -> Any:
-    """Replaces what JSON has no word for by None."""
-    if isinstance(value, dict):
-        return {name: _finite(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

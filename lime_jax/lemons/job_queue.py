@@ -11,9 +11,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal
 
+from lime_jax.core.execution.progress import Progress
 from lime_jax.lemons.http_error import HttpError
 
-Progress = Callable[[int, int], None]
 Work = Callable[[Progress], None]
 
 SECONDS_UNASKED = 90.0

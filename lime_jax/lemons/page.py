@@ -6,6 +6,7 @@ from typing import Any
 
 from lime_jax.lemons.application import DEFAULT_KIND, Application
 from lime_jax.lemons.uploads import MAX_BYTES, SUFFIXES
+from lime_jax.report import html
 
 
 def render(application: Application) -> str:
@@ -23,13 +24,4 @@ def render(application: Application) -> str:
 
 @functools.cache
 def _template() -> Any:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.jinja")
+    return html.template("page.html.jinja", Path(__file__).parent / "templates")

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-from jaxtyping import Float
 
+from lime_jax.audio.waveform import Waveform
+from lime_jax.core.execution.progress import Progress
 from lime_jax.core.predictor import as_predictor
 
 # To be raised whenever the same weights would give the same samples another relevance.
 ALGORITHM = 1
 PRECOMPUTED = "relevance.json"
 
-Waveform = Float[np.ndarray, " num_samples"]
 # Probabilities by the digest of a track's samples.
 Relevance = dict[str, float]
 # What reads the samples of a track, likewise.
@@ -31,7 +30,7 @@ def compute_all(
     recommender: Any,
     readers: Readers,
     known: Relevance,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> Relevance:
     """Returns the relevance of many tracks, by digest.
 

@@ -2,8 +2,8 @@
 
 import dataclasses
 
+from lime_jax.audio.waveform import Waveform
 from lime_jax.lemons import audio_responses
-from lime_jax.lemons.audio_responses import Waveform
 from lime_jax.lemons.uploads import Upload
 from lime_jax.separation.base import Stems
 

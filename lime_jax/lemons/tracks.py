@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lime_jax.audio.waveform import Waveform
 from lime_jax.errors import StoreError
-from lime_jax.lemons.audio_responses import Waveform
 from lime_jax.lemons.http_error import HttpError
 from lime_jax.lemons.library import Library, Track, load_library
 from lime_jax.lemons.memory_cache import MemoryCache

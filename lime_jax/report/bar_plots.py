@@ -18,7 +18,7 @@ _MINUS = "\N{MINUS SIGN}"
 
 
 def upright(axes: "Axes", edges: np.ndarray, weights: np.ndarray, margins: np.ndarray) -> None:
-    """Vertical bars between `edges` along x, with their margins of error."""
+    """Draws vertical bars between `edges` along x, with their margins of error."""
     centres, widths = _middle(edges)
     axes.bar(centres, weights, widths, yerr=_whiskers(margins), **_style(weights))
     axes.axhline(0, color=style.INK, linewidth=0.8)

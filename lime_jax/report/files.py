@@ -9,7 +9,7 @@ from lime_jax.audio.render import trim_silence
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.over_fills import FillAverage
-from lime_jax.report import players as tracks
+from lime_jax.report import players
 from lime_jax.report import record as records
 from lime_jax.report.explanation_plots import picture
 from lime_jax.report.folder import check_folder, write_folder
@@ -108,10 +108,10 @@ def _sounds(record: Mapping[str, Any], audio: SegmentedAudio) -> dict[str, bytes
     top = first["top_components"]
     if not top:
         return {}
-    masks = [tracks.mask_of(chosen, len(audio.extents)) for chosen in (top[:1], top)]
+    masks = [players.mask_of(components, len(audio.extents)) for components in (top[:1], top)]
     names = [f"{_stem(first)}-{end}.wav" for end in ("top-highlight", f"top-{record['top_k']}")]
     rate = audio.sample_rate
-    waveforms = (trim_silence(waveform, rate) for waveform in tracks.rendered(audio, masks))
+    waveforms = (trim_silence(waveform, rate) for waveform in players.render(audio, masks))
     return {
         name: io.encode(waveform, rate, "wav")
         for name, waveform in zip(names, waveforms, strict=True)
@@ -124,8 +124,8 @@ def _page(
     audio: SegmentedAudio,
     pictures: Sequence[bytes],
 ) -> str:
-    players = [tracks.choices(output, labels) for output in record["outputs"]]
-    masks = tracks.embedded(players, record["audio"]["num_samples"])
-    encoded = tracks.encoded(tracks.rendered(audio, masks), audio.sample_rate)
+    choices = [players.choices(output, labels) for output in record["outputs"]]
+    masks = players.masks_that_fit(choices, record["audio"]["num_samples"])
+    encoded = players.encode(players.render(audio, masks), audio.sample_rate)
     sounds = dict(zip(masks, encoded, strict=True))
-    return page(record, pictures=pictures, labels=labels, players=players, sounds=sounds)
+    return page(record, pictures=pictures, labels=labels, players=choices, sounds=sounds)

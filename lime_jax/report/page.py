@@ -2,15 +2,12 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from lime_jax import storage
-from lime_jax.report import stability, wording
-from lime_jax.report.players import Choice, Mask, strongest
+from lime_jax.report import html, stability, wording
+from lime_jax.report.players import Choice, Mask, by_absolute_weight
 from lime_jax.report.record import dumps
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _NUM_ROWS = 12  # of a table before the rest is folded away
 
 
@@ -22,7 +19,7 @@ def page(
     players: Sequence[Sequence[Choice]],
     sounds: Mapping[Mask, str],
 ) -> str:
-    """Renders the page.
+    """Returns the page.
 
     Args:
       record: from `lime_jax.report.to_json`.
@@ -31,9 +28,9 @@ def page(
       players: what every output offers to hear.
       sounds: base64 of mp3 by mask; choices without one are left out.
     """
-    script, style = asset("player.js"), asset("style.css")
+    script, style = html.asset("player.js"), html.asset("style.css")
     ids = {mask: i for i, mask in enumerate(sounds)}
-    return template("report.html.jinja").render(
+    return html.template("report.html.jinja").render(
         record=record,
         title=record["title"] or "Why did the model say that?",
         facts=_facts(record),
@@ -51,50 +48,16 @@ def page(
         },
         script=script,
         style=style,
-        policy=policy(script, style),
+        policy=html.policy(script, style),
         num_rows=_NUM_ROWS,
     )
-
-
-def template(name: str) -> Any:
-    """Returns a template that escapes what others wrote and refuses what nobody gave."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
-    environment.filters["number"] = wording.number
-    return environment.get_template(name)
-
-
-def asset(name: str) -> str:
-    """Returns a style or a script that becomes part of the page."""
-    return (_TEMPLATES / name).read_text(encoding="utf-8")
-
-
-def policy(script: str, style: str) -> str:
-    """A content security policy that admits this script and this style and no connection."""
-    return (
-        f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)}; "
-        "img-src data:; media-src data: blob:; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _source(text: str) -> str:
-    digest = bytes.fromhex(storage.digest(text))
-    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
 def _facts(record: Mapping[str, Any]) -> list[str]:
     audio = record["audio"]
     return [
         f"{audio['duration']:.4g} s of audio at {audio['sample_rate'] / 1000:g} kHz",
-        wording.parts(len(record["components"]), audio["components"]),
+        wording.components(len(record["components"]), audio["components"]),
         wording.cost(record),
     ]
 
@@ -107,7 +70,7 @@ def _section(
     choices: Sequence[Choice],
     ids: Mapping[Mask, int],
 ) -> dict[str, Any]:
-    heard = [choice for choice in choices if choice.mask in ids]
+    offered = [choice for choice in choices if choice.mask in ids]
     return {
         "output": output,
         "headline": wording.headline(output, labels),
@@ -115,8 +78,8 @@ def _section(
         "warnings": wording.warnings(output),
         "silence": wording.silence(output),
         "picture": base64.b64encode(picture).decode("ascii"),
-        "choices": [{"label": choice.label, "track": ids[choice.mask]} for choice in heard],
-        "rows": _rows(output, labels, heard, ids),
+        "choices": [{"label": choice.label, "track": ids[choice.mask]} for choice in offered],
+        "rows": _rows(output, labels, offered, ids),
         "stability": stability.stability_section(record, output, labels),
         "fills": stability.fills_section(record, output, labels),
     }
@@ -125,11 +88,11 @@ def _section(
 def _rows(
     output: Mapping[str, Any],
     labels: Sequence[str],
-    heard: Sequence[Choice],
+    offered: Sequence[Choice],
     ids: Mapping[Mask, int],
 ) -> list[dict[str, Any]]:
-    tracks = {choice.component: ids[choice.mask] for choice in heard}
-    order = strongest(output)
+    tracks = {choice.component: ids[choice.mask] for choice in offered}
+    order = by_absolute_weight(output)
     weights = wording.signed(output["coefficients"])
     errors = wording.errors(output["std_error"], output["coefficients"])
     intervals = wording.intervals(output["confidence_interval"], output["coefficients"])

@@ -1,4 +1,4 @@
-"""What can be heard in a report: every sound is rendered and encoded once."""
+"""The players of a report: what they offer to hear, rendered and encoded once."""
 
 import base64
 import itertools
@@ -40,7 +40,7 @@ class Choice:
 
 
 def mask_of(components: Sequence[int], num_components: int) -> Mask:
-    """Only `components` on."""
+    """Returns the mask that switches only `components` on, as a key of dictionaries."""
     return tuple(i in components for i in range(num_components))
 
 
@@ -53,26 +53,26 @@ def choices(output: Mapping[str, Any], labels: Sequence[str]) -> list[Choice]:
     """
     num_components = len(labels)
     top = output["top_components"]
-    found = [Choice("Original", (True,) * num_components)]
+    offered = [Choice("Original", (True,) * num_components)]
     mask = mask_of(top, num_components)
     if len(top) > 1:
-        found.append(Choice(f"Top {len(top)} together", mask))
+        offered.append(Choice(f"Top {len(top)} together", mask))
     if 0 < len(top) < num_components:
         name = labels[top[0]] if len(top) == 1 else f"top {len(top)}"
-        found.append(Choice(f"Without {name}", tuple(not on for on in mask)))
-    for component in strongest(output)[:_NUM_PARTS]:
-        found.append(Choice(labels[component], mask_of([component], num_components), component))
-    return found
+        offered.append(Choice(f"Without {name}", tuple(not on for on in mask)))
+    for component in by_absolute_weight(output)[:_NUM_PARTS]:
+        offered.append(Choice(labels[component], mask_of([component], num_components), component))
+    return offered
 
 
-def strongest(output: Mapping[str, Any]) -> list[int]:
-    """Returns all components by absolute weight, the largest first."""
+def by_absolute_weight(output: Mapping[str, Any]) -> list[int]:
+    """Returns all components by absolute coefficient, the largest first."""
     weights = np.nan_to_num(np.array(output["coefficients"], float))
     return [int(i) for i in np.argsort(-np.abs(weights), kind="stable")]
 
 
-def embedded(players: Sequence[Sequence[Choice]], num_samples: int) -> list[Mask]:
-    """The distinct masks that a page has room for, at least two, taken from all players in turn.
+def masks_that_fit(players: Sequence[Sequence[Choice]], num_samples: int) -> list[Mask]:
+    """Returns the distinct masks a page has room for, two or more, from all players in turn.
 
     Args:
       players: the choices of every output.
@@ -84,15 +84,15 @@ def embedded(players: Sequence[Sequence[Choice]], num_samples: int) -> list[Mask
     return list(masks)[:room]
 
 
-def rendered(audio: SegmentedAudio, masks: Sequence[Mask]) -> list[np.ndarray]:
-    """The waveform of every mask without clicks, all with the same gain so that none clips."""
+def render(audio: SegmentedAudio, masks: Sequence[Mask]) -> list[np.ndarray]:
+    """Returns the waveform of every mask without clicks; all have one gain, so that none clips."""
     waveforms = [render_faded(audio, np.array(mask)) for mask in masks]
     peak = max((float(np.abs(waveform).max()) for waveform in waveforms), default=0.0)
     return [waveform / np.float32(max(1.0, peak / _PEAK)) for waveform in waveforms]
 
 
-def encoded(waveforms: Sequence[np.ndarray], sample_rate: int) -> list[str]:
-    """Base64 of mp3, which every browser decodes, or of FLAC at rates that mp3 does not know.
+def encode(waveforms: Sequence[np.ndarray], sample_rate: int) -> list[str]:
+    """Returns base64 of mp3, which all browsers decode, or of FLAC at rates mp3 does not know.
 
     The encoder delays all tracks alike, so they stay in step even where the delay is not cut away.
     """

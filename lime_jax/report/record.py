@@ -39,7 +39,7 @@ def to_json(
     marginal: FillAverage | None = None,
     fills: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The explanation as plain numbers, strings, lists and dictionaries; NaN and infinity are None.
+    """Returns the explanation as plain numbers, strings, lists and mappings; NaN becomes None.
 
     Args:
       explanation: of one item, `(num_outputs, num_components)`.
@@ -84,8 +84,8 @@ def to_json(
         "components": [_component(i, extent) for i, extent in enumerate(audio.extents)],
         "outputs": [
             _output(explanation, index, output_names[index], top_k)
-            | stability.of_repeats(repeats, explanation, index, top_k)
-            | stability.of_fills(marginal, explanation, fills, index, top_k)
+            | stability.describe_repeats(repeats, explanation, index, top_k)
+            | stability.describe_fills(marginal, explanation, fills, index, top_k)
             for index in chosen
         ],
         "predictions": [

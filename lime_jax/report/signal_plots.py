@@ -42,7 +42,7 @@ class Image:
 
 
 def waveform(axes: "Axes", audio: SegmentedAudio) -> None:
-    """The outline of the waveform over time."""
+    """Draws the outline of the waveform over time."""
     samples = np.asarray(audio.waveform)
     times, low, high = _outline(samples, audio.sample_rate)
     axes.fill_between(times, low, high, facecolor=style.INK, edgecolor=style.INK, linewidth=0.4)
@@ -52,7 +52,7 @@ def waveform(axes: "Axes", audio: SegmentedAudio) -> None:
 
 
 def stacked(axes: "Axes", audio: SegmentedAudio, sources: Sequence[int]) -> None:
-    """The outlines of stems below each other, around 0, 1, …, all on one scale."""
+    """Draws the outlines of stems below each other, around 0, 1, …, all on one scale."""
     stems = np.asarray(audio.components.sources)
     peak = max(float(np.abs(stems).max()), 1e-6)
     for row, source in enumerate(sources):
@@ -90,7 +90,7 @@ def image(audio: SegmentedAudio) -> Image:
 
 
 def spectrogram(axes: "Axes", image: Image, weights: np.ndarray) -> None:
-    """The spectrogram, tinted by weight, with the edges of the components."""
+    """Draws the spectrogram, tinted by weight, with the edges of the components."""
     tint = style.shades(weights)[image.components]
     axes.imshow(
         tint * (1 - _DARKEST * image.loudness)[..., None], origin="lower", aspect="auto",

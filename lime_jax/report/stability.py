@@ -1,4 +1,4 @@
-"""How an explanation varies with its masks and with what stands in for removed components."""
+"""The stability of an explanation under other masks and other fills."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ def check(
     marginal: FillAverage | None,
     fills: Sequence[str],
 ) -> None:
-    """Refuses repeats and fills of another explanation.
+    """Checks that repeats and fills are of this explanation.
 
     Raises:
       ValueError: naming the argument.
@@ -41,10 +41,10 @@ def check(
         raise ValueError(f"`fills` must name the {number} fills of `marginal`, got {fills!r}.")
 
 
-def of_repeats(
+def describe_repeats(
     repeats: Explanation | None, explanation: Explanation, output: int, top_k: int
 ) -> dict[str, Any]:
-    """Returns what the record of an output says of repeats; nothing where there are none."""
+    """Returns what the record of an output says of repeats; empty where there are none."""
     if repeats is None:
         return {}
     if _status(explanation, output) is not Status.OK:
@@ -61,14 +61,14 @@ def of_repeats(
     }
 
 
-def of_fills(
+def describe_fills(
     marginal: FillAverage | None,
     explanation: Explanation,
     fills: Sequence[str],
     output: int,
     top_k: int,
 ) -> dict[str, Any]:
-    """Returns what the record of an output says of fills; nothing where there is just one."""
+    """Returns what the record of an output says of fills; empty where there is just one."""
     if marginal is None:
         return {}
     best = _top(explanation, output, top_k)
@@ -78,13 +78,13 @@ def of_fills(
         "fills": [
             {
                 "name": name,
-                "status": _status(one, output).name,
-                "coefficients": _numbers(one.coefficients[output]),
-                "std_error": _numbers(one.std_error[output]),
-                "top_components": (top := _top(one, output, top_k)),
+                "status": _status(explained, output).name,
+                "coefficients": _numbers(explained.coefficients[output]),
+                "std_error": _numbers(explained.std_error[output]),
+                "top_components": (top := _top(explained, output, top_k)),
                 "n_ce": metrics.n_ce(top, best),
             }
-            for name, one in zip(fills, each, strict=True)
+            for name, explained in zip(fills, each, strict=True)
         ],
     }
 

@@ -40,13 +40,13 @@ def dress(axes: "Axes") -> None:
 
 
 def shades(weights: np.ndarray) -> np.ndarray:
-    """RGB of every weight, `(*weights, 3)`; the largest absolute weight is fully coloured."""
+    """Returns RGB of every weight, `(*weights, 3)`; full colour for the largest absolute one."""
     return colormap()(norm(weights)(weights))[..., :3]
 
 
 @functools.cache
 def colormap() -> "Colormap":
-    """Blue, white, vermilion."""
+    """Returns the colours from blue over white to vermilion."""
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("weights", [AGAINST, NEUTRAL, FOR])

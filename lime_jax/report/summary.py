@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lime_jax.errors import LimeJaxError
-from lime_jax.report import page, players, summary_plots, wording
+from lime_jax.report import html, players, summary_plots, wording
 from lime_jax.report.folder import SUMMARY, check_folder, write_folder
 from lime_jax.runs import aggregate, reload, representatives
 from lime_jax.runs.aggregate import Summary
@@ -198,8 +198,8 @@ def _clip(found: Store, item: Any, row: Mapping[str, Any], names: Mapping[str, A
         number = len(audio.extents)
         masks = [(True,) * number, *([players.mask_of(top, number)] if top else [])]
         most = _MOST_SECONDS * audio.sample_rate
-        heard = [waveform[:most] for waveform in players.rendered(audio, masks)]
-        for place, encoded in enumerate(players.encoded(heard, audio.sample_rate)):
+        heard = [waveform[:most] for waveform in players.render(audio, masks)]
+        for place, encoded in enumerate(players.encode(heard, audio.sample_rate)):
             sounds[place] = encoded
     end = row["start"] + row["duration"]
     return Clip(
@@ -220,8 +220,8 @@ def _page(
     sections: Sequence[Mapping[str, Any]],
     further: Sequence[tuple[str, str, bytes]],
 ) -> str:
-    script = page.asset("summary.js")
-    style = page.asset("style.css") + page.asset("summary.css")
+    script = html.asset("summary.js")
+    style = html.asset("style.css") + html.asset("summary.css")
     everything = [row for row in summary.outputs.to_pylist() if row["group"] is None]
     rows = summary.components.to_pylist()
     facts = [
@@ -230,7 +230,7 @@ def _page(
         f"{len({row['output'] for row in everything})} outputs",
         f"components: {found.config['components']}",
     ]
-    return page.template("summary.html.jinja").render(
+    return html.template("summary.html.jinja").render(
         title=f"What does {found.config['model']} listen to?",
         facts=facts,
         outputs=[row for row in summary.faithfulness.to_pylist() if row["group"] is None],
@@ -243,7 +243,7 @@ def _page(
         settings=json.dumps(found.config, indent=1),
         script=script,
         style=style,
-        policy=page.policy(script, style),
+        policy=html.policy(script, style),
         mime="audio/mpeg" if found.config["sample_rate"] in players.MP3_RATES else "audio/flac",
     )
 

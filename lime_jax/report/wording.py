@@ -1,4 +1,4 @@
-"""What the numbers of an explanation say, in plain words that claim no more than they show."""
+"""The words of the report: what numbers say, and no more than they show."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ def ratio(value: float | None) -> str:
 
 
 def signed(values: Iterable[float | None]) -> list[str]:
-    """Weights with their signs and a common number of decimals, so that they can be compared.
+    """Returns weights with their signs and as many decimals, so that they can be compared.
 
     Example:
       >>> signed([0.5, 0.07, None])
@@ -43,7 +43,7 @@ def signed(values: Iterable[float | None]) -> list[str]:
 
 
 def errors(values: Iterable[float | None], weights: Iterable[float | None]) -> list[str]:
-    """Standard errors with the decimals of their weights; "exact" where no sampling was involved.
+    """Returns standard errors with the decimals of their weights; "exact" without sampling.
 
     Example:
       >>> errors([0.02, 1e-5, 0.0], [0.5, 0.07, -0.2])
@@ -54,7 +54,7 @@ def errors(values: Iterable[float | None], weights: Iterable[float | None]) -> l
 
 
 def intervals(ends: Iterable[Sequence[float | None]], weights: Iterable[float | None]) -> list[str]:
-    """Confidence intervals with the decimals of their weights; "exact" where there is no width.
+    """Returns confidence intervals with the decimals of their weights; "exact" without width.
 
     Example:
       >>> intervals([[0.46, 0.54], [-0.2, -0.2]], [0.5, -0.2])
@@ -65,7 +65,7 @@ def intervals(ends: Iterable[Sequence[float | None]], weights: Iterable[float | 
 
 
 def certainty(output: Mapping[str, Any], is_exact: bool) -> str:
-    """Returns how sure it is that the top components are the right ones.
+    """Says how sure it is that the top components are the right ones.
 
     Example:
       >>> certainty({"top_k_confidence": 0.987}, is_exact=False)
@@ -79,7 +79,7 @@ def certainty(output: Mapping[str, Any], is_exact: bool) -> str:
 
 
 def cost(record: Mapping[str, Any]) -> str:
-    """What the explanation cost, and what plain LIME would have taken for the same errors."""
+    """Says what the explanation cost, and what plain LIME would have taken for the same errors."""
     evaluations, samples = record["num_evaluations"], record["num_samples"]
     if record["is_exact"]:
         return f"{evaluations:,} evaluations of the model: exact, without sampling error"
@@ -92,13 +92,13 @@ def cost(record: Mapping[str, Any]) -> str:
 
 
 def extents(component: Mapping[str, Any], audio: Mapping[str, Any]) -> list[str]:
-    """The time and the frequencies of a component, where it does not have all of the sound."""
-    found = []
+    """Returns time and frequencies of a component, where it does not have all of the sound."""
+    texts = []
     if component["start"] > 0 or component["end"] < audio["duration"]:
-        found.append(f"{round(component['start'], 2):g}–{round(component['end'], 2):g} s")
+        texts.append(f"{round(component['start'], 2):g}–{round(component['end'], 2):g} s")
     if component["low"] > 0 or component["high"] < audio["sample_rate"] / 2:
-        found.append(f"{component['low']:.0f}–{component['high']:.0f} Hz")
-    return found
+        texts.append(f"{component['low']:.0f}–{component['high']:.0f} Hz")
+    return texts
 
 
 def label(component: Mapping[str, Any], audio: Mapping[str, Any]) -> str:
@@ -107,14 +107,14 @@ def label(component: Mapping[str, Any], audio: Mapping[str, Any]) -> str:
     return f"{component['name']} ({where})" if where else component["name"]
 
 
-def parts(num_components: int, kind: str) -> str:
-    """Returns what the sound was cut into, for example "5 stems"."""
+def components(num_components: int, kind: str) -> str:
+    """Says what the sound was cut into, for example "5 stems"."""
     noun = _KINDS.get(kind, "components")
     return f"{num_components} {noun}"
 
 
 def procedure(outputs: Sequence[Mapping[str, Any]]) -> str:
-    """How parts of the sound were removed; without standard errors nothing was left to chance.
+    """Says how components were removed; without standard errors nothing was left to chance.
 
     Args:
       outputs: those in the record.
@@ -126,7 +126,7 @@ def procedure(outputs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def headline(output: Mapping[str, Any], labels: Sequence[str]) -> str:
-    """Returns the answer for one output in one or two sentences.
+    """Says in one or two sentences what explains one output.
 
     Args:
       output: an entry of `outputs` in the record.
@@ -147,7 +147,7 @@ def headline(output: Mapping[str, Any], labels: Sequence[str]) -> str:
 
 
 def fidelity(value: float | None) -> str:
-    """Returns how far the weights can be trusted to describe the model here."""
+    """Says how far the weights can be trusted to describe the model here."""
     if value is None:
         return "The fidelity is undefined: nothing says how well the weights describe the model."
     if value >= _GOOD:
@@ -166,37 +166,37 @@ def warnings(output: Mapping[str, Any]) -> list[str]:
     """Returns what a reader must know before believing the weights of one output."""
     if output["status"] != Status.OK.name:
         return [f"Do not read these weights: {Status[output['status']].advice}"]
-    found = []
+    texts = []
     if _has_low_fidelity(output):
-        found.append(
+        texts.append(
             "Low fidelity: the model does not simply add up these components, so the weights "
             "describe it poorly. Try other components, or fewer and larger ones."
         )
     if _is_noise(output):
-        found.append(
+        texts.append(
             "The largest positive weight is within twice its standard error of zero. Use more "
             "samples, or fewer components."
         )
     if refuting := _refuting(output):
-        found.append(
+        texts.append(
             "That the component of largest weight speaks for the output hangs on what stands in "
             f"for removed parts: with {_listed([f'“{name}”' for name in refuting])} it does not."
         )
-    return found
+    return texts
 
 
 def cautions(output: Mapping[str, Any]) -> list[str]:
-    """`warnings` of an explained output in two or three words each, for a line of a table."""
-    found = {
+    """Returns the `warnings` of an output in two or three words each, for a line of a table."""
+    conditions = {
         "low fidelity": _has_low_fidelity(output),
         "within noise": _is_noise(output),
         "hangs on the fill": bool(_refuting(output)),
     }
-    return [name for name, applies in found.items() if applies]
+    return [name for name, applies in conditions.items() if applies]
 
 
 def because(output: Mapping[str, Any], names: Sequence[str]) -> str:
-    """Returns the top components with their weights and, where masks were drawn, standard errors.
+    """Returns the top components with weights and, where masks were drawn, standard errors.
 
     Example:
       >>> output = {"top_components": [1], "coefficients": [0.0, 0.5], "std_error": [0.0, 0.02]}
@@ -206,15 +206,15 @@ def because(output: Mapping[str, Any], names: Sequence[str]) -> str:
     weights = signed(output["coefficients"])
     margins = errors(output["std_error"], output["coefficients"])
 
-    def told(i: int) -> str:
+    def phrase(i: int) -> str:
         margin = margins[i].removeprefix("±").replace(" ", "") if output["std_error"][i] else ""
         return f"{names[i]} {weights[i]}" + (f" ±{margin}" if margin else "")
 
-    return ", ".join(map(told, output["top_components"]))
+    return ", ".join(map(phrase, output["top_components"]))
 
 
 def silence(output: Mapping[str, Any]) -> str:
-    """Why there is no sound of an explanation; empty if there is one."""
+    """Says why there is no sound of an explanation; empty if there is one."""
     if output["top_components"]:
         return ""
     if output["status"] != Status.OK.name:
@@ -223,31 +223,31 @@ def silence(output: Mapping[str, Any]) -> str:
 
 
 def stability(record: Mapping[str, Any], output: Mapping[str, Any]) -> str:
-    """Returns how far the repeats of an explained output agree.
+    """Says how far the repeats of an explained output agree.
 
     Args:
       record: with `num_repeats`.
       output: an entry of its `outputs`, with `stability`.
     """
-    repeats, found = record["num_repeats"], output["stability"]
-    alike = round(found["agreement"] * repeats)
+    repeats, stable = record["num_repeats"], output["stability"]
+    alike = round(stable["agreement"] * repeats)
     if repeats == 1:
         return " ".join(filter(None, ("The sound was explained once.", _assurance(record, output))))
-    told = f"The sound was explained {repeats} times with other masks; the weights are the mean."
-    if found["u_n"] == 0:
-        return f"{told} No repeat finds a component of positive weight."
+    text = f"The sound was explained {repeats} times with other masks; the weights are the mean."
+    if stable["u_n"] == 0:
+        return f"{text} No repeat finds a component of positive weight."
     if alike == repeats:
-        told += f" All repeats name the same top {found['u_n']}."
+        text += f" All repeats name the same top {stable['u_n']}."
     else:
-        told += (
-            f" The top {record['top_k']} of the repeats are {found['u_n']} different components "
+        text += (
+            f" The top {record['top_k']} of the repeats are {stable['u_n']} different components "
             f"(U_n); {alike} of {repeats} repeats name the same ones as the mean."
         )
-    return " ".join(filter(None, (told, _assurance(record, output))))
+    return " ".join(filter(None, (text, _assurance(record, output))))
 
 
 def fills(record: Mapping[str, Any], output: Mapping[str, Any]) -> str:
-    """Returns how much of an explained output hangs on what stands in for removed components.
+    """Says how much of an explained output hangs on what stands in for removed components.
 
     Args:
       record: with `fills`.
@@ -255,16 +255,16 @@ def fills(record: Mapping[str, Any], output: Mapping[str, Any]) -> str:
     """
     num_top = len(output["top_components"])
     names = _listed([f"“{name}”" for name in record["fills"]])
-    told = f"Removed parts were replaced by {names} in turn; the weights are the average over them."
+    text = f"Removed parts were replaced by {names} in turn; the weights are the average over them."
     best = set(output["top_components"])
     differing = [fill for fill in output["fills"] if set(fill["top_components"]) != best]
     if not differing:
-        return f"{told} Each of them by itself names the same top {num_top}." if best else told
+        return f"{text} Each of them by itself names the same top {num_top}." if best else text
     if not best:
         speaking = _listed([f"“{fill['name']}”" for fill in differing])
-        return f"{told} Only with {speaking} is any weight positive."
+        return f"{text} Only with {speaking} is any weight positive."
     shared = _listed([_shared(fill) for fill in differing])
-    return f"{told} The top {num_top} of the average shares {shared} (N_ce)."
+    return f"{text} The top {num_top} of the average shares {shared} (N_ce)."
 
 
 def _shared(fill: Mapping[str, Any]) -> str:

@@ -243,7 +243,7 @@ def test_a_receptive_field_pays_for_all_fills(case, method, getkey):
 @pytest.mark.slow
 def test_an_attribute_declares_a_receptive_field_too():
     found = lj.explain_over_fills(Declaring(), by_time(0.0), [0.0, 0.5], lj.exhaustive())
-    assert declaration.declaration(Declaring()) and found.explanation.num_evaluations == 24
+    assert declaration.declaration(Declaring(), declaration.Declaration) and found.explanation.num_evaluations == 24
     expected = lj.explain_over_fills(mean, by_time(0.0), [0.0, 0.5], lj.exhaustive())
     same(found.explanation, expected.explanation, ("coefficients", "intercept", "fidelity"))
 

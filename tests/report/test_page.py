@@ -14,7 +14,7 @@ import soundfile
 
 from lime_jax import report
 from lime_jax.audio.render import render, render_faded, trim_silence
-from lime_jax.report import players as tracks
+from lime_jax.report import players as players_of
 
 TAGS = set(
     "html head meta title style body header h1 ul li details summary p b main section h2 h3 span "
@@ -114,7 +114,7 @@ def test_sounds_have_the_length_of_the_song(sounds, song):
 def test_sounds_are_what_their_labels_say(page, sounds, song, folder):
     record = report.read(folder)
     names = [component["name"] for component in record["components"]]
-    players = [tracks.choices(output, names) for output in record["outputs"]]
+    players = [players_of.choices(output, names) for output in record["outputs"]]
     chosen = [int(attributes["value"]) for attributes in page.radios]
     wanted = [choice.mask for player in players for choice in player]
     rendered = {mask: np.asarray(render(song, jnp.array(mask))) for mask in wanted}
@@ -170,7 +170,9 @@ def test_folder_holds_what_the_record_lists(folder):
 def test_heard_explanation(folder, song):
     for name, components in (("top-highlight", [0]), ("top-2", [0, 2])):
         sound, sample_rate = soundfile.read(folder / f"0-etc-passwd-{name}.wav")
-        expected = trim_silence(render_faded(song, np.isin(np.arange(3), components)), song.sample_rate)
+        expected = trim_silence(
+            render_faded(song, np.isin(np.arange(3), components)), song.sample_rate
+        )
         assert sample_rate == song.sample_rate
         np.testing.assert_allclose(sound, expected, atol=2**-15)
 
@@ -194,7 +196,7 @@ def test_no_positive_component_means_no_sound(explain, song, tmp_path):
 )
 def test_listeners_can_compare(top, expected):
     output = {"top_components": top, "coefficients": [0.1, -0.2, 0.5]}
-    offered = tracks.choices(output, ["a", "b", "c"])
+    offered = players_of.choices(output, ["a", "b", "c"])
     masks = {choice.label: "".join(str(int(on)) for on in choice.mask) for choice in offered}
     assert masks == {**expected, "c": "001", "b": "010", "a": "100"}
     assert [choice.component for choice in offered[-3:]] == [2, 1, 0]
@@ -202,19 +204,22 @@ def test_listeners_can_compare(top, expected):
 
 def test_the_page_has_room_for_a_fixed_amount_of_sound():
     players = [
-        [tracks.Choice("", tuple(i == j for i in range(50)), j) for j in range(start, start + 30)]
+        [
+            players_of.Choice("", tuple(i == j for i in range(50)), j)
+            for j in range(start, start + 30)
+        ]
         for start in (0, 20)
     ]
-    short = tracks.embedded(players, 1000)
-    assert len(short) == tracks.MAX_TRACKS
+    short = players_of.masks_that_fit(players, 1000)
+    assert len(short) == players_of.MAX_TRACKS
     assert short[:2] == [players[0][0].mask, players[1][0].mask]
-    assert len(tracks.embedded(players, tracks.MAX_SAMPLES // 3)) == 3
-    assert len(tracks.embedded(players, tracks.MAX_SAMPLES * 9)) == 2
+    assert len(players_of.masks_that_fit(players, players_of.MAX_SAMPLES // 3)) == 3
+    assert len(players_of.masks_that_fit(players, players_of.MAX_SAMPLES * 9)) == 2
 
 
 def test_rates_without_mp3_are_embedded_losslessly():
     sound = np.sin(np.arange(2000) / 9).astype(np.float32)
-    (encoded,) = tracks.encoded([sound], 10_000)
+    (encoded,) = players_of.encode([sound], 10_000)
     decoded, sample_rate = soundfile.read(io.BytesIO(base64.b64decode(encoded)))
     assert sample_rate == 10_000
     np.testing.assert_allclose(decoded, sound, atol=2**-14)
@@ -224,7 +229,7 @@ def test_loud_parts_are_scaled_together(stems):
     from lime_jax.audio.segment import by_stems
 
     loud = by_stems(8 * stems, ("a", "b", "c"), 16_000)
-    whole, part = tracks.rendered(loud, [(True, True, True), (True, False, False)])
+    whole, part = players_of.render(loud, [(True, True, True), (True, False, False)])
     assert np.abs(whole).max() <= 1 and np.abs(part).max() <= 1
     ratio = np.abs(part).max() / np.abs(whole).max()
     assert ratio == pytest.approx(

@@ -78,7 +78,9 @@ def test_floats_are_short(folder):
 
 def test_components_carry_their_extents(folder, song):
     for stored, extent in zip(report.read(folder)["components"], song.extents, strict=True):
-        assert {key: stored[key] for key in dataclasses.asdict(extent)} == dataclasses.asdict(extent)
+        assert {key: stored[key] for key in dataclasses.asdict(extent)} == dataclasses.asdict(
+            extent
+        )
 
 
 def test_top_components_are_those_of_top_k(folder, explanation):
