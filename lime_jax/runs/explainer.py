@@ -153,8 +153,8 @@ class Explainer:
         options: dict[str, Any] = {"names": batch[0].names, "fill": self.config.fill}
         if self.config.components == "superpixels":
             audios = [
-                segment.by_kind(kind, waveform, rate, segments, **options, key=key, used=int(num_used))
-                for waveform, key, num_used in zip(waveforms, fill_keys, used, strict=True)
+                segment.by_kind(kind, waveform, rate, segments, **options, key=key, used=num_used)
+                for waveform, key, num_used in zip(waveforms, fill_keys, used.tolist(), strict=True)
             ]
             components = cutting.stacked([audio.components for audio in audios])
         else:

@@ -8,7 +8,7 @@ import pytest
 
 import lime_jax as lj
 from lime_jax.core import over_fills
-from lime_jax.core.receptive_fields import declaration
+from lime_jax.core.receptive_fields import Declaration, declaration
 from lime_jax.errors import ModelError
 
 SIZE, BANDS, D, NUM_OUTPUTS = 24, 3, 6, 2
@@ -243,7 +243,8 @@ def test_a_receptive_field_pays_for_all_fills(case, method, getkey):
 @pytest.mark.slow
 def test_an_attribute_declares_a_receptive_field_too():
     found = lj.explain_over_fills(Declaring(), by_time(0.0), [0.0, 0.5], lj.exhaustive())
-    assert declaration.declaration(Declaring(), declaration.Declaration) and found.explanation.num_evaluations == 24
+    assert declaration(Declaring(), Declaration)
+    assert found.explanation.num_evaluations == 24
     expected = lj.explain_over_fills(mean, by_time(0.0), [0.0, 0.5], lj.exhaustive())
     same(found.explanation, expected.explanation, ("coefficients", "intercept", "fidelity"))
 
