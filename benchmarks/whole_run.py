@@ -116,12 +116,12 @@ def _bare() -> float:
 def _loading(songs: Path) -> float:
     """Items per second that the loaders give with nothing else to do."""
     from lime_jax.runs import items_of
-    from lime_jax.runs.reader import AudioRequirements, ahead
+    from lime_jax.runs.reader import AudioRequirements, load_ahead
 
     items = items_of(str(songs), "stems")[:200]
     requirements = AudioRequirements(RATE, 1, True, None, 0, "soxr", 2)
     start = time.perf_counter()
-    number = sum(1 for _ in ahead(items, requirements, os.cpu_count() or 1))
+    number = sum(1 for _ in load_ahead(items, requirements, os.cpu_count() or 1))
     return number / (time.perf_counter() - start)
 
 

@@ -34,7 +34,8 @@ class SeparationSettings:
         spleeter:5stems, with -16kHz behind it for the wider variant; or one-vs-all, trained by
         scripts/training/separator.py.
       separator_weights: folder with a TensorFlow checkpoint of that network, such as
-        pretrained_models/5stems, or with the output of train_separator.py; what is in the cache if
+        pretrained_models/5stems, or with the output of
+        scripts/training/separator.py; what is in the cache if
         not given.
       separator_command: any other separator, as one quoted command line in which {audio} stands for
         a WAV file and {output_dir} for the folder that it writes one audio file per stem to; run

@@ -57,7 +57,7 @@ class ModelsConfig:
 
 
 def run(config: ModelsConfig) -> int:
-    """Returns lists, describes or fetches; returns 0.
+    """Lists, describes or fetches; returns 0.
 
     Raises:
       LimeJaxError: if there is no such model, or its weights cannot be fetched.

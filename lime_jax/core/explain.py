@@ -54,7 +54,7 @@ def explain(
       method: for example `lime(num_samples=1000)` or `exhaustive()`.
       key: where the masks come from; methods that use all masks need none.
       batch_size: inputs in memory at a time, on each device. None chooses: what fits into a memory
-        budget, and before long work what runs fastest, found out once per model and shape. A
+        budget, and before long work what runs fastest, tried out once per model and shape. A
         device that runs out of memory gets half as many and goes on, with a warning (not inside
         jit).
       precision: of the model's products. None is float32, or what `jax.default_matmul_precision`
@@ -214,22 +214,22 @@ def explain_stream(
 
     Example:
       >>> import jax, jax.numpy as jnp, lime_jax as lj
-      >>> clips = (lj.from_stems(jnp.full((2, 4), float(i))) for i in range(3))
+      >>> excerpts = (lj.from_stems(jnp.full((2, 4), float(i))) for i in range(3))
       >>> total = lambda batch: batch.sum(axis=1, keepdims=True)
-      >>> [float(e.prediction[0]) for e in lj.explain_stream(total, clips, lj.shapley())]
+      >>> [float(e.prediction[0]) for e in lj.explain_stream(total, excerpts, lj.shapley())]
       [0.0, 8.0, 16.0]
     """
     key = single_key(key)
     if num_items < 1:
         raise ValueError(f"`num_items` must be at least 1, got {num_items}.")
-    explain_some = functools.partial(
+    explain_group = functools.partial(
         explain_batch, predict, method=method, batch_size=batch_size, precision=precision, mesh=mesh
     )
 
     def stream() -> Iterator[Explanation]:
         source = iter(components)
 
-        def take():
+        def take() -> list[Components]:
             return list(itertools.islice(source, num_items))
 
         start = 0
@@ -242,8 +242,10 @@ def explain_stream(
                 filled = group + [group[-1]] * missing
                 index = jnp.arange(start, start + len(filled))
                 keys = None if key is None else jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-                some = explain_some(jax.tree.map(lambda *x: jnp.stack(x), *filled), key=keys)
-                yield from (item_of(some, i) for i in range(len(group)))
+                explanations = explain_group(
+                    jax.tree.map(lambda *x: jnp.stack(x), *filled), key=keys
+                )
+                yield from (item_of(explanations, i) for i in range(len(group)))
                 start += len(group)
                 group = following.result()
 
@@ -284,14 +286,14 @@ def _refuse_mesh(mesh: Mesh | None) -> None:
 
 
 def _agree_on(batch_size: int, mesh: Mesh | None) -> int:
-    """Process 0's choice: all must compile the same program."""
+    """Returns the choice of process 0: all must compile the same program."""
     if mesh is None or jax.process_count() == 1:
         return batch_size
     return int(multihost_utils.broadcast_one_to_all(np.int32(batch_size)))
 
 
 def _on_every_device(tree: Any, mesh: Mesh | None) -> Any:
-    """What every process holds becomes one array of all; a single process needs nothing."""
+    """Makes one array of what all processes hold; a single process needs nothing."""
     if mesh is None or jax.process_count() == 1:
         return tree
     everywhere = NamedSharding(mesh, PartitionSpec())

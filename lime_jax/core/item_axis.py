@@ -15,10 +15,10 @@ def each(num_items: int, function: Callable[..., Any], *items: Any) -> Any:
 
 
 def as_one_item(tree: Any) -> Any:
-    """Returns a leading axis over items, of size one."""
+    """Adds a leading axis over items, of size one."""
     return jax.tree.map(lambda x: x[None], tree)
 
 
 def item_of(tree: Any, index: int | slice) -> Any:
-    """Returns one item or some items of everything."""
+    """Returns one item, or a slice of items, of every leaf."""
     return jax.tree.map(lambda x: x[index], tree)

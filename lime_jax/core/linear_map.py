@@ -19,11 +19,12 @@ def map_linear(
     linear: Callable[[Inexact[Array, "batch *input"]], Inexact[Array, "batch *output"]],
     components: Components,
 ) -> Components:
-    """Returns the components as a linear map sees them; explain the rest of the model with them.
+    """Maps components by what is linear in a model; explain the rest of the model with them.
 
-    `linear(recompose(components, mask))` equals `recompose(through(linear, components), mask)`
-    for every mask, so the explanations are the same and the map is computed once per component
-    instead of once per mask. Every component is held whole: `num_components` times the output.
+    `linear(recompose(components, mask))` equals `recompose(map_linear(linear, components),
+    mask)` for every mask, so the explanations are the same and the map is computed once per
+    component instead of once per mask. Every component is held whole: `num_components`
+    times the output.
 
     Args:
       linear: maps `(batch, *input)` to `(batch, *output)`: resampling, an STFT, a filter bank
@@ -44,20 +45,20 @@ def map_linear(
     num_components = components.num_components
     on = jnp.eye(num_components, dtype=bool)
     none = jnp.zeros((1, num_components), bool)
-    pieces = jax.vmap(recompose, in_axes=(None, 0))(components, jnp.concatenate([none, on]))
-    # Switching one component on adds its piece and takes its share of the fill away.
-    seen = linear(pieces)
-    steps = seen[1:] - seen[:1]
-    fill = seen[:1] / num_components
+    inputs = jax.vmap(recompose, in_axes=(None, 0))(components, jnp.concatenate([none, on]))
+    # Switching one component on adds its own sound and takes its share of the fill away.
+    mapped = linear(inputs)
+    steps = mapped[1:] - mapped[:1]
+    fill = mapped[:1] / num_components
     result = Components(
         sources=steps + fill,
-        labels=jnp.zeros((1,) * (seen.ndim - 1), jnp.int32),
+        labels=jnp.zeros((1,) * (mapped.ndim - 1), jnp.int32),
         fill=jnp.broadcast_to(fill, steps.shape),
         num_sources=num_components,
         num_segments=1,
-        input_ndim=seen.ndim - 1,
+        input_ndim=mapped.ndim - 1,
     )
-    if not isinstance(seen, jax.core.Tracer):
+    if not isinstance(mapped, jax.core.Tracer):
         _check_linear(linear, components, result)
     return result
 

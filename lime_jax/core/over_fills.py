@@ -62,8 +62,8 @@ def explain_over_fills(
 ) -> FillAverage:
     """Explains a model with several fills in place of removed components, in one pass.
 
-    What stands in for a removed component changes the answer, and no fill is the right one.
-    The mean over several is one answer, the spread between them says how much hangs on the choice.
+    What stands in for a removed component changes the explanation, and no fill is the right one.
+    The mean over several is a choice of its own, the spread says how much hangs on the choice.
 
     Args:
       predict: as for `explain`; a declared receptive field is made use of.
@@ -86,7 +86,7 @@ def explain_over_fills(
 
     References:
       Mishra et al., Reliable Local Explanations for Machine Listening, 2020, show that the content
-      type, our fill, changes the answer. To average over fills is ours.
+      type, our fill, changes the explanation. To average over fills is ours.
 
     Example:
       >>> import jax.numpy as jnp, lime_jax as lj
@@ -118,7 +118,7 @@ def explain_over_fills(
 
 
 def pool(averages: Sequence[FillAverage]) -> FillAverage:
-    """The mean of what `explain_over_fills` found with different keys; see `pooling.pooled`.
+    """Returns the mean of averages over fills with different keys; see `pooling.pool`.
 
     Raises:
       ValueError: if there are none, or they are not of the same input, fills and method.

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def static(**options: Any) -> Any:
-    """Returns a field that is part of the tree's structure: hashable; a new value recompiles."""
+    """Declares a field of the tree's structure: hashable; a new value recompiles."""
     return dataclasses.field(metadata={"static": True}, **options)
 
 

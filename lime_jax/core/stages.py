@@ -33,7 +33,7 @@ def predict_neighbourhood(
     batch_size: int = 256,
     precision: str | None = None,
 ) -> tuple[Bool[Array, "num_masks num_components"], Float[Array, "num_masks num_outputs"]]:
-    """Returns the first half of `explain`: the model's outputs for given masks.
+    """Predicts the outputs for given masks: the first half of `explain`.
 
     A model that declares its receptive field is evaluated on windows, wherever that is cheaper.
 
@@ -79,7 +79,7 @@ def fit_surrogate(
     *,
     counts: Float[Array, " num_masks"] | None = None,
 ) -> LinearFit:
-    """Returns the second half of `explain`: the surrogate for given masks and outputs.
+    """Fits the surrogate to given masks and outputs: the second half of `explain`.
 
     The same numbers as LIME's own code on the same masks: weighted ridge with an unpenalised
     intercept on unnormalised kernel weights.
@@ -88,7 +88,7 @@ def fit_surrogate(
       masks: bool `(num_masks, num_components)`.
       outputs: float32 `(num_masks, num_outputs)`.
       method: its kernel and surrogate are used.
-      counts: how often each mask counts, `(num_masks,)`, as the neighbourhood of a sampler tells;
+      counts: how often each mask counts, `(num_masks,)`, as in the neighbourhood of a sampler;
         None means once. `kernel_shap` over all masks keeps its weights there.
 
     Raises:
@@ -121,7 +121,7 @@ def fit_surrogate(
 def _predict_by_receptive_field(
     predict: Predict, components: Components, masks: Bool[Array, "rows components"], batch_size: int
 ) -> Float[Array, "rows outputs"] | None:
-    """The outputs from windows; None where whole inputs are cheaper, and inside jit."""
+    """Returns the outputs from windows; None where whole inputs are cheaper, and inside jit."""
     model = declaration(predict, Declaration)
     if model is None or is_traced((model, components, masks)):
         return None

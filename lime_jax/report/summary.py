@@ -58,7 +58,7 @@ def write_tables(folder: str | Path, found: Store, summary: Summary) -> Path:
     Raises:
       LimeJaxError: if the folder cannot be written or holds something else.
     """
-    return write_folder(folder, _with_record(found, aggregate.encoded(summary)))
+    return write_folder(folder, _with_record(found, aggregate.encode_tables(summary)))
 
 
 def write_report(
@@ -89,7 +89,7 @@ def write_report(
     shown = _shown_outputs(summary, num_outputs)
     sections, pictures = [], {}
     clips = _clips(found, summary, shown)
-    with aggregate.connected(found) as connection:
+    with aggregate.connect(found) as connection:
         for index in shown:
             row = shown[index]
             drawn = representatives.sample(connection, index, _NUM_DRAWN)
@@ -99,7 +99,7 @@ def write_report(
     further = _further_pictures(summary)
     pictures |= {name: picture for name, _, picture in further}
     html = _page(found, summary, sections, further)
-    files = {PAGE: html.encode("utf-8", "replace"), **aggregate.encoded(summary), **pictures}
+    files = {PAGE: html.encode("utf-8", "replace"), **aggregate.encode_tables(summary), **pictures}
     return write_folder(folder, _with_record(found, files)) / PAGE
 
 
@@ -178,7 +178,7 @@ def _clips(found: Store, summary: Summary, shown: Mapping[int, Any]) -> dict[int
 
 
 def _component_names(found: Store) -> dict[str, list[str]]:
-    with aggregate.connected(found) as connection:
+    with aggregate.connect(found) as connection:
         rows = connection.execute(
             "SELECT layout, list(name ORDER BY index) FROM "
             "(SELECT DISTINCT layout, index, name FROM components) GROUP BY layout"
@@ -191,7 +191,7 @@ def _clip(found: Store, item: Any, row: Mapping[str, Any], names: Mapping[str, A
     told = [f"{names[row['layout']][i]} {weights[i]}" for i in top]
     sounds, problem = ["", ""], ""
     try:
-        audio = reload.sound(found, item, row["snippet"])
+        audio = reload.segmented_audio(found, item, row["snippet"])
     except LimeJaxError as error:
         problem = str(error)
     else:

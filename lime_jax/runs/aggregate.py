@@ -50,11 +50,11 @@ class Summary:
         return {name: table for name, table in named.items() if table.num_rows}
 
 
-def aggregate(found: Store, *, compare: Sequence[Store] = (), num_picked: int = 5) -> Summary:
+def aggregate(store: Store, *, compare: Sequence[Store] = (), num_picked: int = 5) -> Summary:
     """Sums up a store without holding its rows in Python.
 
     Args:
-      found: the store.
+      store: the store.
       compare: further stores of the same data set, which ask the same question with other seeds,
         fills or numbers of samples.
       num_picked: how many representative explanations of every output.
@@ -62,37 +62,37 @@ def aggregate(found: Store, *, compare: Sequence[Store] = (), num_picked: int = 
     Raises:
       StoreError: if a store is damaged or empty, or one to compare has other items.
     """
-    with connected(found) as connection:
+    with connect(store) as connection:
 
-        def ask(text):
+        def query(text):
             return connection.sql(text).to_arrow_table()
 
         return Summary(
-            outputs=ask(_OUTPUTS),
-            components=ask(_COMPONENTS),
-            faithfulness=ask(_FAITHFULNESS),
-            fidelities=ask(_FIDELITIES),
-            items=ask(_ITEMS),
-            cells=ask(_CELLS),
+            outputs=query(_OUTPUTS),
+            components=query(_COMPONENTS),
+            faithfulness=query(_FAITHFULNESS),
+            fidelities=query(_FIDELITIES),
+            items=query(_ITEMS),
+            cells=query(_CELLS),
             representatives=representatives(connection, num_picked),
             stability=_stability(connection, compare),
         )
 
 
 @contextmanager
-def connected(found: Store) -> Iterator[Any]:
-    """A connection to a store that holds results, with the views that summaries need.
+def connect(store: Store) -> Iterator[Any]:
+    """Yields a connection to a store that holds results, with the views that summaries need.
 
     `explained` has the rows of status OK with their `group`, `weights` one row per component.
 
     Raises:
       StoreError: if there are none, or something is damaged.
     """
-    with sql_views.connected(found) as connection:
+    with sql_views.connect(store) as connection:
         [(number,)] = connection.execute("SELECT count(*) FROM results").fetchall()
         if not number:
             raise StoreError(
-                f"`{found.folder}` holds no results yet. Run `lime-jax run` to the end first."
+                f"`{store.folder}` holds no results yet. Run `lime-jax run` to the end first."
             )
         [(grouped,)] = connection.execute('SELECT count("group") FROM items').fetchall()
         # With groups every row counts twice: in its group and in all of them together.
@@ -107,7 +107,7 @@ def connected(found: Store) -> Iterator[Any]:
         [(number,)] = connection.execute("SELECT count(*) FROM explained").fetchall()
         if not number:
             raise StoreError(
-                f"`{found.folder}` holds no explanation with the status OK. Look at `status` in "
+                f"`{store.folder}` holds no explanation with the status OK. Look at `status` in "
                 "its results."
             )
         yield connection
@@ -236,7 +236,7 @@ def _stability(connection: Any, compare: Sequence[Store]) -> Any:
     names = ["results"]
     for number, other in enumerate(compare, start=1):
         names.append(f"results_{number}")
-        sql_views.view(connection, names[-1], other)
+        sql_views.add_view(connection, names[-1], other)
     every = " UNION ALL ".join(
         f"SELECT {number} AS store, id, snippet, output, top_components FROM {name} "
         "WHERE status = 'OK'"
@@ -250,24 +250,24 @@ def _stability(connection: Any, compare: Sequence[Store]) -> Any:
     return table
 
 
-def encoded(summary: Summary) -> dict[str, bytes]:
+def encode_tables(summary: Summary) -> dict[str, bytes]:
     """Returns every table of a summary as a Parquet and a CSV file, by file name."""
-    found = {}
+    files = {}
     for name, table in summary.tables().items():
-        found[f"{name}.parquet"] = parquet.encoded_table(table)
-        found[f"{name}.csv"] = _csv(table)
-    return found
+        files[f"{name}.parquet"] = parquet.encode_table(table)
+        files[f"{name}.csv"] = _csv(table)
+    return files
 
 
 def _csv(table: Any) -> bytes:
     from pyarrow import csv
 
     buffer = io.BytesIO()
-    csv.write_csv(_for_spreadsheets(table), buffer)
+    csv.write_csv(_escape_formulas(table), buffer)
     return buffer.getvalue()
 
 
-def _for_spreadsheets(table: Any) -> Any:
+def _escape_formulas(table: Any) -> Any:
     """Text that a spreadsheet would take for a formula gets an apostrophe in front."""
     import pyarrow as pa
 

@@ -19,11 +19,11 @@ def batches(
     waiting: dict[tuple, list[Snippet]] = {}
     sizes: dict[tuple, int] = {}
     held = 0
-    for one in loaded:
-        if isinstance(one, Failure):
-            yield one
+    for snippets in loaded:
+        if isinstance(snippets, Failure):
+            yield snippets
             continue
-        for snippet in one:
+        for snippet in snippets:
             key = (snippet.waveforms.shape, snippet.names)
             if key not in sizes:
                 sizes[key] = num_items(snippet)

@@ -89,7 +89,7 @@ def layout_of(config: RunConfig) -> str:
     return config.layout or ("stems" if needs_stems else "files")
 
 
-def determining(
+def determinants(
     config: RunConfig,
     model: Any,
     output_names: tuple[str, ...],
@@ -119,10 +119,10 @@ def determining(
     }
 
 
-def settings_of(determining: dict[str, Any]) -> ExplainSettings:
+def settings_of(values: dict[str, Any]) -> ExplainSettings:
     """Returns what the configuration of a store asks for."""
     names = {field.name for field in dataclasses.fields(ExplainSettings)}
-    given = {name: value for name, value in determining.items() if name in names}
+    given = {name: value for name, value in values.items() if name in names}
     segments = given["segments"]
     if segments is not None:
         numbers = segments if isinstance(segments, list) else [segments]
@@ -132,6 +132,6 @@ def settings_of(determining: dict[str, Any]) -> ExplainSettings:
     return ExplainSettings(**given)
 
 
-def digest(determining: dict[str, Any]) -> str:
-    """SHA-256 of the canonical JSON, in hexadecimal."""
-    return storage.digest_of_json(determining, sort_keys=True)
+def digest(values: dict[str, Any]) -> str:
+    """Returns the SHA-256 of the canonical JSON, in hexadecimal."""
+    return storage.digest_of_json(values, sort_keys=True)

@@ -59,7 +59,7 @@ def items_of(source: str, layout: str) -> list[Item]:
 def from_stem_folders(root: Path) -> Iterator[Item]:
     """An item for every folder with audio files, which are its stems; `mix` is their mixture.
 
-    So are MUSDB18-HQ, ccMixter and the songs of scripts/music/render_songs.py laid out.
+    MUSDB18-HQ, ccMixter and the songs of scripts/music/render_songs.py are laid out so.
     """
     for folder in {path.parent for path in manifest.sound_files(root)}:
         relative = folder.relative_to(root)
@@ -128,17 +128,17 @@ def from_jamendo(root: Path) -> Iterator[Item]:
         if not labels.is_file():
             yield Item(item.id, path, group=split)
             continue
-        for number, found in enumerate(passages(labels)):
+        for number, passage in enumerate(passages(labels)):
             id = f"{item.id}#{number:04d}"
-            seconds = found.end - found.start
-            yield Item(id, path, found.start, seconds, label=found.label, group=split)
+            seconds = passage.end - passage.start
+            yield Item(id, path, passage.start, seconds, label=passage.label, group=split)
 
 
 def from_ccmixter(root: Path) -> Iterator[Item]:
     """The ccMixter corpus: folders with mix, source-01 (accompaniment) and source-02 (vocals)."""
     for folder in sorted(path for path in root.rglob("*") if path.is_dir()):
-        found = {name: audio_file(folder, (stem,)) for name, stem in _CCMIXTER.items()}
-        if stems := {name: (file,) for name, file in found.items() if file is not None}:
+        files = {name: audio_file(folder, (stem,)) for name, stem in _CCMIXTER.items()}
+        if stems := {name: (file,) for name, file in files.items() if file is not None}:
             mix = audio_file(folder, MIXES)
             yield Item(manifest.printable(folder.relative_to(root)), mix, stems=stems)
 

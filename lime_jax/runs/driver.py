@@ -12,7 +12,7 @@ from typing import Any
 
 from lime_jax.errors import StoreError
 from lime_jax.runs import dataset_layouts, locks, ray_cluster, shards, store
-from lime_jax.runs.config import RunConfig, check, determining, layout_of
+from lime_jax.runs.config import RunConfig, check, determinants, layout_of
 from lime_jax.runs.explainer import explainer_of
 from lime_jax.runs.items import Item, check_items
 from lime_jax.runs.progress import Log, Meter, Progress
@@ -57,7 +57,7 @@ def run(
       config: what to do; all that determines the numbers must equal that of earlier calls.
       items: the data set; None finds it by `config.source`.
       model: to use instead of loading `config.model`.
-      report: told of every batch.
+      report: called with the progress after every batch.
 
     Raises:
       LimeJaxError: if data set, model or store cannot be used, or the disk is full.
@@ -69,7 +69,7 @@ def run(
     items = check_items(items, "`items`")
     if config.ray is None:
         return _run(config, items, model, report, None)
-    with ray_cluster.connected(config.ray) as ray:
+    with ray_cluster.connect(config.ray) as ray:
         return _run(config, items, model, report, ray)
 
 
@@ -79,16 +79,16 @@ def _run(
     shard = Shard() if ray else shards.shard_of(config.shard, os.environ)
     explainer = explainer_of(config, items, model=model)
     separator = explainer.requirements.separator
-    determined = determining(config, explainer.model, explainer.output_names, separator)
-    target = store.create_or_join(Path(config.output_dir).absolute(), determined)
-    with locks.held(target.folder, shard):
+    values = determinants(config, explainer.model, explainer.output_names, separator)
+    target = store.create_or_join(Path(config.output_dir).absolute(), values)
+    with locks.hold_shard(target.folder, shard):
         with locks.exclusive_folder(target.folder):
             stored_items = store.store_items(target, items)
         num_engines = ray_cluster.num_engines(ray, config) if ray else 1
-        pending, meter, damaged = _work(target, config, stored_items, shard, num_engines)
+        pending, meter, damaged = _plan_work(target, config, stored_items, shard, num_engines)
         log = Log(target.folder / "log" / f"{shard.index}-of-{shard.count}.jsonl")
         writer = ResultWriter(target, config, meter, log, report)
-        with _stopping() as stopped:
+        with _catch_signals() as stopped:
             log.write(
                 "start", pid=os.getpid(), shard=f"{shard.index}/{shard.count}", left=len(pending)
             )
@@ -102,7 +102,7 @@ def _run(
     return RunResult(folder, progress, shard, stopped[0] if stopped else None, tuple(damaged))
 
 
-def _work(
+def _plan_work(
     target: Store, config: RunConfig, items: Sequence[Item], shard: Shard, num_engines: int
 ) -> tuple[list[Item], Meter, list[Path]]:
     """Returns what is left to do, what is done, and damaged files, which are set aside."""
@@ -110,7 +110,7 @@ def _work(
     own = [item for item in items if shard.has(item.id)]
     if config.retry_failed:
         _forget_failures(target, shard)
-    done, failed, damaged = store.finished(target)
+    done, failed, damaged = store.stored_ids(target)
     store.set_aside(target, damaged)
     pending = [item for item in own if item.id not in done and item.id not in failed]
     num_done = sum(item.id in done for item in own)
@@ -130,8 +130,8 @@ def _forget_failures(target: Store, shard: Shard) -> None:
 
 
 @contextlib.contextmanager
-def _stopping() -> Iterator[list[signal.Signals]]:
-    """A list that SIGINT or SIGTERM writes itself into; the second one ends the process."""
+def _catch_signals() -> Iterator[list[signal.Signals]]:
+    """Yields a list that SIGINT or SIGTERM is written into; the second one ends the process."""
     stopped: list[signal.Signals] = []
     if threading.current_thread() is not threading.main_thread():
         yield stopped

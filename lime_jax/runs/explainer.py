@@ -1,7 +1,6 @@
-"""Batches of snippets to rows: the model, the method and the components behind one call."""
+"""Explains batches of snippets: the model, the method and the components behind one call."""
 
 import dataclasses
-import functools
 import itertools
 import time
 from collections.abc import Iterable, Sequence
@@ -11,8 +10,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lime_jax import models, settings, storage
-from lime_jax.audio import fills, segment
+from lime_jax import models, settings
+from lime_jax.audio import segment
 from lime_jax.audio.render import waveform_predictor
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.core.execution.host_model import HostModel
@@ -20,8 +19,10 @@ from lime_jax.core.explain import explain_batch
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.methods import Method, most_evaluations
 from lime_jax.errors import LimeJaxError, ModelError
-from lime_jax.runs import cutting, schema
+from lime_jax.runs import batch_components, batch_keys, schema
+from lime_jax.runs.batch_result import BatchResult, failed_batch, merge_results
 from lime_jax.runs.config import RunConfig
+from lime_jax.runs.fixed_weights import fix_weights
 from lime_jax.runs.items import Item
 from lime_jax.runs.reader import AudioRequirements, Failure, Snippet, load, one_line
 from lime_jax.settings import Outputs, OutputSelection
@@ -29,36 +30,11 @@ from lime_jax.settings import Outputs, OutputSelection
 # Items of a batch: enough masks together to fill a device, and not too much sound in memory.
 _NUM_MASKS, _MAX_ITEMS, _BATCH_BYTES = 1024, 64, 2**28
 _NUM_PROBED = 50
-# Larger programs take long to compile and to keep on disk.
-_MOST_CONSTANTS = 2**26
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Rows:
-    """What became of a batch.
-
-    Attributes:
-      snippets: that were explained.
-      table: their rows, `num_outputs` for every snippet in turn.
-      num_outputs: how many rows a snippet has.
-      layouts: the components of every layout in the table.
-      failures: of the items that could not be explained.
-      num_evaluations: of the model.
-      seconds: that the device took.
-    """
-
-    snippets: Sequence[Snippet]
-    table: Any
-    num_outputs: int
-    layouts: dict[str, list[dict[str, Any]]]
-    failures: Sequence[Failure]
-    num_evaluations: int
-    seconds: float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Explainer:
-    """A question about a model, ready for batches.
+    """A model and how it is explained, ready for batches.
 
     Attributes:
       config: what is asked.
@@ -91,29 +67,29 @@ class Explainer:
         number = max(1, min(most, by_masks, by_bytes, self.config.part_items))
         return -(-number // devices) * devices
 
-    def explain(self, batch: Sequence[Snippet]) -> Rows:
+    def explain(self, batch: Sequence[Snippet]) -> BatchResult:
         """Explains snippets of one shape; those that cannot be explained become failures."""
         start = time.perf_counter()
         try:
-            explanations, audios = self._explanations(self._filled(batch))
+            explanations, audios = self._explanations(self._fill_up(batch))
             prediction = np.asarray(explanations.prediction)
             _check_outputs(prediction, self.output_names, self.config.model)
         except (LimeJaxError, ValueError, RuntimeError, MemoryError) as error:
             if len(batch) == 1:
-                return _nothing([Failure(batch[0].item, "explain", one_line(error))])
-            return merged([self.explain([snippet]) for snippet in batch])
+                return failed_batch(Failure(batch[0].item, "explain", one_line(error)))
+            return merge_results([self.explain([snippet]) for snippet in batch])
         seconds = time.perf_counter() - start
-        return self._rows(batch, explanations, audios, seconds)
+        return self._result(batch, explanations, audios, seconds)
 
-    def _rows(
+    def _result(
         self,
         batch: Sequence[Snippet],
         explanations: Explanation,
         audios: Sequence[SegmentedAudio],
         seconds: float,
-    ) -> Rows:
-        layouts = [cutting.extents(audio) for audio in audios[: len(batch)]]
-        names = [_name(layout) for layout in layouts]
+    ) -> BatchResult:
+        layouts = [batch_components.layout_of(audio) for audio in audios[: len(batch)]]
+        names = [batch_components.layout_name(layout) for layout in layouts]
         # In NumPy: slices of any length compile nothing there.
         prediction = np.asarray(explanations.prediction)[: len(batch)]
         outputs = np.array([self.outputs.of(each) for each in prediction], np.int64)
@@ -127,7 +103,7 @@ class Explainer:
             sample_rate=self.requirements.sample_rate,
             explain_seconds=seconds / len(batch),
         )
-        return Rows(
+        return BatchResult(
             snippets=batch,
             table=table,
             num_outputs=outputs.shape[1],
@@ -137,15 +113,15 @@ class Explainer:
             seconds=seconds,
         )
 
-    def _filled(self, batch: Sequence[Snippet]) -> list[Snippet]:
-        """Filled up with its last one, so that batches of one shape have one program."""
+    def _fill_up(self, batch: Sequence[Snippet]) -> list[Snippet]:
+        """Repeats the last snippet, so that batches of one shape have one program."""
         return [*batch, *[batch[-1]] * (self.num_items(batch[0]) - len(batch))]
 
     def _explanations(
         self, batch: Sequence[Snippet]
     ) -> tuple[Explanation, Sequence[SegmentedAudio]]:
-        keys = self._keys(batch)
-        fill_keys = _fill_keys(keys, self.config.fill)
+        keys = batch_keys.snippet_keys(self.config.seed, batch)
+        fill_keys = batch_keys.fill_keys(keys, self.config.fill)
         waveforms = np.stack([snippet.waveforms for snippet in batch])
         used = np.array([snippet.num_samples for snippet in batch], np.int32)
         kind, rate = self.config.components, self.requirements.sample_rate
@@ -156,10 +132,13 @@ class Explainer:
                 segment.by_kind(kind, waveform, rate, segments, **options, key=key, used=num_used)
                 for waveform, key, num_used in zip(waveforms, fill_keys, used.tolist(), strict=True)
             ]
-            components = cutting.stacked([audio.components for audio in audios])
+            components = batch_components.stack_components([audio.components for audio in audios])
         else:
-            audios = [_layout(kind, waveforms.shape[1:], rate, segments, **options)] * len(batch)
-            components = cutting.cut(
+            audio = batch_components.place_components(
+                kind, waveforms.shape[1:], rate, segments, **options
+            )
+            audios = [audio] * len(batch)
+            components = batch_components.cut_batch(
                 kind, waveforms, rate, segments, **options, keys=fill_keys, used=used
             )
         explanations = explain_batch(
@@ -173,13 +152,6 @@ class Explainer:
         )
         return explanations, audios
 
-    def _keys(self, batch: Sequence[Snippet]) -> Any:
-        """Keys that depend on item and snippet alone: not on order, batch, resume or process."""
-        digests = [storage.digest(snippet.item.id) for snippet in batch]
-        names = np.array([int(digest[:8], 16) for digest in digests], np.uint32)
-        indices = np.array([snippet.index for snippet in batch], np.uint32)
-        return _item_keys(jax.random.key(self.config.seed), names, indices)
-
     def _num_components(self, snippet: Snippet) -> int:
         segments = self.config.num_segments
         sources = len(snippet.names) if self.config.has_stems else 1
@@ -187,12 +159,12 @@ class Explainer:
 
 
 def explainer_of(config: RunConfig, items: Iterable[Item], *, model: Any = None) -> Explainer:
-    """Loads the model and settles the method.
+    """Loads the model and resolves the method, the outputs and what loading must provide.
 
     Args:
       config: what is asked.
       items: some of the data set. Where a model does not name its outputs, the first sound among
-        them tells how many there are.
+        them shows how many there are.
       model: to use instead of loading `config.model`.
 
     Raises:
@@ -230,63 +202,8 @@ def explainer_of(config: RunConfig, items: Iterable[Item], *, model: Any = None)
     mesh = None
     if len(devices) > 1 and not isinstance(model, HostModel):
         mesh = Mesh(np.array(devices), ("devices",))
-    predict = _with_fixed_weights(model, config.model)
+    predict = fix_weights(model, config.model)
     return Explainer(config, model, predict, names, outputs, method, requirements, mesh)
-
-
-def merged(every: Sequence[Rows]) -> Rows:
-    """Batches as one."""
-    import pyarrow as pa
-
-    return Rows(
-        snippets=[snippet for rows in every for snippet in rows.snippets],
-        table=pa.concat_tables([rows.table for rows in every]),
-        num_outputs=max(rows.num_outputs for rows in every),
-        layouts={name: found for rows in every for name, found in rows.layouts.items()},
-        failures=[failure for rows in every for failure in rows.failures],
-        num_evaluations=sum(rows.num_evaluations for rows in every),
-        seconds=sum(rows.seconds for rows in every),
-    )
-
-
-class _Fixed:
-    """A model whose weights are constants of the program; no pytree, so it has no leaves.
-
-    Two are equal, and share programs, if they are the same object with the same weights.
-    """
-
-    def __init__(self, model: Any, origin: Any) -> None:
-        from lime_jax.models import weights
-
-        self.model, self.origin, self.weights = model, origin, weights.digest(origin)
-
-    def __call__(self, waveforms: Any) -> Any:
-        return self.model(waveforms)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Fixed):
-            return NotImplemented
-        return self.origin is other.origin and self.weights == other.weights
-
-    def __hash__(self) -> int:
-        return hash((id(self.origin), self.weights))
-
-    @property
-    def receptive_field(self) -> Any:
-        """Of the model, if it declares any."""
-        return getattr(self.model, "receptive_field", None)
-
-
-def _with_fixed_weights(model: Any, name: str) -> Any:
-    """A run never changes the weights, and XLA lays out constants once: 5 to 25 % on CPUs."""
-    named = models.wrap_errors(model, name)
-    size = sum(getattr(leaf, "nbytes", 0) for leaf in jax.tree.leaves(model))
-    is_fixed = not isinstance(model, HostModel) and size <= _MOST_CONSTANTS
-    return _Fixed(named, model) if is_fixed else named
-
-
-def _nothing(failures: Sequence[Failure]) -> Rows:
-    return Rows((), schema.results_schema().empty_table(), 0, {}, failures, 0, 0.0)
 
 
 def _probed_names(
@@ -313,28 +230,3 @@ def _check_outputs(prediction: np.ndarray, names: Sequence[str], model: str) -> 
             f"`{model}` has {prediction.shape[1]} outputs and {len(names)} names. Name every "
             "output once."
         )
-
-
-def _name(layout: Any) -> str:
-    """The same for the same components, in every store."""
-    return storage.digest_of_json(layout, sort_keys=True)[:16]
-
-
-@functools.lru_cache(maxsize=256)
-def _layout(
-    kind: str, shape: tuple[int, ...], sample_rate: int, num_segments: Any, **options: Any
-) -> SegmentedAudio:
-    """Where the components of sounds of this shape lie."""
-    silence, key = np.zeros(shape, np.float32), jax.random.key(0)
-    return segment.by_kind(kind, silence, sample_rate, num_segments, **options, key=key)
-
-
-@jax.jit
-def _item_keys(key: Any, names: Any, indices: Any) -> Any:
-    fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
-    return jax.vmap(jax.random.fold_in)(fold(key, names), indices)
-
-
-@functools.partial(jax.jit, static_argnames="fill")
-def _fill_keys(keys: Any, fill: str) -> Any:
-    return jax.vmap(lambda key: fills.fill_key(key, fill))(keys)

@@ -41,18 +41,18 @@ def check_items(items: Iterable[Item], where: str) -> list[Item]:
     Raises:
       StoreError: if there are none, two have one id, or one has an impossible id or no sound.
     """
-    found: dict[str, Item] = {}
+    by_id: dict[str, Item] = {}
     for item in items:
         if problem := _problem(item):
             raise StoreError(f"{where}: {problem}")
-        if item.id in found:
+        if item.id in by_id:
             raise StoreError(
                 f"{where}: the id {item.id!r} occurs twice. Give every item an id of its own."
             )
-        found[item.id] = item
-    if not found:
+        by_id[item.id] = item
+    if not by_id:
         raise StoreError(f"{where} holds no sound. Name a folder, glob or manifest with audio.")
-    return [found[id] for id in sorted(found)]
+    return [by_id[id] for id in sorted(by_id)]
 
 
 def _problem(item: Item) -> str:

@@ -9,11 +9,11 @@ from lime_jax.errors import StoreError
 from lime_jax.runs.shards import Shard
 
 _FOLDER = "locks"
-_SECONDS_AT_THE_DOOR = 60
+_MOST_SECONDS_TO_WAIT = 60
 
 
 @contextlib.contextmanager
-def held(folder: Path, shard: Shard) -> Iterator[None]:
+def hold_shard(folder: Path, shard: Shard) -> Iterator[None]:
     """Holds the lock of a shard; shards of the same split may run side by side.
 
     Raises:
@@ -29,7 +29,7 @@ def held(folder: Path, shard: Shard) -> Iterator[None]:
             lock.acquire()
             for other in (folder / _FOLDER).glob("*-of-*"):
                 if other.name.partition("-of-")[2] != str(shard.count):
-                    _check_free(other)
+                    _check_is_free(other)
     except filelock.Timeout as error:
         lock.release(force=True)
         raise StoreError(
@@ -50,14 +50,14 @@ def exclusive_folder(folder: Path) -> Any:
     """Returns a lock that every run holds for a moment, when it comes in."""
     import filelock
 
-    return filelock.FileLock(folder / _FOLDER / "door", timeout=_SECONDS_AT_THE_DOOR)
+    return filelock.FileLock(folder / _FOLDER / "door", timeout=_MOST_SECONDS_TO_WAIT)
 
 
 def _path(folder: Path, shard: Shard) -> Path:
     return folder / _FOLDER / f"{shard.index}-of-{shard.count}"
 
 
-def _check_free(path: Path) -> None:
+def _check_is_free(path: Path) -> None:
     import filelock
 
     with filelock.FileLock(path, timeout=0):

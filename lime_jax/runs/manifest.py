@@ -55,8 +55,8 @@ def from_glob(pattern: str) -> list[Item]:
         if glob.has_magic(part):
             break
         fixed.append(part)
-    found = (Path(path) for path in glob.iglob(pattern, recursive=True))
-    paths = [path for path in found if not path.is_dir()]
+    every = (Path(path) for path in glob.iglob(pattern, recursive=True))
+    paths = [path for path in every if not path.is_dir()]
     if not paths:
         raise StoreError(f"`{pattern}` finds no file. Name a folder, glob or manifest with audio.")
     return _from_paths(paths, Path(*fixed))

@@ -16,7 +16,7 @@ def write_table(path: Path, table: Any, *, exclusive: bool = False) -> None:
     storage.write_whole(path, lambda file: _write_parquet(table, file), exclusive=exclusive)
 
 
-def encoded_table(table: Any) -> bytes:
+def encode_table(table: Any) -> bytes:
     """Returns a `pyarrow.Table` as the bytes of a Parquet file with a checksum on every page."""
     buffer = io.BytesIO()
     _write_parquet(table, buffer)

@@ -92,7 +92,7 @@ def explain_all(
             try:
                 result = ray.get(reference)
             except ray.exceptions.RayTaskError as error:
-                raise _as_ours(error) from error
+                raise _original_error(error) from error
             except ray.exceptions.RayError as error:  # it died, was killed for memory or is lost
                 with contextlib.suppress(ray.exceptions.RayError):
                     ray.kill(engine)
@@ -148,7 +148,7 @@ def _absolute(item: Item) -> Item:
 
 def _hand_out_again(target: Store, chunk: Chunk, chunks: Any, writer: ResultWriter) -> None:
     """What is left of the work of a dead engine goes to the others, in halves."""
-    done, failed, _ = store.finished(target)
+    done, failed, _ = store.stored_ids(target)
     left = tuple(item for item in chunk.items if item.id not in done | failed)
     writer.add_stored(ChunkResult(sum(item.id in done for item in chunk.items), (), 0, 0.0))
     if len(left) == 1 and chunk.deaths + 1 >= _MOST_DEATHS:
@@ -160,8 +160,8 @@ def _hand_out_again(target: Store, chunk: Chunk, chunks: Any, writer: ResultWrit
 
 
 @contextlib.contextmanager
-def connected(address: str) -> Iterator[Any]:
-    """The package ray, connected to a cluster.
+def connect(address: str) -> Iterator[Any]:
+    """Yields the package ray, connected to a cluster.
 
     Call it before the first computation: a local cluster forks, which JAX's threads do not survive.
 
@@ -220,6 +220,6 @@ def _engine_class(ray: Any) -> Any:
     return actor.options(runtime_env={"env_vars": environment}, scheduling_strategy="SPREAD")
 
 
-def _as_ours(error: Any) -> BaseException:
+def _original_error(error: Any) -> BaseException:
     cause = error.cause
     return cause if isinstance(cause, (LimeJaxError, ValueError)) else StoreError(str(cause))

@@ -31,7 +31,7 @@ class AudioRequirements:
 
     Attributes:
       sample_rate: in Hz.
-      shortest: the fewest samples that the model can judge.
+      shortest: the fewest samples that the model takes.
       with_stems: whether the stems are loaded, or the mixture.
       snippet: samples of a snippet, each of which is explained on its own; None for whole items.
       hop: samples from the start of a snippet to the next.
@@ -99,7 +99,9 @@ def load(item: Item, requirements: AudioRequirements) -> list[Snippet] | Failure
     start = time.perf_counter()
     try:
         waveforms, names = (
-            _stems(item, requirements) if requirements.with_stems else _mixture(item, requirements)
+            _load_stems(item, requirements)
+            if requirements.with_stems
+            else _load_without_stems(item, requirements)
         )
         spans = _spans(waveforms.shape[1], requirements, item)
     except Exception as error:  # one bad file, whatever a decoder makes of it, must not end a run
@@ -112,7 +114,7 @@ def load(item: Item, requirements: AudioRequirements) -> list[Snippet] | Failure
             num_snippets=len(spans),
             start=item.start + first / requirements.sample_rate,
             num_samples=num_samples,
-            waveforms=_padded(waveforms[:, first : first + num_samples], requirements),
+            waveforms=_pad(waveforms[:, first : first + num_samples], requirements),
             names=names,
             load_seconds=seconds,
         )
@@ -120,7 +122,7 @@ def load(item: Item, requirements: AudioRequirements) -> list[Snippet] | Failure
     ]
 
 
-def ahead(
+def load_ahead(
     items: Iterable[Item], requirements: AudioRequirements, num_workers: int
 ) -> Iterator[list[Snippet] | Failure]:
     """Yields what `load` makes of every item, in their order, loaded ahead in threads.
@@ -174,16 +176,18 @@ def one_line(error: BaseException) -> str:
     return text if is_ours else f"{type(error).__name__}: {text}"
 
 
-def _mixture(item: Item, requirements: AudioRequirements) -> tuple[np.ndarray, tuple[str, ...]]:
+def _load_without_stems(
+    item: Item, requirements: AudioRequirements
+) -> tuple[np.ndarray, tuple[str, ...]]:
     if item.path is not None:
-        return _sound(item.path, item, requirements)[None], ()
+        return _load_mixture(item.path, item, requirements)[None], ()
     _, stems = precomputed.load(
-        _given(item), requirements.sample_rate, **_excerpt(item, requirements)
+        _stems_of(item), requirements.sample_rate, **_excerpt_options(item, requirements)
     )
     return stems.sum(axis=0, keepdims=True), ()
 
 
-def _sound(path: Path, item: Item, requirements: AudioRequirements) -> np.ndarray:
+def _load_mixture(path: Path, item: Item, requirements: AudioRequirements) -> np.ndarray:
     if musdb_mp4.is_stem_mp4(path):
         excerpt = {
             "start": item.start,
@@ -191,27 +195,27 @@ def _sound(path: Path, item: Item, requirements: AudioRequirements) -> np.ndarra
             "resampler": requirements.resampler,
         }
         return musdb_mp4.load_mixture(path, requirements.sample_rate, **excerpt)
-    return io.load(path, requirements.sample_rate, **_excerpt(item, requirements))
+    return io.load(path, requirements.sample_rate, **_excerpt_options(item, requirements))
 
 
-def _stems(item: Item, requirements: AudioRequirements) -> tuple[np.ndarray, tuple[str, ...]]:
+def _load_stems(item: Item, requirements: AudioRequirements) -> tuple[np.ndarray, tuple[str, ...]]:
     if requirements.separator is not None:
-        return _separated(item, requirements, requirements.separator)
+        return _separate_stems(item, requirements, requirements.separator)
     if item.stems is None and item.path is not None and musdb_mp4.is_stem_mp4(item.path):
         names, stems = precomputed.load(
-            item.path, requirements.sample_rate, **_excerpt(item, requirements)
+            item.path, requirements.sample_rate, **_excerpt_options(item, requirements)
         )
         return stems, names
     names, stems = precomputed.load(
-        _given(item), requirements.sample_rate, **_excerpt(item, requirements)
+        _stems_of(item), requirements.sample_rate, **_excerpt_options(item, requirements)
     )
     names = tuple(printable(Path(name)) for name in names)
     if item.path is None or not requirements.residual:
         return stems, names
-    return segment.with_residual(stems, names, _sound(item.path, item, requirements))
+    return segment.with_residual(stems, names, _load_mixture(item.path, item, requirements))
 
 
-def _separated(
+def _separate_stems(
     item: Item, requirements: AudioRequirements, separator: Separator
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     if item.path is None or musdb_mp4.is_stem_mp4(item.path):
@@ -220,19 +224,19 @@ def _separated(
             "separator out, or name a mixture as `path` (of MUSDB18, its wav files)."
         )
     # Before the work: whether it can be read and is long enough.
-    mix = _sound(item.path, item, requirements)
+    mix = _load_mixture(item.path, item, requirements)
     _spans(len(mix), requirements, item)
     start, duration, keep = item.start, item.duration, requirements.keep_stems
     with separation.cached_stems(
         item.path, separator, start=start, duration=duration, keep=keep
     ) as entry:
-        excerpt = {**_excerpt(item, requirements), "start": 0.0}
+        excerpt = {**_excerpt_options(item, requirements), "start": 0.0}
         names, stems = precomputed.load(entry.stems, requirements.sample_rate, **excerpt)
     names = tuple(printable(Path(name)) for name in names)
     return segment.with_residual(stems, names, mix) if requirements.residual else (stems, names)
 
 
-def _given(item: Item) -> Any:
+def _stems_of(item: Item) -> Any:
     if item.stems is None:
         raise AudioError(
             f"`{item.path}` has no stems. Give a separator, a manifest with a column `stems`, a "
@@ -241,7 +245,7 @@ def _given(item: Item) -> Any:
     return item.stems
 
 
-def _excerpt(item: Item, requirements: AudioRequirements) -> dict[str, Any]:
+def _excerpt_options(item: Item, requirements: AudioRequirements) -> dict[str, Any]:
     return {
         "start": item.start,
         "duration": item.duration,
@@ -265,7 +269,7 @@ def _spans(num_samples: int, requirements: AudioRequirements, item: Item) -> lis
     return [(first, requirements.snippet) for first in firsts]
 
 
-def _padded(waveforms: np.ndarray, requirements: AudioRequirements) -> np.ndarray:
+def _pad(waveforms: np.ndarray, requirements: AudioRequirements) -> np.ndarray:
     if requirements.snippet is not None:
         return waveforms
     missing = padded_size(waveforms.shape[1], requirements.sample_rate) - waveforms.shape[1]

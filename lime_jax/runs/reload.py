@@ -16,13 +16,13 @@ from lime_jax.separation import Separator
 from lime_jax.settings import ExplainSettings
 
 
-def sound(found: Store, item: Item, snippet: int) -> SegmentedAudio:
+def segmented_audio(store: Store, item: Item, snippet: int) -> SegmentedAudio:
     """Reads an item again and cuts a snippet of it; random fills are drawn anew.
 
     Raises:
       LimeJaxError: if it can no longer be read, or taken apart as it was.
     """
-    config = found.config
+    config = store.config
     asked, rate = settings_of(config), config["sample_rate"]
     separator = _separator(asked)
     if separator is not None and separator.version != config["separator_version"]:

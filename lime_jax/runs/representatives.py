@@ -58,14 +58,14 @@ def sample(connection: Any, index: int, limit: int, condition: str = "true") -> 
     rows = connection.sql(text).to_arrow_table()
     layouts = rows["layout"].to_pylist()
     components = _component_names(connection, set(layouts))
-    names = tuple(dict.fromkeys(name for found in components.values() for name in found))
+    names = tuple(dict.fromkeys(name for of_layout in components.values() for name in of_layout))
     weights = np.zeros((rows.num_rows, len(names)), np.float32)
     coefficients = rows["coefficients"].combine_chunks()
     flat, offsets = coefficients.values.to_numpy(), coefficients.offsets.to_numpy()
-    for layout, found in components.items():
-        of_layout = np.flatnonzero(np.array(layouts) == layout)
-        values = flat[offsets[of_layout][:, None] + np.arange(len(found))]
-        weights[of_layout[:, None], [names.index(name) for name in found]] = values
+    for layout, of_layout in components.items():
+        indices = np.flatnonzero(np.array(layouts) == layout)
+        values = flat[offsets[indices][:, None] + np.arange(len(of_layout))]
+        weights[indices[:, None], [names.index(name) for name in of_layout]] = values
     return Sample(rows, weights, names)
 
 
@@ -112,10 +112,10 @@ def pick(
 def _picked(connection: Any, index: int, num_picked: int) -> Any:
     import pyarrow as pa
 
-    found = sample(connection, index, _MOST_ROWS, f"fidelity > {_LEAST_FIDELITY}")
-    picks = list(pick(found.weights, num_picked))
+    candidates = sample(connection, index, _MOST_ROWS, f"fidelity > {_LEAST_FIDELITY}")
+    picks = list(pick(candidates.weights, num_picked))
     return (
-        found.rows.take(pa.array([row for row, _ in picks], pa.int64()))
+        candidates.rows.take(pa.array([row for row, _ in picks], pa.int64()))
         .append_column("rank", pa.array(range(len(picks)), pa.int64()))
         .append_column("coverage", pa.array([share for _, share in picks], pa.float64()))
     )

@@ -51,27 +51,28 @@ def shard_of(text: str | None, environment: Mapping[str, str]) -> Shard:
       ...                 "SLURM_ARRAY_TASK_COUNT": "8"})
       Shard(index=2, count=8, source='SLURM_ARRAY_TASK_ID')
     """
-    found = _from_environment(environment)
+    variable = _from_environment(environment)
     if text is None:
-        if found is None:
+        if variable is None:
             return Shard()
-        if found[2] is None:
+        name, number, total = variable
+        if total is None:
             raise ValueError(
-                f"{found[0]}={found[1]} says that this is one of several processes, but not of how "
+                f"{name}={number} says that this is one of several processes, but not of how "
                 "many. Give `--shard auto/n`."
             )
-        return _checked(found[1], found[2], found[0], found[0])
+        return _make_shard(number, total, name, name)
     index, slash, count = text.partition("/")
     if not slash or not count.isdecimal() or not (index == "auto" or index.isdecimal()):
         raise ValueError(f"`--shard` must be i/n or auto/n, got {text!r}.")
     if index != "auto":
-        return _checked(int(index), int(count), text, "--shard")
-    if found is None:
+        return _make_shard(int(index), int(count), text, "--shard")
+    if variable is None:
         raise ValueError(
             "`--shard auto` finds no index: neither SLURM nor a Kubernetes indexed job started "
             "this process. Give i/n."
         )
-    return _checked(found[1], int(count), text, found[0])
+    return _make_shard(variable[1], int(count), text, variable[0])
 
 
 def _from_environment(environment: Mapping[str, str]) -> tuple[str, int, int | None] | None:
@@ -85,7 +86,7 @@ def _from_environment(environment: Mapping[str, str]) -> tuple[str, int, int | N
     return None
 
 
-def _checked(index: int, count: int, text: str, source: str) -> Shard:
+def _make_shard(index: int, count: int, text: str, source: str) -> Shard:
     if not 0 <= index < count:
         raise ValueError(
             f"`--shard` needs an index below the number of shards, got {index} of {count} from "

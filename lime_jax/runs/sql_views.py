@@ -19,38 +19,38 @@ _VIEWS = {
 
 
 @contextmanager
-def connected(found: Store) -> Iterator[Any]:
-    """A DuckDB connection with the views results, components, errors and items.
+def connect(target: Store) -> Iterator[Any]:
+    """Yields a DuckDB connection with the views results, components, errors and items.
 
     Raises:
       StoreError: if a query fails, for example on a damaged file.
     """
     import duckdb
 
-    if not (found.folder / store.ITEMS).exists():
+    if not (target.folder / store.ITEMS).exists():
         raise StoreError(
-            f"`{found.folder}` holds no results yet. Run `lime-jax run` to the end first."
+            f"`{target.folder}` holds no results yet. Run `lime-jax run` to the end first."
         )
     with duckdb.connect(config={"memory_limit": _MEMORY}) as connection:
         try:
             for name, table in _VIEWS.items():
-                _view(connection, name, found.folder / table / "*.parquet")
-            _view(connection, "items", found.folder / store.ITEMS)
+                _create_view(connection, name, target.folder / table / "*.parquet")
+            _create_view(connection, "items", target.folder / store.ITEMS)
             yield connection
         except duckdb.Error as error:
             reason = " ".join(str(error).split())[:300]
             raise StoreError(
-                f"`{found.folder}` cannot be read ({reason}). `lime-jax verify {found.folder}` "
+                f"`{target.folder}` cannot be read ({reason}). `lime-jax verify {target.folder}` "
                 "tells what is damaged."
             ) from error
 
 
-def view(connection: Any, name: str, found: Store) -> None:
-    """A further view, of the results of another store."""
-    _view(connection, name, found.folder / store.RESULTS / "*.parquet")
+def add_view(connection: Any, name: str, target: Store) -> None:
+    """Adds a further view, of the results of another store."""
+    _create_view(connection, name, target.folder / store.RESULTS / "*.parquet")
 
 
-def _view(connection: Any, name: str, files: Path) -> None:
+def _create_view(connection: Any, name: str, files: Path) -> None:
     # Views take no parameters; quotes are doubled, and a glob stays one.
     text = str(files).replace("'", "''")
     connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{text}')")

@@ -22,8 +22,7 @@ import numpy as np
 
 from lime_jax import storage
 from lime_jax.errors import StoreError
-from lime_jax.runs import manifest, parquet
-from lime_jax.runs import schema as rows
+from lime_jax.runs import manifest, parquet, schema
 from lime_jax.runs.config import digest
 from lime_jax.runs.items import Item
 
@@ -37,7 +36,7 @@ DAMAGED = "damaged"
 _DIGEST_KEY = b"lime_jax.config"
 _SECONDS_OF_WRITING = 3600.0
 # Labels and groups may be corrected; these may not.
-_OF_THE_SOUND = ("path", "start", "duration", "stems")
+_SOUND_COLUMNS = ("path", "start", "duration", "stems")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,10 +80,10 @@ def create_or_join(folder: Path, config: dict[str, Any]) -> Store:
             f"`{folder}` cannot be written ({error.strerror}). Choose another folder."
         ) from error
     sha256 = digest(config)
-    for table, schema in _schemas("").items():
+    for table, columns in _schemas("").items():
         # Readers of a table without any other part then still see its columns.
         if not (empty := folder / table / "none.parquet").exists():
-            parquet.write_table(empty, schema.empty_table())
+            parquet.write_table(empty, columns.empty_table())
     record = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
@@ -96,14 +95,14 @@ def create_or_join(folder: Path, config: dict[str, Any]) -> Store:
     try:
         storage.write_whole(folder / CONFIG, text.encode("ascii"), exclusive=True)
     except FileExistsError:
-        found = open_store(folder)
-        if found.digest != sha256:
+        existing = open_store(folder)
+        if existing.digest != sha256:
             raise StoreError(
                 f"`{folder}` holds results of another configuration: "
-                f"{differences(found.config, config)}. Repeat those options, or choose another "
+                f"{differences(existing.config, config)}. Repeat those options, or choose another "
                 "folder."
             ) from None
-        return found
+        return existing
     return Store(folder, config, sha256)
 
 
@@ -141,13 +140,13 @@ def open_store(folder: Path) -> Store:
 
 def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     """Returns what differs between two configurations, as a sentence."""
-    found = []
+    sentences = []
     for name in sorted({*stored, *asked}):
         old, new = stored.get(name), asked.get(name)
         if old != new:
             flag = f"`--{name.replace('_', '-')}`" if name not in _COMPUTED else _COMPUTED[name]
-            found.append(f"{flag} is {_short(old)} there, {_short(new)} now")
-    return "; ".join(found)
+            sentences.append(f"{flag} is {_short(old)} there, {_short(new)} now")
+    return "; ".join(sentences)
 
 
 def store_items(store: Store, items: Sequence[Item]) -> list[Item]:
@@ -166,7 +165,7 @@ def store_items(store: Store, items: Sequence[Item]) -> list[Item]:
             set_aside(store, [path])
     asked = {row["id"]: row for row in manifest.to_table(items).to_pylist()}
     for id in known.keys() & asked.keys():
-        if any(known[id][name] != asked[id][name] for name in _OF_THE_SOUND):
+        if any(known[id][name] != asked[id][name] for name in _SOUND_COLUMNS):
             raise StoreError(
                 f"`{store.folder}` knows the id {id!r} as another sound: "
                 f"{_columns(known[id])} there, {_columns(asked[id])} now. Give it another id, or "
@@ -189,8 +188,8 @@ def write_part(
 
     Args:
       store: where.
-      results: a table with `rows.results_schema`.
-      failures: a table with `rows.errors_schema`.
+      results: a table with `schema.results_schema`.
+      failures: a table with `schema.errors_schema`.
       layouts: the components of all layouts in `results`.
       ids: of the items. The files are called after them, so that whoever computes the same items
         again puts the same rows in their place.
@@ -199,24 +198,24 @@ def write_part(
       StoreError: if it cannot be written.
     """
     name = f"{storage.digest_of_json(sorted(ids))[:24]}.parquet"
-    for layout, found in layouts.items():
+    for layout, components in layouts.items():
         target = store.folder / COMPONENTS / f"{layout}.parquet"
         if not target.exists():
-            parquet.write_table(target, rows.layouts_table({layout: found}))
+            parquet.write_table(target, schema.layouts_table({layout: components}))
     if failures.num_rows:
         parquet.write_table(store.folder / ERRORS / name, failures)
     if results.num_rows:
-        schema = _schemas(store.digest)[RESULTS]
-        parquet.write_table(store.folder / RESULTS / name, results.cast(schema))
+        results = results.cast(_schemas(store.digest)[RESULTS])
+        parquet.write_table(store.folder / RESULTS / name, results)
 
 
-def finished(store: Store) -> tuple[set[str], set[str], list[Path]]:
+def stored_ids(store: Store) -> tuple[set[str], set[str], list[Path]]:
     """Returns the ids with results, the ids that failed, and files that are damaged."""
     import pyarrow as pa
 
-    found: dict[str, set[str]] = {RESULTS: set(), ERRORS: set()}
+    stored: dict[str, set[str]] = {RESULTS: set(), ERRORS: set()}
     damaged = []
-    for table, ids in found.items():
+    for table, ids in stored.items():
         for path in store.parts(table):
             try:
                 column = parquet.read_table(path, ["id"])["id"]
@@ -224,13 +223,13 @@ def finished(store: Store) -> tuple[set[str], set[str], list[Path]]:
                 damaged.append(path)
             else:
                 ids.update(column.unique().to_pylist())
-    return found[RESULTS], found[ERRORS], damaged
+    return stored[RESULTS], stored[ERRORS], damaged
 
 
 def errors(store: Store, limit: int) -> list[dict[str, Any]]:
     """Returns the first failures, in the order of the ids."""
-    found = [row for path in store.parts(ERRORS) for row in read(path).to_pylist()]
-    return sorted(found, key=lambda row: row["id"])[:limit]
+    rows = [row for path in store.parts(ERRORS) for row in read(path).to_pylist()]
+    return sorted(rows, key=lambda row: row["id"])[:limit]
 
 
 def set_aside(store: Store, damaged: Iterable[Path]) -> None:
@@ -297,15 +296,15 @@ def _check_folder(folder: Path) -> None:
 
 
 def _columns(row: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {_short(row[name])}" for name in _OF_THE_SOUND if row[name])
+    return ", ".join(f"{name} {_short(row[name])}" for name in _SOUND_COLUMNS if row[name])
 
 
 def _schemas(sha256: str) -> dict[str, Any]:
     """Of every table; results say which configuration they belong to."""
     return {
-        RESULTS: rows.results_schema().with_metadata({_DIGEST_KEY: sha256.encode()}),
-        COMPONENTS: rows.layouts_schema(),
-        ERRORS: rows.errors_schema(),
+        RESULTS: schema.results_schema().with_metadata({_DIGEST_KEY: sha256.encode()}),
+        COMPONENTS: schema.layouts_schema(),
+        ERRORS: schema.errors_schema(),
     }
 
 

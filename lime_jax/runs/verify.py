@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from lime_jax.errors import StoreError
-from lime_jax.runs import schema as rows
-from lime_jax.runs import sql_views, store
+from lime_jax.runs import schema, sql_views, store
 from lime_jax.runs.store import Store
 from lime_jax.settings import OutputSelection
 
 
 @dataclasses.dataclass(frozen=True)
 class Verification:
-    """What was found.
+    """What a store holds and what is wrong with it.
 
     Attributes:
       num_items: in the data set.
@@ -53,12 +52,12 @@ def verify(folder: Path) -> Verification:
     Raises:
       StoreError: if there is no store, or its data set cannot be read.
     """
-    found = store.open_store(folder)
+    target = store.open_store(folder)
     store.read(folder / store.ITEMS)
-    damaged = tuple(_damaged(found))
+    damaged = tuple(_damaged(target))
     if damaged:
-        return Verification(len(found.items()), 0, 0, 0, damaged, ())
-    with sql_views.connected(found) as connection:
+        return Verification(len(target.items()), 0, 0, 0, damaged, ())
+    with sql_views.connect(target) as connection:
 
         def count(text):
             return connection.execute(text).fetchone()[0]
@@ -69,7 +68,7 @@ def verify(folder: Path) -> Verification:
             num_failed=count("SELECT count(DISTINCT id) FROM errors"),
             num_rows=count("SELECT count(*) FROM results"),
             damaged=(),
-            problems=tuple(_problems(connection, found)),
+            problems=tuple(_problems(connection, target)),
         )
 
 
@@ -78,16 +77,16 @@ def repair(folder: Path, verification: Verification) -> None:
     store.set_aside(store.open_store(folder), verification.damaged)
 
 
-def _damaged(found: Store) -> Iterator[Path]:
+def _damaged(target: Store) -> Iterator[Path]:
     schemas = {
-        store.RESULTS: rows.results_schema(),
-        store.COMPONENTS: rows.layouts_schema(),
-        store.ERRORS: rows.errors_schema(),
+        store.RESULTS: schema.results_schema(),
+        store.COMPONENTS: schema.layouts_schema(),
+        store.ERRORS: schema.errors_schema(),
     }
-    for table, schema in schemas.items():
-        for path in found.parts(table):
+    for table, columns in schemas.items():
+        for path in target.parts(table):
             try:
-                if not store.read(path).schema.equals(schema):
+                if not store.read(path).schema.equals(columns):
                     yield path
             except StoreError:
                 yield path
@@ -112,16 +111,16 @@ _CHECKS = {
 }
 
 
-def _problems(connection: Any, found: Store) -> Iterator[str]:
-    names = found.config["output_names"]
-    outputs = OutputSelection.parse(found.config["outputs"]).resolve(names)
+def _problems(connection: Any, target: Store) -> Iterator[str]:
+    names = target.config["output_names"]
+    outputs = OutputSelection.parse(target.config["outputs"]).resolve(names)
     for sentence, text in _CHECKS.items():
         given = {"rows_per_snippet": outputs.count} if "$" in text else {}
         ids = [id for (id,) in connection.execute(f"{text} ORDER BY id", given).fetchall()]
         if ids:
             shown = ", ".join(map(repr, ids[:3])) + (" …" if len(ids) > 3 else "")
             yield sentence.format("1 item" if len(ids) == 1 else f"{len(ids)} items", shown)
-    for path in found.parts(store.RESULTS):
+    for path in target.parts(store.RESULTS):
         other = store.digest_of_part(path)
-        if path.stem != "none" and other != found.digest:
+        if path.stem != "none" and other != target.digest:
             yield f"`{path}` belongs to another configuration ({other})."

@@ -8,7 +8,7 @@ from lime_jax.machine import num_processors
 from lime_jax.runs.batching import batches
 from lime_jax.runs.explainer import Explainer
 from lime_jax.runs.items import Item
-from lime_jax.runs.reader import Failure, ahead
+from lime_jax.runs.reader import Failure, load_ahead
 from lime_jax.runs.writer import ResultWriter
 
 # A model that fails on so many sounds and has explained none fails on all.
@@ -29,18 +29,18 @@ def explain_all(
       ModelError: if the model fails on everything.
     """
     num_workers = explainer.config.num_workers or num_processors()
-    loaded = ahead(_until(stopped, items), explainer.requirements, num_workers)
+    loaded = load_ahead(_until(stopped, items), explainer.requirements, num_workers)
     bad: set[str] = set()
     for batch in batches(loaded, explainer.num_items):
         if isinstance(batch, Failure):
             writer.fail(batch)
             continue
-        rows = explainer.explain(batch)
-        writer.add(rows)
-        bad |= {failure.item.id for failure in rows.failures}
+        result = explainer.explain(batch)
+        writer.add(result)
+        bad |= {failure.item.id for failure in result.failures}
         if len(bad) >= hopeless and not writer.num_done:
             raise ModelError(
-                f"all of the first {len(bad)} sounds failed: {rows.failures[0].reason}"
+                f"all of the first {len(bad)} sounds failed: {result.failures[0].reason}"
             )
         if stopped:
             break

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lime_jax.runs import schema, store
+from lime_jax.runs.batch_result import BatchResult
 from lime_jax.runs.config import RunConfig
-from lime_jax.runs.explainer import Rows
 from lime_jax.runs.progress import Log, Meter, Progress
 from lime_jax.runs.reader import Failure
 from lime_jax.runs.store import Store
@@ -49,24 +49,24 @@ class ResultWriter:
         self._failed: dict[str, str] = {}
         self._last = time.monotonic()
 
-    def add(self, rows: Rows) -> None:
+    def add(self, batch: BatchResult) -> None:
         """Takes the rows of a batch, and stores a part when it is full or old enough."""
-        self._layouts.update(rows.layouts)
-        for number, snippet in enumerate(rows.snippets):
-            id, size = snippet.item.id, rows.num_outputs
+        self._layouts.update(batch.layouts)
+        for number, snippet in enumerate(batch.snippets):
+            id, size = snippet.item.id, batch.num_outputs
             if id in self._failed:
                 continue
-            self._open[id].append(rows.table.slice(number * size, size))
+            self._open[id].append(batch.table.slice(number * size, size))
             if len(self._open[id]) == snippet.num_snippets:
                 self._tables.extend(self._open.pop(id))
                 self._ids.add(id)
                 self._meter.done += 1
-        for failure in rows.failures:
+        for failure in batch.failures:
             self.fail(failure)
         self._meter.add(
-            items=float(sum(1 / s.num_snippets for s in rows.snippets)),
-            evaluations=rows.num_evaluations,
-            busy=rows.seconds,
+            items=float(sum(1 / snippet.num_snippets for snippet in batch.snippets)),
+            evaluations=batch.num_evaluations,
+            busy=batch.seconds,
         )
         self._flush_if_due()
 

@@ -260,11 +260,11 @@ class TestRun:
         assert ran()[0] == 0
         run = store.open_store(place / "store")
         (item,) = [item for item in run.items() if item.id == "1.wav"]
-        assert len(reload.sound(run, item, 0).extents) > 1
+        assert len(reload.segmented_audio(run, item, 0).extents) > 1
         with (place / "separate.py").open("a", encoding="utf-8") as file:
             file.write("# changed\n")
         with pytest.raises(AudioError, match="is not what it was when"):
-            reload.sound(run, item, 0)
+            reload.segmented_audio(run, item, 0)
 
     @pytest.mark.slow
     def test_what_cannot_be_explained_is_not_separated(self, place, ran):

@@ -12,6 +12,7 @@ WAVEFORMS = jax.random.normal(jax.random.key(0), (S, N))
 SEGMENTS = lj.equal_segments(N, 5)
 
 
+@jax.jit
 def frames(x):
     """A short-time Fourier transform with half overlapping frames."""
     starts = jnp.arange(0, N - 15, 8)
@@ -42,16 +43,22 @@ def test_recomposing_commutes_with_the_map(name, kind, getkey):
     linear, components = LINEAR[name], COMPONENTS[kind]
     masks = jax.random.bernoulli(getkey(), 0.5, (9, components.num_components))
     masks = masks.at[0].set(True).at[1].set(False)
-    before = linear(jax.vmap(lj.recompose, (None, 0))(components, masks))
-    after = jax.vmap(lj.recompose, (None, 0))(lj.map_linear(linear, components), masks)
+    before = linear(_recomposed(components, masks))
+    after = _recomposed(lj.map_linear(linear, components), masks)
     np.testing.assert_allclose(after, before, atol=1e-5 * float(jnp.abs(before).max()))
+
+
+_recomposed = jax.jit(jax.vmap(lj.recompose, (None, 0)))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["stems × time", "time with a fill"])
 def test_the_explanation_is_the_same(kind):
     components = COMPONENTS[kind]
-    rest = lambda x: jnp.log1p(jnp.abs(x)).sum(axis=(1, 2))[:, None]
+
+    def rest(x):
+        return jnp.log1p(jnp.abs(x)).sum(axis=(1, 2))[:, None]
+
     method = lj.lime(200)
     key = jax.random.key(1)
     whole = lj.explain(lambda x: rest(frames(x)), components, method, key=key)
@@ -71,7 +78,7 @@ def test_what_is_not_linear_is_refused(curved):
             lj.map_linear(curved, COMPONENTS[kind])
 
 
-def test_works_inside_jit_and_vmap():
+def test_linear_maps_work_inside_jit_and_vmap():
     stems = jnp.stack([WAVEFORMS, 2 * WAVEFORMS])
     many = jax.jit(jax.vmap(lambda x: lj.map_linear(frames, lj.from_stems(x))))(stems)
     alone = lj.map_linear(frames, lj.from_stems(stems[1]))

@@ -241,7 +241,7 @@ def test_every_table_is_written_as_csv_and_parquet(summary):
     import pyarrow as pa
     from pyarrow import csv, parquet
 
-    files = aggregate.encoded(summary)
+    files = aggregate.encode_tables(summary)
     assert {name for name in files} == {
         f"{name}.{kind}" for name in summary.tables() for kind in ("csv", "parquet")
     }
@@ -296,7 +296,7 @@ class TestPick:
             assert of_output["coverage"].is_monotonic_increasing and len(of_output) <= 4
 
     def test_a_sample_does_not_depend_on_files(self, made, tmp_path):
-        with aggregate.connected(made[0]) as connection:
+        with aggregate.connect(made[0]) as connection:
             some = representatives.sample(connection, 1, 10)
             everything = representatives.sample(connection, 1, 1000)
         assert some.rows["id"].to_pylist() == everything.rows["id"].to_pylist()[:10]

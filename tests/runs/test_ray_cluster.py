@@ -47,7 +47,7 @@ def test_an_address_where_nothing_listens_is_refused_at_once(monkeypatch):
     # Ray itself is not asked, so that it need not be there.
     monkeypatch.setitem(sys.modules, "ray", types.ModuleType("ray"))
     with pytest.raises(StoreError, match="no cluster can be reached"):
-        with ray_cluster.connected("127.0.0.1:1"):
+        with ray_cluster.connect("127.0.0.1:1"):
             pass
 
 

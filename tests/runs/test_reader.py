@@ -13,7 +13,7 @@ import soundfile
 from lime_jax.runs import batching, reader
 from lime_jax.runs.batching import batches
 from lime_jax.runs.items import Item
-from lime_jax.runs.reader import AudioRequirements, Failure, Snippet, ahead, load, padded_size
+from lime_jax.runs.reader import AudioRequirements, Failure, Snippet, load, load_ahead, padded_size
 from tests.runs.conftest import RATE, STEMS, write_song
 
 REQUIREMENTS = AudioRequirements(
@@ -356,7 +356,7 @@ class TestAhead:
         for number in (0, 5, 6, 11):
             paths[number].unlink()
         items = [Item(str(number), path) for number, path in enumerate(paths)]
-        for item, loaded in zip(items, ahead(items, REQUIREMENTS, num_workers), strict=True):
+        for item, loaded in zip(items, load_ahead(items, REQUIREMENTS, num_workers), strict=True):
             alone = load(item, REQUIREMENTS)
             assert isinstance(loaded, Failure) == isinstance(alone, Failure)
             if isinstance(alone, Failure):
@@ -373,10 +373,10 @@ class TestAhead:
 
         monkeypatch.setattr(reader, "load", slow)
         items = [Item(str(number), Path("x")) for number in range(50)]
-        assert [snippets[0].item for snippets in ahead(items, REQUIREMENTS, 8)] == items
+        assert [snippets[0].item for snippets in load_ahead(items, REQUIREMENTS, 8)] == items
 
     def test_nothing_gives_nothing(self):
-        assert list(ahead([], REQUIREMENTS, 4)) == []
+        assert list(load_ahead([], REQUIREMENTS, 4)) == []
         assert num_loaders() == 0
 
     def test_items_are_loaded_before_they_are_asked_for(self, monkeypatch):
@@ -388,14 +388,14 @@ class TestAhead:
 
         monkeypatch.setattr(reader, "load", meet)
         items = [Item(str(number), Path("x")) for number in range(6)]
-        assert len(list(ahead(items, REQUIREMENTS, 3))) == 6
+        assert len(list(load_ahead(items, REQUIREMENTS, 3))) == 6
 
     @pytest.mark.parametrize("num_taken", [1, 3, 20])
     def test_a_consumer_may_stop_at_any_time(self, monkeypatch, num_taken):
         asked = itertools.count()
         endless = (Item(str(number), Path("x")) for number in asked)
         monkeypatch.setattr(reader, "load", lambda item, requirements: Failure(item, "load", "no"))
-        loaded = ahead(endless, REQUIREMENTS, 4)
+        loaded = load_ahead(endless, REQUIREMENTS, 4)
         taken = list(itertools.islice(loaded, num_taken))
         assert [failure.item.id for failure in taken] == [
             str(number) for number in range(num_taken)
@@ -414,7 +414,7 @@ class TestAhead:
             return Failure(item, "load", "no")
 
         monkeypatch.setattr(reader, "load", slow)
-        loaded = ahead((Item(str(n), Path("x")) for n in range(100)), REQUIREMENTS, 2)
+        loaded = load_ahead((Item(str(n), Path("x")) for n in range(100)), REQUIREMENTS, 2)
         next(loaded)
         threading.Timer(0.05, go.set).start()
         loaded.close()
@@ -427,7 +427,7 @@ class TestAhead:
 
         monkeypatch.setattr(reader, "load", lambda item, requirements: Failure(item, "load", "no"))
         with pytest.raises(RuntimeError, match="the list is gone"):
-            list(ahead(source(), REQUIREMENTS, 2))
+            list(load_ahead(source(), REQUIREMENTS, 2))
         assert num_loaders() == 0
 
     @pytest.mark.parametrize(
@@ -442,7 +442,7 @@ class TestAhead:
             reader, "load", lambda item, requirements: [snippet_of(item, shape=shape)]
         )
         asked = itertools.count()
-        loaded = ahead((Item(str(number), Path("x")) for number in asked), REQUIREMENTS, 2)
+        loaded = load_ahead((Item(str(number), Path("x")) for number in asked), REQUIREMENTS, 2)
         list(itertools.islice(loaded, 10))
         assert next(asked) - 10 == pytest.approx(lead, abs=1)
         loaded.close()
@@ -455,7 +455,7 @@ class TestAhead:
 
         monkeypatch.setattr(reader, "load", mixed)
         asked = itertools.count()
-        loaded = ahead((Item(str(number), Path("x")) for number in asked), REQUIREMENTS, 2)
+        loaded = load_ahead((Item(str(number), Path("x")) for number in asked), REQUIREMENTS, 2)
         list(itertools.islice(loaded, 300))
         lead = next(asked) - 300
         loaded.close()

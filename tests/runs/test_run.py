@@ -491,7 +491,7 @@ def test_parts_of_other_items_have_other_names(tmp_path):
     for ids in (["a", "b c"], ["a b", "c"]):
         failures = schema.errors_table([Failure(Item(id), "load", "no") for id in ids])
         store.write_part(target, empty, failures, {}, ids=ids)
-    assert store.finished(target)[1] == {"a", "b c", "a b", "c"}
+    assert store.stored_ids(target)[1] == {"a", "b c", "a b", "c"}
 
 
 @pytest.mark.slow

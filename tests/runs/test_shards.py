@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from lime_jax.errors import StoreError
-from lime_jax.runs.locks import held
+from lime_jax.runs.locks import hold_shard
 from lime_jax.runs.shards import Shard, shard_of
 
 IDS = [f"song {number}.wav" for number in range(500)] + ["", "ü", "a" * 1000]
@@ -162,14 +162,14 @@ class TestParts:
 
 def conflict(folder, shard):
     """The reason why a shard cannot be held now."""
-    with pytest.raises(StoreError) as caught, held(folder, shard):
+    with pytest.raises(StoreError) as caught, hold_shard(folder, shard):
         pass
     return str(caught.value)
 
 
 def is_free(folder, shard):
     """Whether a shard can be held now."""
-    with contextlib.suppress(StoreError), held(folder, shard):
+    with contextlib.suppress(StoreError), hold_shard(folder, shard):
         return True
     return False
 
@@ -193,9 +193,9 @@ class TestLocks:
     @pytest.mark.parametrize("name", PAIRS)
     def test_other_shards_of_one_split_run_side_by_side(self, tmp_path, name):
         first, second, may = PAIRS[name]
-        with held(tmp_path, first):
+        with hold_shard(tmp_path, first):
             if may:
-                with held(tmp_path, second):
+                with hold_shard(tmp_path, second):
                     assert not is_free(tmp_path, first) and not is_free(tmp_path, second)
             else:
                 reason = conflict(tmp_path, second)
@@ -207,32 +207,32 @@ class TestLocks:
     def test_all_shards_of_a_split_run_side_by_side(self, tmp_path):
         with contextlib.ExitStack() as stack:
             for index in range(8):
-                stack.enter_context(held(tmp_path, Shard(index, 8)))
+                stack.enter_context(hold_shard(tmp_path, Shard(index, 8)))
             assert not any(is_free(tmp_path, Shard(index, 8)) for index in range(8))
             assert not is_free(tmp_path, Shard(0, 1))
         assert is_free(tmp_path, Shard(0, 1))
 
     def test_a_refused_run_holds_nothing(self, tmp_path):
-        with held(tmp_path, Shard(0, 2)):
+        with hold_shard(tmp_path, Shard(0, 2)):
             conflict(tmp_path, Shard(0, 3))
             conflict(tmp_path, Shard(0, 1))
             assert is_free(tmp_path, Shard(1, 2))
         assert is_free(tmp_path, Shard(0, 3)) and is_free(tmp_path, Shard(0, 1))
 
     def test_a_refusal_leaves_the_lock_to_its_holder(self, tmp_path):
-        with held(tmp_path, Shard(0, 2)):
+        with hold_shard(tmp_path, Shard(0, 2)):
             for _ in range(3):
                 conflict(tmp_path, Shard(0, 2))
                 conflict(tmp_path, Shard(1, 3))
 
     @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, StoreError])
     def test_an_error_lets_go_and_is_passed_on(self, tmp_path, error):
-        with pytest.raises(error, match="inside"), held(tmp_path, Shard(0, 2)):
+        with pytest.raises(error, match="inside"), hold_shard(tmp_path, Shard(0, 2)):
             raise error("inside")
         assert is_free(tmp_path, Shard(0, 2)) and is_free(tmp_path, Shard(0, 1))
 
     def test_other_stores_are_other_locks(self, tmp_path):
-        with held(tmp_path / "a", Shard()), held(tmp_path / "b", Shard()):
+        with hold_shard(tmp_path / "a", Shard()), hold_shard(tmp_path / "b", Shard()):
             assert not is_free(tmp_path / "a", Shard())
 
     def test_files_of_dead_runs_hold_nothing(self, tmp_path):
@@ -244,9 +244,9 @@ class TestLocks:
     @pytest.mark.slow
     def test_a_lock_ends_with_its_process(self, tmp_path):
         code = (
-            "import sys, pathlib; from lime_jax.runs.locks import held;"
+            "import sys, pathlib; from lime_jax.runs.locks import hold_shard;"
             "from lime_jax.runs.shards import Shard;"
-            "lock = held(pathlib.Path(sys.argv[1]), Shard(0, 2)); lock.__enter__();"
+            "lock = hold_shard(pathlib.Path(sys.argv[1]), Shard(0, 2)); lock.__enter__();"
             "print('held', flush=True); sys.stdin.read()"
         )
         command = [sys.executable, "-c", code, str(tmp_path)]
@@ -262,5 +262,5 @@ class TestLocks:
 
     def test_a_folder_that_cannot_hold_locks_is_refused(self, tmp_path):
         (tmp_path / "locks" / "0-of-1").mkdir(parents=True)
-        with pytest.raises(StoreError, match="cannot be locked"), held(tmp_path, Shard()):
+        with pytest.raises(StoreError, match="cannot be locked"), hold_shard(tmp_path, Shard()):
             pass

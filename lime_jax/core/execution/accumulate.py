@@ -1,7 +1,7 @@
 """The steps of explanations: draw masks, recompose, predict, fold into statistics, solve.
 
 Everything here works on a group of items at once, a leading axis on components, keys and results:
-few masks of many clips fill a device as well as many masks of one clip.
+few masks of many excerpts fill a device as well as many masks of one excerpt.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Plan:
 
     @property
     def steps(self) -> list[tuple[int, int]]:
-        """First row and number of rows of every step."""
+        """The first row and the number of rows of every step."""
         starts = [step * self.rows_per_step for step in range(self.num_steps)]
         last = [(self.num_steps * self.rows_per_step, self.num_last)] if self.num_last else []
         return [(start, self.rows_per_step) for start in starts] + last
@@ -83,19 +83,19 @@ def even_batch_size(num_masks: int, round_size: int, batch_size: int) -> int:
 
 
 def round_size(neighbourhood: Neighbourhood) -> int:
-    """Returns rows without a table belong to the blocks in turn, so a step holds whole rounds."""
+    """Returns the rows of a round: without a table, rows belong to the blocks in turn."""
     return neighbourhood.num_blocks if neighbourhood.table is None else 1
 
 
 def draw(method: Method, keys: Keys, num_items: int, num_components: int) -> Neighbourhood:
-    """Returns the neighbourhoods of all items."""
+    """Draws the neighbourhoods of all items."""
     return each(num_items, lambda key: method.sampler(key, num_components), keys)
 
 
 def rows_of(
     neighbourhoods: Neighbourhood, num_items: int, start: Row, num_rows: int, stop: Row | int
 ) -> tuple[Masks, Counts]:
-    """The masks from row `start` on and how often each counts: per block if there is a table.
+    """Returns the masks from row `start` on and their counts: per block if there is a table.
 
     Rows from `stop` on repeat the last mask and do not count.
     """
@@ -107,24 +107,24 @@ def rows_of(
     real = (index < jnp.minimum(stop, counted)).astype(jnp.float32)
     index = jnp.minimum(index, last)
 
-    def one(neighbourhood: Neighbourhood) -> tuple[Array, Array]:
+    def masks_and_counts(neighbourhood: Neighbourhood) -> tuple[Array, Array]:
         masks = neighbourhood.rows(index)
         if neighbourhood.table is None:
             return masks, real
         return masks, neighbourhood.table[index] * real[:, None]
 
-    return each(num_items, one, neighbourhoods)
+    return each(num_items, masks_and_counts, neighbourhoods)
 
 
 def inputs_of(components: Recomposable, masks: Masks) -> Inputs:
-    """Returns the recomposed inputs, `(items, rows, *input)`."""
-    return each(len(masks), lambda one, masks: jax.vmap(one.recomposed)(masks), components, masks)
+    """Recomposes the inputs, `(items, rows, *input)`."""
+    return each(len(masks), lambda item, masks: jax.vmap(item.recomposed)(masks), components, masks)
 
 
 def evaluate(
     predictor: Predictor, components: Recomposable, masks: Masks, batch_size: int
 ) -> Outputs:
-    """Returns the outputs for every mask, with at most `batch_size` inputs at a time."""
+    """Evaluates the model for every mask, with at most `batch_size` inputs at a time."""
     num_items, num_rows = masks.shape[:2]
 
     def batch(masks: Masks) -> Outputs:
@@ -147,13 +147,13 @@ compiled_evaluate = jax.jit(evaluate, static_argnames="batch_size")
 
 
 def no_blocks(neighbourhoods: Neighbourhood, num_items: int, num_outputs: int) -> Statistics:
-    """Empty statistics, one for every block of every item."""
+    """Returns empty statistics for every block of every item."""
     shape = (num_items, neighbourhoods.num_blocks)
     return empty_blocks(neighbourhoods.num_components, num_outputs, shape)
 
 
 def empty_blocks(num_components: int, num_outputs: int, shape: tuple[int, int]) -> Statistics:
-    """Empty statistics, `(items, blocks)` of them."""
+    """Returns empty statistics, `(items, blocks)` of them."""
     nothing = statistics.empty(num_components, num_outputs)
     return jax.tree.map(lambda x: jnp.broadcast_to(x[None, None], (*shape, *x.shape)), nothing)
 
@@ -164,10 +164,10 @@ def fold(
     """Adds some rows to the statistics of the blocks."""
     num_items, num_blocks = blocks.weight.shape
 
-    def one(*rows):
+    def summary(*rows: Array) -> Statistics:
         return _summarise(kernel, num_blocks, *rows)
 
-    new = each(num_items, one, masks, counts, outputs)
+    new = each(num_items, summary, masks, counts, outputs)
     return jax.vmap(jax.vmap(Statistics.__add__))(blocks, new)
 
 
@@ -186,11 +186,11 @@ def _summarise(
     masks, outputs = (_repeat_last(x, missing) for x in (masks, outputs))
     counts = jnp.pad(counts, (0, missing))
 
-    def deal(x):
+    def in_turn(x: Array) -> Array:
         return x.reshape(-1, num_blocks, *x.shape[1:])
 
     return jax.vmap(statistics.summarise, in_axes=1)(
-        deal(masks), deal(outputs), deal(kernel(masks) * counts), deal(counts > 0)
+        in_turn(masks), in_turn(outputs), in_turn(kernel(masks) * counts), in_turn(counts > 0)
     )
 
 
@@ -233,7 +233,7 @@ def explain_group(
     batch_size: int,
     devices: tuple[str, ...] = (),
 ) -> Explanation:
-    """Returns the explanations of a group of items as a single traceable program.
+    """Explains a group of items, in a single traceable program.
 
     Args:
       predictor: the model.
@@ -267,16 +267,14 @@ def accumulate(
     blocks = no_blocks(neighbourhoods, num_items, num_outputs(predictor, components, split))
 
     def add(blocks: Statistics, start: Row, num_rows: int) -> Statistics:
-        return step(
-            predictor, components, method, neighbourhoods, blocks, first + start, num_rows,
-            split.batch_size, first + share,
-        )  # fmt: skip
+        arguments = predictor, components, method, neighbourhoods, blocks
+        return step(*arguments, first + start, num_rows, split.batch_size, first + share)
 
     if split.num_steps:
         starts = jnp.arange(split.num_steps) * split.rows_per_step
 
-        def body(blocks, start):
-            return (add(blocks, start, split.rows_per_step), None)
+        def body(blocks: Statistics, start: Row) -> tuple[Statistics, None]:
+            return add(blocks, start, split.rows_per_step), None
 
         blocks, _ = jax.lax.scan(body, blocks, starts)
     if split.num_last:

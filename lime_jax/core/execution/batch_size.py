@@ -139,7 +139,7 @@ def _trial(predictor: Predictor, components: Components) -> Callable[[int], floa
     def seconds(size: int) -> float:
         masks = jnp.arange(size)[:, None] % (jnp.arange(components.num_components)[None] + 2) > 0
 
-        def run():
+        def run() -> Any:
             return jax.block_until_ready(
                 accumulate.compiled_evaluate(predictor, items, masks[None], batch_size=size)
             )

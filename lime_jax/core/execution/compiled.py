@@ -1,4 +1,4 @@
-"""Ways to run the engine: as one program, over many items, step by step, beside a host model."""
+"""One compiled program for one item or for many, on one device or over a mesh."""
 
 import functools
 from typing import Any
@@ -27,7 +27,7 @@ def run(
     batch_size: int,
     mesh: Mesh | None,
 ) -> Explanation:
-    """Returns one item; with a mesh, its masks are shared among the devices."""
+    """Explains one item; with a mesh, its masks are shared among the devices."""
 
     def program(predictor: Any, components: Any, method: Any, key: Any) -> Explanation:
         devices = () if mesh is None else mesh.axis_names
@@ -51,7 +51,7 @@ def run_batch(
     batch_size: int,
     mesh: Mesh | None,
 ) -> Explanation:
-    """Returns many items; with a mesh, they are shared among the devices."""
+    """Explains many items; with a mesh, they are shared among the devices."""
     num_items = components.num_items
 
     def program(predictor: Any, components: Any, method: Any, keys: Any) -> Explanation:
@@ -84,7 +84,7 @@ def _in_groups(
     filled = padded((components, keys), -num_items % size)
     grouped = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), filled)
 
-    def run(group):
+    def run(group: tuple[Components, MaybeKey]) -> Explanation:
         return run_group(predictor, group[0], method, group[1], batch_size)
 
     explanations = jax.lax.map(run, grouped)
@@ -99,7 +99,7 @@ def run_group(
     batch_size: int,
     devices: tuple[str, ...] = (),
 ) -> Explanation:
-    """Returns the explanations of a group of items, from one neighbourhood or in rounds of them."""
+    """Explains a group of items, from one neighbourhood or in rounds of them."""
     is_adaptive = isinstance(method.sampler, Auto)
     run = sequential.explain_item if is_adaptive else accumulate.explain_group
     return run(predictor, components, method, keys, batch_size, devices)
@@ -108,18 +108,18 @@ def run_group(
 def group_size(
     method: Method, keys: MaybeKey, num_items: int, num_components: int, batch_size: int
 ) -> int:
-    """Returns as many items as fill a batch, in groups of equal size."""
+    """Returns how many items fill a batch, in groups of equal size."""
     if isinstance(method.sampler, Auto):
-        return 1  # every item stops when it is sure
+        return 1  # every item stops when its own targets are met
     num_masks, _ = neighbourhood_size(method, item_of(keys, 0), num_components)
     largest = max(1, min(num_items, batch_size // num_masks))
     return accumulate.even_batch_size(num_items, 1, largest)
 
 
 def padded(tree: Any, times: int) -> Any:
-    """Returns the last item repeated, to fill a group."""
+    """Repeats the last item, to fill a group."""
 
-    def fill(x):
+    def fill(x: jax.Array) -> jax.Array:
         return jnp.concatenate([x, jnp.repeat(x[-1:], times, axis=0)])
 
     return jax.tree.map(fill, tree) if times else tree

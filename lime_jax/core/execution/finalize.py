@@ -41,7 +41,7 @@ def finalize(method: Method, neighbourhoods: Neighbourhood, blocks: Statistics) 
 def finalize_exactly(
     method: Method, blocks: Statistics, num_samples: int, num_evaluations: int = 0
 ) -> Explanation:
-    """Returns the same from the statistics of all masks, in one block."""
+    """Solves the surrogates of all items from the statistics of all masks, in one block."""
     num_items = blocks.weight.shape[0]
     total = jax.tree.map(lambda x: x[:, 0], blocks)
     fit = each(num_items, method.surrogate, total)
@@ -77,7 +77,7 @@ def explain_blocks(
       num_samples: the size asked for.
     """
 
-    def one(blocks: Statistics, num_used: Int[Array, ""]) -> tuple[Any, ...]:
+    def solve(blocks: Statistics, num_used: Int[Array, ""]) -> tuple[Any, ...]:
         used = jnp.arange(len(blocks.weight)) < num_used
         total, fit, deviations = solve_blocks(method.surrogate, blocks, used)
         if isinstance(method.sampler, Bernoulli):
@@ -90,7 +90,7 @@ def explain_blocks(
         )
         return total, fit, deviations, cost
 
-    total, fit, deviations, cost = each(len(num_used), one, blocks, num_used)
+    total, fit, deviations, cost = each(len(num_used), solve, blocks, num_used)
     return _record(
         total,
         fit,
@@ -103,7 +103,7 @@ def explain_blocks(
 
 
 def _is_compared(method: Method) -> bool:
-    """Whether fair coins with the same kernel and ridge estimate the same coefficients."""
+    """Whether LIME's own masks with the same kernel and ridge estimate the same coefficients."""
     return (
         isinstance(method.sampler, (OrthogonalArray, Auto))
         and isinstance(method.kernel, (Exponential, Flat))
@@ -140,7 +140,7 @@ def _record(
 def solve_blocks(
     surrogate: Surrogate, blocks: Statistics, used: Bool[Array, " num_blocks"]
 ) -> tuple[Statistics, LinearFit, Float[Array, "num_blocks num_outputs num_components"]]:
-    """The fit to all blocks of one item, and what fits that each leave one block out tell of it."""
+    """Fits all blocks of one item, and returns the jackknife deviations of the fit as well."""
     num_blocks = blocks.weight.shape[0]
     everything = jnp.ones((1, num_blocks), bool)
     keep = jnp.concatenate([everything, ~jnp.eye(num_blocks, dtype=bool)])

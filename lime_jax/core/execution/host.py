@@ -34,7 +34,7 @@ def run_on_host(
     batch_size: int | None,
     progress: Progress | None,
 ) -> Explanation:
-    """Returns the explanations of all items, groups of them at a time, evaluated outside jit."""
+    """Explains all items, groups of them at a time, with a model outside jit."""
     if is_traced((components, method, keys)):
         raise ValueError("a host model cannot run inside jit or vmap. Call `explain` outside.")
     num_items, num_components = components.num_items, components.num_components
@@ -42,9 +42,8 @@ def run_on_host(
     group = group_size(method, keys, num_items, num_components, size)
     each = []
     for start in range(0, num_items, group):
-        part = slice(start, start + group)
-        some, some_keys = item_of((components, keys), part)
-        each.append(_run_group_on_host(model, some, some_keys, method, size, progress))
+        items, item_keys = item_of((components, keys), slice(start, start + group))
+        each.append(_run_group_on_host(model, items, item_keys, method, size, progress))
     return jax.tree.map(lambda *x: jnp.concatenate(x), *each)
 
 
@@ -86,22 +85,22 @@ def _accumulate_on_host(
 
 
 def _host_batch_size(components: Components) -> int:
-    """As many inputs as fit twice, the ones at work and the next ones."""
+    """Returns how many inputs fit twice, those at work and the next."""
     mask = jax.ShapeDtypeStruct((1, 1, components.num_components), jnp.bool_)
 
-    def one(components, mask):
+    def inputs(components: Components, mask: jax.Array) -> jax.Array:
         return accumulate.inputs_of(as_one_item(components), mask)
 
-    fitting = memory.batch_size_for(one, components, mask)
+    fitting = memory.batch_size_for(inputs, components, mask)
     return min(_HOST_BATCH, max(1, fitting // 2))
 
 
 def evaluate_on_host(
     model: HostModel, components: Components, neighbourhoods: Neighbourhood, split: Plan
 ) -> Iterator[tuple[int, jax.Array, jax.Array, np.ndarray]]:
-    """Last row, masks, counts and outputs of every step, the next inputs always under way."""
+    """Yields last row, masks, counts and outputs of every step, the next inputs under way."""
 
-    def prepare(step):
+    def prepare(step: tuple[int, int]) -> tuple[jax.Array, jax.Array, jax.Array]:
         return _prepare(components, neighbourhoods, jnp.int32(step[0]), step[1])
 
     ahead = prepare(split.steps[0])

@@ -26,7 +26,7 @@ class HostModel:
         self.output_names = output_names
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        """Outputs float32 `(batch, num_outputs)` of inputs `(batch, *input)`.
+        """Returns outputs float32 `(batch, num_outputs)` of inputs `(batch, *input)`.
 
         Raises:
           ModelError: if the function raises, or returns anything but one row per input.
@@ -78,7 +78,7 @@ def host_model(
 
 
 def predict_in_batches(model: HostModel, inputs: np.ndarray, batch_size: int) -> np.ndarray:
-    """Returns outputs of many inputs; every call has exactly `batch_size`, the last filled up."""
+    """Returns outputs of many inputs; every call has `batch_size` of them, the last filled up."""
     missing = -len(inputs) % batch_size
     filled = np.concatenate([inputs, np.repeat(inputs[-1:], missing, axis=0)])
     starts = range(0, len(filled), batch_size)

@@ -70,12 +70,15 @@ def retry_with_smaller_batches(run: Callable[[int], T], batch_size: int) -> tupl
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Work that was only waiting for what did not fit fails with the second message."""
+    """Whether an error says that memory ran out, in the words of any device.
+
+    Work that was only waiting for what did not fit fails with the second message.
+    """
     return any(words in str(error) for words in ("RESOURCE_EXHAUSTED", "Out of memory"))
 
 
 def budget(device: Any = None) -> int:
-    """Returns bytes that may be used at a time."""
+    """Returns how many bytes may be used at a time."""
     device = device or jax.local_devices()[0]
     stats = device.memory_stats() if device.platform != "cpu" else None
     if not stats or "bytes_limit" not in stats:

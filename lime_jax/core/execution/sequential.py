@@ -1,4 +1,4 @@
-"""Rounds of masks until an answer is sure enough, decided on the device for every item alone."""
+"""Rounds of masks until the targets are met, decided on the device for every item alone."""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ class Rounds:
     """The statistics of one item so far.
 
     Attributes:
-      blocks: the statistics of independent parts, `(1, num_slots, …)`; unused ones are empty.
+      blocks: independent statistics, `(1, num_slots, …)`; unused ones are empty.
       number: how many rounds they hold.
     """
 
@@ -41,7 +41,7 @@ def explain_item(
     batch_size: int,
     devices: tuple[str, ...] = (),
 ) -> Explanation:
-    """The explanation of one item, as `engine.run` has it, in as many rounds as it takes."""
+    """Explains one item as `accumulate.explain_group` does, in as many rounds as it takes."""
     auto, num_components = sampler_of(method), components.num_components
 
     def blocks_of(number: Int[Array, ""]) -> Statistics:
@@ -66,7 +66,7 @@ def explain_item(
 
 
 def sampler_of(method: Method) -> Auto:
-    """Returns the sampler, which is one that chooses."""
+    """Returns the sampler, which is an `Auto` here."""
     assert isinstance(method.sampler, Auto)
     return method.sampler
 
@@ -74,7 +74,7 @@ def sampler_of(method: Method) -> Auto:
 def draw_round(
     method: Method, keys: accumulate.Keys, number: Int[Array, ""], num_components: int
 ) -> Neighbourhood:
-    """Returns the neighbourhood of one round."""
+    """Draws the neighbourhood of one round."""
     keys = None if keys is None else jax.vmap(jax.random.fold_in, (0, None))(keys, number)
     return accumulate.draw(method, keys, 1, num_components)
 
@@ -93,7 +93,7 @@ def add_round(rounds: Rounds, blocks: Statistics) -> Rounds:
     earlier = jax.tree.map(lambda x: x[:, slots], rounds.blocks)
     merged = jax.vmap(jax.vmap(Statistics.__add__))(earlier, blocks)
 
-    def put(x, new):
+    def put(x: Array, new: Array) -> Array:
         return x.at[:, slots].set(new)
 
     return Rounds(jax.tree.map(put, rounds.blocks, merged), rounds.number + 1)
@@ -116,7 +116,7 @@ def targets_are_met(method: Method, rounds: Rounds) -> Bool[Array, ""]:
 
 
 def finalize_rounds(method: Method, rounds: Rounds) -> Explanation:
-    """Returns the explanation that all rounds make together, a leading axis of one item."""
+    """Returns the explanation from all rounds, with a leading axis of one item."""
     auto = sampler_of(method)
     num_components = rounds.blocks.mask_mean.shape[-1]
     one_round = size_of(auto, num_components)

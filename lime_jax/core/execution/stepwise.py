@@ -82,7 +82,7 @@ def run_in_steps(
     batch_size: int,
     progress: Progress | None = None,
 ) -> Explanation:
-    """Returns the same as the engine's single program for many items, called one step at a time.
+    """Explains many items as `compiled.run_batch` does, called one step at a time.
 
     So progress can be reported, and on CPUs XLA makes more of a network outside of a loop than
     inside.
@@ -93,20 +93,21 @@ def run_in_steps(
     starts = range(0, num_items, size)
     if progress is None and _takes_one_step(method, keys, size, num_components, batch_size):
         one_call = functools.partial(_run_group_at_once, size=size, batch_size=batch_size)
-        explained = [one_call(predictor, method, items, jnp.int32(start)) for start in starts]
+        groups = [one_call(predictor, method, items, jnp.int32(start)) for start in starts]
     else:
-        groups = (_group(items, jnp.int32(start), size=size) for start in starts)
         first, _ = _group(items, jnp.int32(0), size=size)
         num_outputs = _num_outputs(predictor, method, first, keys, batch_size)
-        explained = [
+        groups = [
             _run_group_in_steps(
-                predictor, some, method, some_keys, batch_size, num_outputs, progress
+                predictor, group, method, group_keys, batch_size, num_outputs, progress
             )
-            for some, some_keys in groups
+            for group, group_keys in (
+                _group(items, jnp.int32(start), size=size) for start in starts
+            )
         ]
-    if len(explained) == 1:
-        return item_of(explained[0], slice(num_items))
-    return jax.tree.map(lambda *x: jnp.concatenate(x)[:num_items], *explained)
+    if len(groups) == 1:
+        return item_of(groups[0], slice(num_items))
+    return jax.tree.map(lambda *x: jnp.concatenate(x)[:num_items], *groups)
 
 
 def _takes_one_step(
@@ -162,7 +163,7 @@ def explain_in_rounds(
     keys: MaybeKey,
     progress: Progress | None,
 ) -> Explanation:
-    """Returns one neighbourhood, or rounds of them until the answer is sure; called from Python.
+    """Explains a group from one neighbourhood, or from rounds of them until targets are met.
 
     Args:
       sum_up: `(neighbourhoods, progress=…)` to the statistics of their blocks.
@@ -210,10 +211,8 @@ def _accumulate_in_steps(
     split = accumulate.plan(total, accumulate.round_size(neighbourhoods), batch_size, num_items)
     blocks = no_blocks(neighbourhoods, num_items, num_outputs)
     for start, num_rows in split.steps:
-        blocks = _step(
-            predictor, components, method, neighbourhoods, blocks, jnp.int32(start),
-            num_rows=num_rows, batch_size=split.batch_size, stop=total,
-        )  # fmt: skip
+        arguments = predictor, components, method, neighbourhoods, blocks, jnp.int32(start)
+        blocks = _step(*arguments, num_rows=num_rows, batch_size=split.batch_size, stop=total)
         if progress is not None:
             jax.block_until_ready(blocks)
             progress(min(start + num_rows, total), total)
@@ -222,32 +221,17 @@ def _accumulate_in_steps(
 
 @functools.partial(jax.jit, static_argnames="size")
 def _group(items: Any, start: Any, *, size: int) -> Any:
-    """Some items from a place that is known only when it runs: one program for all groups."""
+    """Returns items from a place that is known only when it runs: one program for all groups."""
     return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), items)
 
 
 _step = jax.jit(accumulate.step, static_argnames=("num_rows", "batch_size", "stop"))
 
-
 fold = jax.jit(accumulate.fold)
-
-
 no_blocks = jax.jit(accumulate.no_blocks, static_argnums=(1, 2))
-
-
 _finish = jax.jit(finalize.finalize)
-
-
 _draw = jax.jit(accumulate.draw, static_argnums=(2, 3))
-
-
 _draw_round = jax.jit(sequential.draw_round, static_argnums=3)
-
-
 _add_round = jax.jit(sequential.add_round)
-
-
 _is_sure = jax.jit(sequential.targets_are_met)
-
-
 _finish_rounds = jax.jit(sequential.finalize_rounds)

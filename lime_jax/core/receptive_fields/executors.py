@@ -36,7 +36,7 @@ def explain_by_windows(
     keys: MaybeKey,
     batch_size: int | None,
 ) -> Explanation | None:
-    """Returns the explanations of items from few windows; None where whole inputs are cheaper.
+    """Explains items from few windows; None where whole inputs are cheaper.
 
     Raises:
       ValueError: if the declaration of the model is wrong.
@@ -105,7 +105,7 @@ def explain_by_layers(
     batch_size: int | None,
     progress: Progress | None = None,
 ) -> Explanation | None:
-    """Returns the explanation of one item of a model that declares its layers.
+    """Explains one item of a model that declares its layers.
 
     Args:
       predict: possibly with such a declaration.
@@ -125,8 +125,8 @@ def explain_by_layers(
         return None
     if (lookup := make_lookup(model, components, method, key, progress)) is None:
         return None
-    settling = resolve(method, components.num_components, is_looked_up=True)
-    run = functools.partial(_run_looked_up, model, lookup, settling, key)
+    resolved = resolve(method, components.num_components, is_looked_up=True)
+    run = functools.partial(_run_looked_up, model, lookup, resolved, key)
     return memory.retry_with_smaller_batches(
         run, batch_size or batch_sizes.head_batch_size(model, lookup)
     )[0]
@@ -145,7 +145,7 @@ def make_lookup(
     key: MaybeKey,
     progress: Progress | None,
 ) -> Lookup | None:
-    """The columns of one item; None where whole inputs are cheaper, or the columns do not fit."""
+    """Returns the columns of one item; None where whole inputs are cheaper, or they do not fit."""
     if (columns := _planned(model, components, method, key)) is None:
         return None
     try:
@@ -190,7 +190,7 @@ def _explain_sums(
     weight_of: np.ndarray,
     batch_size: int | None,
 ) -> Explanation:
-    """Exact answers: expectations over all masks from the outputs of the windows, in float64."""
+    """Explains exactly: expectations over all masks from outputs of the windows, in float64."""
     one, num_components = item_of(components, 0), components.num_components
     size, _ = batch_sizes.window_batch_sizes(model, one, layout, batch_size)
     tables, _ = memory.retry_with_smaller_batches(
@@ -199,7 +199,7 @@ def _explain_sums(
     equivalent = getattr(method.sampler, "equivalent_num_samples", None)
     num_samples = equivalent or 2**num_components
     share = 1 / len(layout.sets) if model.head_name == "mean" else 1.0
-    every = [
+    totals = [
         exact_sums.statistics_of_sum(
             np.split(share * table.astype(np.float64), layout.first[1:]),
             layout.sets,
@@ -208,7 +208,7 @@ def _explain_sums(
         )
         for table in np.asarray(tables)
     ]
-    stacked = jax.tree.map(lambda *x: jnp.stack(x), *every)
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *totals)
     return _with_evaluations(_solve_exactly(method, stacked, num_samples), components, layout)
 
 
@@ -219,10 +219,10 @@ def _tables(
     layout: tuple[jax.Array, ...],
     batch_size: int,
 ) -> jax.Array:
-    def look_up(item):
+    def table(item: Components) -> jax.Array:
         return windows.look_up(model, item, *layout, batch_size=batch_size).table
 
-    return jax.lax.map(look_up, components)
+    return jax.lax.map(table, components)
 
 
 @functools.partial(jax.jit, static_argnames="num_samples")
@@ -240,16 +240,16 @@ def run_windowed(
     keys: MaybeKey,
     batch_sizes: tuple[int, int],
 ) -> Explanation:
-    """Returns many items of a local model: windows looked up, then a head per mask.
+    """Explains many items by windows that are looked up, and a head per mask.
 
     `batch_sizes` are of windows and of masks.
     """
 
-    def one(item: tuple[Components, MaybeKey]) -> Explanation:
+    def explain_item(item: tuple[Components, MaybeKey]) -> Explanation:
         components, key = item
         window_of, masks, first, steps = layout
         lookup = look_up(model, components, window_of, masks, first, steps, batch_sizes[0])
         items, keys = as_one_item((lookup, key))
         return item_of(run_group(model.head, items, method, keys, batch_sizes[1]), 0)
 
-    return jax.lax.map(one, (components, keys))
+    return jax.lax.map(explain_item, (components, keys))

@@ -1,9 +1,9 @@
-"""Deep local networks, explained layer by layer: what many masks share is computed once.
+"""Deep convolutional networks, layer by layer: what many masks share is computed once.
 
 A column of the first layer sees few components, one of the last layer many. So every layer is
 computed once per combination of what *its* columns see, from the columns of the layer below, and
-a mask only looks the last ones up. What is silent is seen by no column. The answers are those of
-the whole model; where neighbouring segments meet, only what sees both is computed for all pairs.
+a mask only looks the last ones up. What is silent is seen by no column. Explanations are those
+of the whole model; where neighbouring segments meet, only what sees both is computed for all pairs.
 """
 
 import dataclasses
@@ -114,11 +114,11 @@ def _seen(one: Layer, columns: int) -> int:
 
 
 def layerwise(whole: Any, *, layers: Any, head: Any) -> Layerwise:
-    """Declares the layers of a deep local network; `explain` makes use of them where it pays.
+    """Declares the layers of a deep network; `explain` makes use of them where it pays.
 
     As `windowed`, for networks whose last layer sees much: a table of all that it may see would
-    be large, but few of the layers below see as much. The answers stay those of `whole`; the first
-    explanation of a model and shape checks that, and so does `check_receptive_field`.
+    be large, but few of the layers below see as much. Explanations stay those of `whole`; the first
+    one of a model and shape checks that, and so does `check_receptive_field`.
 
     Args:
       whole: the model, `(batch, *input)` to `(batch, num_outputs)`, any callable pytree.
@@ -181,7 +181,7 @@ class Columns:
 
 
 def plan_columns(model: Layerwise, components: Components, num_masks: int) -> list[Columns] | None:
-    """What every layer computes, or None where whole inputs are cheaper or too little memory is.
+    """Returns what every layer computes; None where whole inputs are cheaper or memory is short.
 
     Args:
       model: with its declaration.
@@ -292,12 +292,12 @@ def look_up_columns(
     columns: list[Columns],
     progress: Progress | None = None,
 ) -> Lookup:
-    """Returns the columns of the last layer for all combinations; a mask picks those it needs.
+    """Computes the columns of the last layer for all combinations; a mask picks those it needs.
 
     Args:
       model: with its declaration.
       components: of one item.
-      columns: from `plan`.
+      columns: from `plan_columns`.
       progress: called as `progress(done, total)` in columns of all layers.
     """
     total, done = sum(some.num_entries for some in columns), columns[0].num_entries
@@ -357,7 +357,7 @@ def _blocks(entries: np.ndarray) -> list[np.ndarray]:
 
 
 def _empty(one: Layer, table: Array, num_blocks: int) -> Array:
-    """Room for the columns of a layer, in one of a few sizes: other songs use the same programs."""
+    """Room for the columns of a layer, in one of a few sizes: others use the same programs."""
     window = jax.ShapeDtypeStruct((1, one.window, *table.shape[1:]), table.dtype)
     made = _shape_of_made(one, window)
     return jnp.zeros((num_blocks * _BLOCK, *made.shape[1:]), made.dtype)

@@ -16,7 +16,7 @@ class Lookup:
       table: `(num_entries, *features)`.
       first: the first entry of every window, `(num_windows,)`.
       steps: what a component adds to the entry of a window, `(num_windows, num_components)`.
-      num_components: how many pieces can be switched on and off.
+      num_components: how many components can be switched on and off.
     """
 
     table: Float[Array, "..."]

@@ -2,7 +2,7 @@
 
 What a backbone of convolutions makes of one window depends only on the few components that overlap
 the window. So every window is evaluated once per combination of *its* components, and a mask only
-looks its windows up and costs a head, not a network. The answers are those of the whole model.
+looks its windows up and costs a head, not a network. Explanations are those of the whole model.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ _MOST_PER_WINDOW = 14
 
 @pytree
 class Windowed:
-    """A model together with how local it is: `whole(x)` is `head` of `backbone` of all its windows.
+    """A model with its receptive field: `whole(x)` is `head` of `backbone` of all its windows.
 
     Window `i` holds the elements from `i * stride` to `i * stride + window` along one axis of the
     input, after `pad` elements were added to both ends by reflection. Make one with `windowed`.
@@ -38,7 +38,7 @@ class Windowed:
         `(batch, num_outputs)`.
       window, stride, pad: in elements along `axis`.
       axis: of the input, without the batch.
-      head_name: "mean" or "sum" where the head is just that, so that answers can be exact.
+      head_name: "mean" or "sum" where the head is just that, so that explanations can be exact.
     """
 
     whole: Predictor
@@ -81,7 +81,7 @@ class Windowed:
         padded = _reflect(inputs, axis, self.pad) if self.pad else inputs
         starts = np.arange(self.num_windows(inputs.shape[axis])) * self.stride
 
-        def cut(start):
+        def cut(start: int) -> Array:
             return jax.lax.slice_in_dim(padded, start, start + self.window, axis=axis)
 
         windows = jnp.stack([cut(int(start)) for start in starts], axis=1)
@@ -94,8 +94,8 @@ def windowed(
 ) -> Windowed:
     """Declares a receptive field; `explain` then evaluates windows wherever that is cheaper.
 
-    The answers stay those of `whole`; the first explanation of a model and shape checks that, and
-    so does `check_receptive_field`. Where the head is "mean" or "sum", `exhaustive`, `shapley`,
+    Explanations stay those of `whole`; the first one of a model and shape checks that, and so does
+    `check_receptive_field`. Where the head is "mean" or "sum", `exhaustive`, `shapley`,
     `banzhaf` and `lime("auto")` are exact for up to 500 components, from all combinations of those
     that overlap each window.
 
@@ -177,7 +177,7 @@ def cut_alike(components: Components) -> bool:
 
 
 def layout_of(model: Windowed, components: Components, num_masks: int) -> Layout | None:
-    """The entries of a lookup, or None where evaluating the model on whole inputs is cheaper.
+    """Returns the entries of a lookup, or None where whole inputs are cheaper.
 
     Args:
       model: with its declaration.
@@ -199,7 +199,7 @@ def layout_of(model: Windowed, components: Components, num_masks: int) -> Layout
         sets.append((segments[:, None] * components.num_sources + sources[None]).ravel())
     if max(map(len, sets)) > _MOST_PER_WINDOW:
         return None
-    num_entries = sum(2 ** len(some) for some in sets)
+    num_entries = sum(2 ** len(overlapping) for overlapping in sets)
     if 2 * num_entries * model.window > num_masks * size:
         return None
     return _layout(sets, components.num_components)
@@ -208,14 +208,15 @@ def layout_of(model: Windowed, components: Components, num_masks: int) -> Layout
 def _layout(sets: list[np.ndarray], num_components: int) -> Layout:
     window_of, masks, first = [], [], []
     steps = np.zeros((len(sets), num_components), np.int32)
-    for window, some in enumerate(sets):
+    for window, overlapping in enumerate(sets):
         first.append(sum(map(len, masks)))
-        combinations = np.arange(2 ** len(some))
+        bits = np.arange(len(overlapping))
+        combinations = np.arange(2 ** len(overlapping))
         on = np.zeros((len(combinations), num_components), bool)
-        on[:, some] = combinations[:, None] >> np.arange(len(some))[None] & 1
+        on[:, overlapping] = combinations[:, None] >> bits[None] & 1
         masks.append(on)
         window_of.append(np.full(len(combinations), window, np.int32))
-        steps[window, some] = 2 ** np.arange(len(some))
+        steps[window, overlapping] = 2**bits
     return Layout(
         np.concatenate(window_of), np.concatenate(masks), np.array(first, np.int32), steps, sets
     )
@@ -250,14 +251,14 @@ def table_of(
     index = jnp.minimum(jnp.arange(num_entries + missing), num_entries - 1)
     window_of, masks = window_of[index], masks[index]
 
-    def one(window: Int[Array, ""], mask: Bool[Array, " num_components"]) -> Array:
+    def recomposed(window: Int[Array, ""], mask: Bool[Array, " num_components"]) -> Array:
         return recompose(_cut(padded, model, window), mask)
 
-    def some(part: tuple[Array, Array]) -> Array:
-        return model.backbone(jax.vmap(one)(*part))
+    def features_of(chunk: tuple[Array, Array]) -> Array:
+        return model.backbone(jax.vmap(recomposed)(*chunk))
 
     chunks = (window_of.reshape(-1, batch_size), masks.reshape(-1, batch_size, masks.shape[1]))
-    features = jax.lax.map(some, chunks)
+    features = jax.lax.map(features_of, chunks)
     return features.reshape(-1, *features.shape[2:])[:num_entries]
 
 
@@ -272,7 +273,7 @@ def _reflect(x: Array, axis: int, pad: int) -> Array:
 
 
 def _cut(components: Components, model: Windowed, window: Int[Array, ""]) -> Components:
-    def cut(x, axis):
+    def cut(x: Array, axis: int) -> Array:
         return jax.lax.dynamic_slice_in_dim(x, window * model.stride, model.window, axis)
 
     return _along(components, model.axis, cut)
@@ -281,7 +282,7 @@ def _cut(components: Components, model: Windowed, window: Int[Array, ""]) -> Com
 def _along(components: Components, axis: int, change: Callable[[Array, int], Array]) -> Components:
     """Changes sources, labels and fill along an axis of the input, where they have it."""
 
-    def maybe(x, axis):
+    def maybe(x: Array, axis: int) -> Array:
         return x if x.shape[axis] == 1 else change(x, axis)
 
     return Components(

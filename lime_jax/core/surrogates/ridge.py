@@ -1,4 +1,4 @@
-"""Surrogates: from the statistics of a neighbourhood to a linear function per output."""
+"""Ridge regression on all components, the surrogate of LIME."""
 
 import jax.numpy as jnp
 

@@ -214,7 +214,7 @@ def explain(config: Config, tag: str, items: Sequence[Item], stems: str) -> stor
 def rows_of(found: store.Store, items: Sequence[Item]) -> list[dict[str, Any]]:
     """The explanations of songs with the names of their components, in the order of snippets."""
     ids = {item.id for item in items}
-    with aggregate.connected(found) as connection:
+    with aggregate.connect(found) as connection:
         names = dict(connection.execute(_NAMES).fetchall())
         table = connection.sql(_ROWS).to_arrow_table()
     rows = [row for row in table.to_pylist() if row["id"] in ids]
@@ -284,7 +284,7 @@ def song_faithfulness(id: str, rows: Sequence[dict]) -> dict[str, Any]:
 
 def picture(config: Config, found: store.Store, stems: str) -> Picture:
     """Figure 4: parallel coordinates, and surrogates against the model."""
-    with aggregate.connected(found) as connection:
+    with aggregate.connect(found) as connection:
         [(index,)] = connection.execute("SELECT DISTINCT output_index FROM explained").fetchall()
         drawn = representatives.sample(connection, index, 5000, '"group" IS NULL')
     faithful = aggregate.aggregate(found).faithfulness.to_pylist()

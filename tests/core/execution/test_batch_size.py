@@ -7,7 +7,7 @@ import pytest
 
 import lime_jax as lj
 from lime_jax.core.execution import accumulate
-from lime_jax.core.execution import batch_size as tuning
+from lime_jax.core.execution import batch_size as batch_sizes
 from lime_jax.core.predictor import as_predictor
 
 
@@ -37,20 +37,20 @@ def test_items_share_a_batch():
 class TestFastest:
     def test_finds_the_fastest_size_of_long_work(self):
         seconds = {256: 1.0, 192: 0.9, 128: 0.8, 96: 0.2, 64: 0.16}
-        assert tuning.fastest(seconds.__getitem__, list(seconds), 10**6) == 96
+        assert batch_sizes.fastest(seconds.__getitem__, list(seconds), 10**6) == 96
 
     def test_tries_one_size_where_work_is_short(self):
-        tried = []
-        tuning.fastest(lambda size: tried.append(size) or 1e-3, [256, 128, 64], 1000)
-        assert tried == [256]
+        sizes = []
+        batch_sizes.fastest(lambda size: sizes.append(size) or 1e-3, [256, 128, 64], 1000)
+        assert sizes == [256]
 
 
 def test_candidates_are_powers_of_two_and_their_middles():
-    assert tuning.candidates(100) == [96, 64, 48, 32, 24, 16, 8]
-    assert tuning.candidates(100, round_size=16) == [96, 64, 48, 32, 16]
+    assert batch_sizes.candidates(100) == [96, 64, 48, 32, 24, 16, 8]
+    assert batch_sizes.candidates(100, round_size=16) == [96, 64, 48, 32, 16]
 
 
-def test_a_size_found_once_is_used_again(monkeypatch):
+def test_the_fastest_size_is_remembered(monkeypatch):
     sizes = []
 
     def network(inputs):
@@ -58,40 +58,45 @@ def test_a_size_found_once_is_used_again(monkeypatch):
         return inputs.sum(axis=1, keepdims=True)
 
     components = lj.from_stems(jnp.ones((12, 3)))
-    monkeypatch.setattr(tuning, "_WORTH_BATCHES", 1)
-    monkeypatch.setattr(tuning, "fastest", lambda trial, sizes, num_inputs: 48)
+    monkeypatch.setattr(batch_sizes, "_WORTH_BATCHES", 1)
+    monkeypatch.setattr(batch_sizes, "fastest", lambda trial, sizes, num_inputs: 48)
     for _ in range(3):
         lj.explain(network, components, lj.exhaustive(), batch_size=None)
     predictor = as_predictor(network)
-    assert tuning.choose_batch_size(predictor, components, lj.exhaustive(), None) == 48
+    assert batch_sizes.choose_batch_size(predictor, components, lj.exhaustive(), None) == 48
     assert set(sizes) == {1, 48}
 
 
 def test_the_trial_runs_the_model():
     predictor = as_predictor(lambda inputs: jnp.tanh(inputs))
-    seconds = tuning._trial(predictor, lj.from_stems(jax.random.normal(jax.random.key(0), (4, 9))))
+    seconds = batch_sizes._trial(
+        predictor, lj.from_stems(jax.random.normal(jax.random.key(0), (4, 9)))
+    )
     assert 0 < seconds(16) < 5
 
 
 def test_nothing_is_tried_or_remembered_inside_jit(monkeypatch):
     """A trial inside someone's jit times tracing, and its calls end up in their program."""
-    monkeypatch.setattr(tuning, "fastest", lambda *_: pytest.fail("tried"))
+    monkeypatch.setattr(batch_sizes, "fastest", lambda *_: pytest.fail("tried"))
     components = lj.from_stems(jnp.ones((12, 3)))
-    network = lambda inputs: jnp.tanh(inputs)
-    run = lambda key: lj.explain(network, components, lj.lime(50_000), key=key).intercept
-    assert jax.eval_shape(run, jax.random.key(0)).shape == (3,)
-    fixed = lambda x: x + lj.explain(network, components, lj.exhaustive()).intercept
-    assert jax.eval_shape(fixed, 0.0).shape == (3,)
+
+    def sampled(key):
+        return lj.explain(jnp.tanh, components, lj.lime(50_000), key=key).intercept
+
+    def exact(x):
+        return x + lj.explain(jnp.tanh, components, lj.exhaustive()).intercept
+
+    assert jax.eval_shape(sampled, jax.random.key(0)).shape == (3,)
+    assert jax.eval_shape(exact, 0.0).shape == (3,)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("num_masks", [300, pytest.param(33, marks=pytest.mark.slow)])
 def test_a_last_step_of_its_own_changes_nothing(num_masks):
     components = lj.from_stems(jax.random.normal(jax.random.key(0), (12, 5)))
-    network = lambda inputs: jnp.tanh(inputs)
     key = jax.random.key(1)
     whole, split = (
-        lj.explain(network, components, lj.lime(num_masks), key=key, batch_size=size)
+        lj.explain(jnp.tanh, components, lj.lime(num_masks), key=key, batch_size=size)
         for size in (512, 32)
     )
     np.testing.assert_allclose(split.coefficients, whole.coefficients, atol=1e-6)

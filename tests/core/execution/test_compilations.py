@@ -1,4 +1,4 @@
-"""Compiling is counted: once for all clips of a shape, and not again in the next process."""
+"""Compiling is counted: once for all items of a shape, and not again in the next process."""
 
 import os
 import subprocess
@@ -27,8 +27,10 @@ print(sum(name.endswith("/cache_misses") for name in hits))
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [lj.lime(200), lj.shapley()], ids=["lime", "shapley"])
-def test_a_hundred_clips_compile_one_program(method):
-    network = lambda inputs: jnp.tanh(inputs)
+def test_a_hundred_items_compile_one_program(method):
+    def network(inputs):
+        return jnp.tanh(inputs)
+
     before = compiled.run._cache_size()
     for seed in range(100):
         key = jax.random.key(seed)
@@ -44,9 +46,12 @@ def test_the_next_process_compiles_nothing(tmp_path):
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
     command = [sys.executable, "-c", CODE]
-    run = lambda: subprocess.run(
-        command, capture_output=True, text=True, check=True, env=environment
-    ).stdout.split()
+
+    def run():
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, env=environment
+        ).stdout.split()
+
     (_, first_misses), (hits, misses) = run(), run()
     assert int(first_misses) > 0
     assert int(misses) == 0 and int(hits) >= int(first_misses)

@@ -12,6 +12,7 @@ import pytest
 
 import lime_jax as lj
 
+COMPONENTS = lj.from_stems(jnp.eye(3))
 SCRIPT = Path(__file__).with_name("on_devices.py")
 
 
@@ -32,9 +33,9 @@ def start(num_devices, *arguments):
 
 @pytest.mark.slow
 def test_four_devices_agree_with_one():
-    said, _ = (process := start(4)).communicate(timeout=300)
-    assert process.returncode == 0, said
-    assert "4 devices agree" in said
+    output, _ = (process := start(4)).communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert "4 devices agree" in output
 
 
 @pytest.mark.slow
@@ -43,19 +44,25 @@ def test_two_processes_agree_with_one_device():
         free.bind(("localhost", 0))
         coordinator = f"localhost:{free.getsockname()[1]}"
     processes = [start(2, coordinator, "2", str(index)) for index in range(2)]
-    said = [process.communicate(timeout=300)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
-    assert all("4 devices agree" in text for text in said)
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert all("4 devices agree" in output for output in outputs)
 
 
-def test_a_mesh_of_one_device_can_tell_progress_and_no_host_model_runs_on_it():
+def total(inputs):
+    return inputs.sum(axis=1, keepdims=True)
+
+
+def test_progress_over_a_mesh_is_reported_once_in_full():
     mesh = jax.sharding.Mesh(jax.devices()[:1], ("devices",))
-    components = lj.from_stems(jnp.eye(3))
-    told = []
-    total = lambda inputs: inputs.sum(axis=1, keepdims=True)
+    reports = []
     lj.explain(
-        total, components, lj.exhaustive(), mesh=mesh, progress=lambda *now: told.append(now)
+        total, COMPONENTS, lj.exhaustive(), mesh=mesh, progress=lambda *now: reports.append(now)
     )
-    assert told == [(8, 8)]
+    assert reports == [(8, 8)]
+
+
+def test_a_host_model_refuses_a_mesh():
+    mesh = jax.sharding.Mesh(jax.devices()[:1], ("devices",))
     with pytest.raises(ValueError, match="host model"):
-        lj.explain(lj.host_model(total), components, lj.exhaustive(), mesh=mesh)
+        lj.explain(lj.host_model(total), COMPONENTS, lj.exhaustive(), mesh=mesh)

@@ -9,7 +9,9 @@ import lime_jax as lj
 from lime_jax.core.execution import compiled, stepwise
 from lime_jax.core.predictor import as_predictor
 
-NETWORK = lambda inputs: jnp.tanh(inputs)
+
+def network(inputs):
+    return jnp.tanh(inputs)
 
 
 @pytest.fixture
@@ -34,9 +36,12 @@ def heavy(monkeypatch):
 def test_steps_explain_like_a_single_program(heavy, method, batch_size, num_items):
     stems = jax.random.normal(jax.random.key(0), (num_items, 8, 3))
     components = jax.vmap(lj.from_stems)(stems)
-    explain = lambda: lj.explain_batch(
-        NETWORK, components, method, key=jax.random.key(1), batch_size=batch_size
-    )
+
+    def explain():
+        return lj.explain_batch(
+            network, components, method, key=jax.random.key(1), batch_size=batch_size
+        )
+
     heavy(heavy=False)
     whole = explain()
     heavy(heavy=True)
@@ -48,9 +53,8 @@ def test_steps_explain_like_a_single_program(heavy, method, batch_size, num_item
 
 
 @pytest.mark.slow
-def test_a_hundred_heavy_clips_compile_one_program(heavy):
+def test_a_hundred_heavy_items_compile_one_program(heavy):
     heavy(heavy=True)
-    network = lambda inputs: jnp.tanh(inputs)
     in_steps, at_once = stepwise._step._cache_size(), stepwise._run_group_at_once._cache_size()
     for seed in range(100):
         key = jax.random.key(seed)

@@ -1,4 +1,4 @@
-"""Explaining layer by layer gives the answers of the whole network, or an error."""
+"""Explaining layer by layer gives the explanations of the whole network, or an error."""
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +54,7 @@ def declare(first_stride=2, window=4):
     return lj.receptive_fields.layerwise(whole, layers=[first, *made], head=head)
 
 
-def quiet(stems):
+def with_rests(stems):
     """The first stem rests at the beginning, the second one throughout the fourth segment."""
     length = SIZE // 5
     return stems.at[0, :length].set(0.0).at[1, 3 * length : 4 * length].set(0.0)
@@ -67,7 +67,7 @@ COMPONENTS = {
     "time with a fill": lj.from_labels(STEMS[0], TIME, 5, fill=0.25),
     "time with another input": lj.from_labels(STEMS[0], TIME, 5, fill=STEMS[1]),
     "stems × time": lj.cross(lj.from_stems(STEMS), TIME, 5),
-    "with silence": lj.cross(lj.from_stems(quiet(STEMS)), TIME, 5),
+    "with silence": lj.cross(lj.from_stems(with_rests(STEMS)), TIME, 5),
 }
 METHODS = {
     "lime": lj.lime(600),
@@ -91,34 +91,38 @@ def same(one, other):
 @pytest.mark.parametrize(
     "components, method",
     [
-        *((name, "lime") for name in COMPONENTS),
+        *((name, "lime") for name in ("time", "stems × time", "with silence")),
+        # Their columns are compared mask by mask below.
+        pytest.param("time with a fill", "lime", marks=pytest.mark.slow),
+        pytest.param("time with another input", "lime", marks=pytest.mark.slow),
         *(("with silence", name) for name in METHODS if name != "lime"),
     ],
 )
-def test_the_answer_is_that_of_the_whole_network(components, method, monkeypatch):
+def test_the_explanation_is_that_of_the_whole_network(components, method, monkeypatch):
     components, method, key = COMPONENTS[components], METHODS[method], jax.random.key(3)
-    asked = []
-    monkeypatch.setattr(
-        layers,
-        "look_up_columns",
-        lambda *a, made=layers.look_up_columns: asked.append(1) or made(*a),
-    )
-    found = lj.explain(MODEL, components, method, key=key)
-    assert asked
-    same(found, lj.explain(whole, components, method, key=key))
+    lookups, look_up_columns = [], layers.look_up_columns
+
+    def counted(*arguments):
+        lookups.append(look_up_columns(*arguments))
+        return lookups[-1]
+
+    monkeypatch.setattr(layers, "look_up_columns", counted)
+    explanation = lj.explain(MODEL, components, method, key=key)
+    assert lookups
+    same(explanation, lj.explain(whole, components, method, key=key))
 
 
 @pytest.mark.parametrize("size", [31, 32, 33, 34, 35, 36, 37, 38, 96, 98])
-def test_any_length_ends_as_the_network_ends(size, getkey):
+def test_outputs_of_any_length_are_those_of_the_network(size, getkey):
     lj.receptive_fields.check_receptive_field(MODEL, jax.random.normal(getkey(), (3, size)))
 
 
 @pytest.mark.parametrize("components", COMPONENTS.values(), ids=COMPONENTS)
-def test_every_mask_finds_its_columns(components, getkey):
+def test_every_mask_has_the_outputs_of_the_whole_network(components, getkey):
     masks = jax.random.bernoulli(getkey(), 0.5, (300, components.num_components))
-    _, found = lj.predict_neighbourhood(MODEL, components, masks)
+    _, outputs = lj.predict_neighbourhood(MODEL, components, masks)
     _, expected = lj.predict_neighbourhood(whole, components, masks)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(outputs, expected, atol=1e-6)
 
 
 def test_no_column_sees_silence():
@@ -136,21 +140,21 @@ def test_less_is_computed_where_segments_do_not_meet():
 
 @pytest.mark.parametrize("num_masks, is_worth_it", [(8, False), (1024, True)])
 def test_few_masks_are_evaluated_whole(num_masks, is_worth_it):
-    found = layers.plan_columns(MODEL, COMPONENTS["stems × time"], num_masks)
-    assert (found is not None) == is_worth_it
+    columns = layers.plan_columns(MODEL, COMPONENTS["stems × time"], num_masks)
+    assert (columns is not None) == is_worth_it
 
 
-def test_no_more_is_kept_than_fits(monkeypatch):
+def test_columns_that_do_not_fit_into_memory_are_not_planned(monkeypatch):
     monkeypatch.setattr(layers, "_MOST_BYTES", 1000)
     assert layers.plan_columns(MODEL, COMPONENTS["stems × time"], 1024) is None
 
 
-def test_columns_that_hear_too_much_are_not_tabled(monkeypatch):
+def test_columns_that_see_too_many_components_are_not_planned(monkeypatch):
     monkeypatch.setattr(layers, "_MOST_PER_COLUMN", 3)
     assert layers.plan_columns(MODEL, COMPONENTS["stems × time"], 1024) is None
 
 
-def test_a_model_may_say_it_of_itself(getkey):
+def test_an_attribute_declares_layers(getkey):
     class Model:
         receptive_field = MODEL
 
@@ -167,8 +171,8 @@ def test_a_model_may_say_it_of_itself(getkey):
 
 @pytest.mark.slow
 def test_many_items_are_explained_one_by_one(getkey):
-    stems = jnp.stack([STEMS, quiet(STEMS), 2 * STEMS])
-    items = jax.vmap(lambda one: lj.cross(lj.from_stems(one), TIME, 5))(stems)
+    stems = jnp.stack([STEMS, with_rests(STEMS), 2 * STEMS])
+    items = jax.vmap(lambda item: lj.cross(lj.from_stems(item), TIME, 5))(stems)
     key = getkey()
     same(
         lj.explain_batch(MODEL, items, lj.lime(600), key=key),
@@ -176,33 +180,39 @@ def test_many_items_are_explained_one_by_one(getkey):
     )
 
 
+FILLS = [0.0, 0.25, STEMS[1]]
+
+
 @pytest.mark.parametrize("method", ["lime", "shapley"])
 def test_averages_over_fills_are_those_of_the_whole_network(method, getkey):
-    fills, method, key = [0.0, 0.25, STEMS[1]], METHODS[method], getkey()
-    components = COMPONENTS["time"]
-    found = lj.explain_over_fills(MODEL, components, fills, method, key=key)
-    expected = lj.explain_over_fills(whole, components, fills, method, key=key)
-    same(found.explanation, expected.explanation)
-    same(found.fills, expected.fills)
-    np.testing.assert_allclose(found.spread, expected.spread, atol=1e-5)
+    method, key, components = METHODS[method], getkey(), COMPONENTS["time"]
+    average = lj.explain_over_fills(MODEL, components, FILLS, method, key=key)
+    expected = lj.explain_over_fills(whole, components, FILLS, method, key=key)
+    same(average.explanation, expected.explanation)
+    same(average.fills, expected.fills)
+    np.testing.assert_allclose(average.spread, expected.spread, atol=1e-5)
 
 
 def test_fills_share_one_plan(monkeypatch, getkey):
-    made = []
-    plan = lambda *a, made_by=layers.plan_columns: made.append(made_by(*a)) or made[-1]
-    monkeypatch.setattr(layers, "plan_columns", plan)
-    lj.explain_over_fills(MODEL, COMPONENTS["time"], [0.0, 0.25], METHODS["lime"], key=getkey())
-    assert len(made) == 1 and made[0] is not None
+    plans, plan_columns = [], layers.plan_columns
+
+    def counted(*arguments):
+        plans.append(plan_columns(*arguments))
+        return plans[-1]
+
+    monkeypatch.setattr(layers, "plan_columns", counted)
+    lj.explain_over_fills(MODEL, COMPONENTS["time"], FILLS, METHODS["lime"], key=getkey())
+    assert len(plans) == 1 and plans[0] is not None
 
 
 def test_progress_ends_with_everything(getkey):
-    told = []
+    reports = []
     components = COMPONENTS["stems × time"]
     lj.explain(
-        MODEL, components, lj.lime(600), key=getkey(), progress=lambda *now: told.append(now)
+        MODEL, components, lj.lime(600), key=getkey(), progress=lambda *now: reports.append(now)
     )
-    assert len(told) > 3 and told[-1][0] == told[-1][1]
-    assert [done for done, _ in told[:-1]] == sorted(done for done, _ in told[:-1])
+    assert len(reports) > 3 and reports[-1][0] == reports[-1][1]
+    assert [done for done, _ in reports[:-1]] == sorted(done for done, _ in reports[:-1])
 
 
 @pytest.mark.parametrize("wrong", [{"first_stride": 1}, {"window": 6}])
@@ -211,7 +221,7 @@ def test_a_wrong_declaration_is_an_error(wrong, getkey):
         lj.explain(declare(**wrong), COMPONENTS["time"], lj.lime(600), key=getkey())
 
 
-def test_what_a_layer_raises_says_which_layer_it_was(getkey):
+def test_an_error_of_a_layer_names_its_window(getkey):
     """It is the model's own error, with the window that its author declared."""
     short = lj.receptive_fields.layer(lambda x: x @ jnp.ones((4, 5)), window=3, stride=2)
     model = lj.receptive_fields.layerwise(whole, layers=[short, *MODEL.layers[1:]], head=head)
@@ -227,25 +237,25 @@ def test_a_layer_that_makes_no_column_is_an_error(getkey):
         lj.explain(model, COMPONENTS["time"], lj.lime(600), key=getkey())
 
 
-def test_songs_share_programs(getkey):
-    made = []
+def test_tracks_share_programs(getkey):
+    traces = []
 
     def counted(x):
-        made.append(1)
+        traces.append(1)
         return conv_and_pool(CONVS[0], x, [(0, 0)])[:, 0]
 
     above = [lj.receptive_fields.layer(counted, window=4, stride=2, pad=1), MODEL.layers[2]]
     model = lj.receptive_fields.layerwise(whole, layers=[MODEL.layers[0], *above], head=head)
-    songs = [lj.cross(lj.from_stems(gain * STEMS), TIME, 5) for gain in (1.0, 2.0)]
-    lj.explain(model, songs[0], lj.lime(600), key=getkey())
-    made.clear()
-    lj.explain(model, songs[1], lj.lime(600), key=getkey())
-    # The size of columns is found out twice, without running anything.
-    assert len(made) == 2
+    tracks = [lj.cross(lj.from_stems(gain * STEMS), TIME, 5) for gain in (1.0, 2.0)]
+    lj.explain(model, tracks[0], lj.lime(600), key=getkey())
+    traces.clear()
+    lj.explain(model, tracks[1], lj.lime(600), key=getkey())
+    # The size of columns is traced twice, without running anything.
+    assert len(traces) == 2
 
 
 @pytest.mark.slow
-def test_a_check_that_nothing_moved_is_made_again(getkey):
+def test_a_check_whose_outputs_did_not_move_is_repeated(getkey):
     """Silence is the same by any declaration without biases."""
     model = declare(window=6)
     still = lj.from_labels(jnp.zeros(SIZE), TIME, 5)
@@ -278,8 +288,8 @@ def test_out_of_memory_whole_inputs_are_evaluated(monkeypatch, getkey):
     )
 
 
-def test_a_plan_that_does_not_pay_is_not_made(monkeypatch):
-    monkeypatch.setattr(layers, "_columns", lambda _: pytest.fail("it was made"))
+def test_columns_that_do_not_pay_are_not_listed(monkeypatch):
+    monkeypatch.setattr(layers, "_columns", lambda _: pytest.fail("they were listed"))
     assert layers.plan_columns(MODEL, COMPONENTS["stems × time"], 8) is None
 
 

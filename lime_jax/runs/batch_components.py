@@ -1,12 +1,14 @@
-"""Batches of waveforms of one shape to batches of components."""
+"""Components of batches of waveforms, and the layouts that describe them in the store."""
 
 import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
+from lime_jax import storage
 from lime_jax.audio import segment
 from lime_jax.audio.segment import ComponentExtent, SegmentedAudio
 from lime_jax.core.components import Components
@@ -17,7 +19,7 @@ _DECIMALS = 4  # of a share of the duration: finer than any cut, coarser than ro
 @functools.partial(
     jax.jit, static_argnames=("kind", "sample_rate", "num_segments", "names", "fill")
 )
-def cut(
+def cut_batch(
     kind: str,
     waveforms: Float[Array, "num_items num_sources num_samples"],
     sample_rate: int,
@@ -37,16 +39,35 @@ def cut(
     return jax.vmap(components)(waveforms, keys, used)
 
 
-def extents(audio: SegmentedAudio) -> list[dict[str, Any]]:
-    """Returns name and place of every component, times as shares of the duration.
+def layout_of(audio: SegmentedAudio) -> list[dict[str, Any]]:
+    """Returns a row of `components.parquet` per component: its name and place.
 
-    So sounds of any length have them in common.
+    Times are shares of the duration, so that sounds of any length have a layout in common.
     """
     seconds = len(audio.waveform) / audio.sample_rate
-    return [_extent(index, extent, seconds) for index, extent in enumerate(audio.extents)]
+    return [_row(index, extent, seconds) for index, extent in enumerate(audio.extents)]
 
 
-def _extent(index: int, extent: ComponentExtent, seconds: float) -> dict[str, Any]:
+def stack_components(items: list[Components]) -> Components:
+    """Returns components of one shape, with a leading axis over items."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *items)
+
+
+def layout_name(layout: list[dict[str, Any]]) -> str:
+    """Returns what the store calls a layout: the same for the same components, in every store."""
+    return storage.digest_of_json(layout, sort_keys=True)[:16]
+
+
+@functools.lru_cache(maxsize=256)
+def place_components(
+    kind: str, shape: tuple[int, ...], sample_rate: int, num_segments: Any, **options: Any
+) -> SegmentedAudio:
+    """Returns where the components of sounds of this shape lie, as components of silence."""
+    silence, key = np.zeros(shape, np.float32), jax.random.key(0)
+    return segment.by_kind(kind, silence, sample_rate, num_segments, **options, key=key)
+
+
+def _row(index: int, extent: ComponentExtent, seconds: float) -> dict[str, Any]:
     return {
         "index": index,
         "name": extent.name,
@@ -56,8 +77,3 @@ def _extent(index: int, extent: ComponentExtent, seconds: float) -> dict[str, An
         "low": float(extent.low),
         "high": float(extent.high),
     }
-
-
-def stacked(items: list[Components]) -> Components:
-    """Returns components of one shape, with a leading axis over items."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *items)
