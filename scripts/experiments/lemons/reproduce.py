@@ -75,7 +75,7 @@ class Config:
 
     Attributes:
       library: the folder that `render_library.py` filled.
-      recommenders: the folder with a network per listener, of `scripts.training.recommender`; that in the
+      recommenders: the folder of networks that `scripts.training.recommender` wrote; that in the
         library if not given.
       output_dir: where tables, pictures and the summary go; experiments/lemons if not given, with
         -smoke or -full behind it.
