@@ -139,7 +139,7 @@ def test_many_outputs_take_no_program_each(repeats):
         wide,
         **{name: jnp.repeat(getattr(wide, name), 50, axis=a) for name, a in shapes.items()},
     )
-    with mock.patch.object(lj.core.readout, "top_k", side_effect=AssertionError):
+    with mock.patch.object(lj.core.ranking, "top_k", side_effect=AssertionError):
         found = lj.metrics.stability(wide, 3)
     expected = lj.metrics.stability(repeats, 3)
     np.testing.assert_array_equal(found.u_n, np.repeat(expected.u_n, 50))
