@@ -163,7 +163,7 @@ class Trainer:
         return losses
 
     def _step(
-        self, run: Run, places: Int[np.ndarray, " batch"], purpose_key: Key[Array, ""], step: int
+        self, run: Run, places: Int[np.ndarray, " batch"], key: Key[Array, ""], step: int
     ) -> Array:
         examples = [run.examples["train"][place] for place in places]
         rows = np.array([self.tracks.rows[example.track] for example in examples], np.int32)
@@ -174,7 +174,7 @@ class Trainer:
             *tracks,
             rows,
             labels,
-            purpose_key,
+            key,
             np.int32(step),
             config=_program(self.config),
         )

@@ -73,7 +73,7 @@ def loss_of(
     """Mean cross-entropy, and the statistics after this batch."""
     network = nnx.merge(graph_of(), params, statistics, copy=True)
     frames = recommender.log_mel(waveforms)
-    logits = network.logits(frames, key=purpose_key)[:, 0]
+    logits = network.logits(frames, key=key)[:, 0]
     loss = optax.sigmoid_binary_cross_entropy(logits, labels).mean()
     return loss, nnx.state(network, nnx.BatchStat)
 
@@ -95,7 +95,7 @@ def train_step(
     Steps are programs of their own: on CPUs convolutions inside loops are a hundred times slower.
     """
     params, statistics, remembered = state
-    key_crops, key_dropout = jax.random.split(jax.random.fold_in(purpose_key, index))
+    key_crops, key_dropout = jax.random.split(jax.random.fold_in(key, index))
     waveforms = crops(samples, lengths, rows, key_crops)
     gradient = jax.value_and_grad(loss_of, has_aux=True)
     with products(config.precision):
