@@ -9,18 +9,41 @@ import time
 
 import pytest
 
+from lime_jax.errors import StoreError
 from lime_jax.runs.verify import verify
-from tests.runs.conftest import assert_same, frame
+from tests.runs.conftest import assert_same, frame, run_into
 
 pytestmark = pytest.mark.slow
 
 
+ASKED = {"components": "stems-time", "segments": "3", "num_samples": 600}
+
+
 def command(songs, store, *options):
+    """A run as a process that asks the same."""
     return [
         *(sys.executable, "-m", "lime_jax.cli", "run", str(songs), str(store)),
         *("--model", "loudness:make", "--components", "stems-time", "--segments", "3"),
         *("--part-items", "1", "--num-samples", "600", *options),
     ]
+
+
+@pytest.fixture
+def go_on(songs, model):
+    """Runs the same in this process, which has its programs already."""
+
+    def call(store, **options):
+        return run_into(store, songs, model, **{"part_items": 1, **ASKED, **options})
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def undisturbed(songs, model, tmp_path_factory):
+    """A store of a run that nothing disturbed."""
+    store = tmp_path_factory.mktemp("undisturbed") / "store"
+    run_into(store, songs, model, part_items=1, **ASKED)
+    return store
 
 
 @pytest.fixture
@@ -60,40 +83,38 @@ def wait_for_success(process):
     return messages.decode()
 
 
-def test_a_run_killed_at_random_moments_goes_on(start, songs, tmp_path):
-    rng, killed = random.Random(5), tmp_path / "killed"
-    for _ in range(3):
-        process = start(songs, killed)
-        wait_for_parts(killed, parts(killed) + 1 if killed.exists() else 1, process)
+def test_a_run_killed_at_random_moments_goes_on(start, go_on, songs, undisturbed, tmp_path):
+    rng, store = random.Random(5), tmp_path / "store"
+    for _ in range(2):
+        process = start(songs, store)
+        wait_for_parts(store, parts(store) + 1 if store.exists() else 1, process)
         time.sleep(rng.uniform(0, 0.05))
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert 3 <= parts(killed) < 12
-    wait_for_success(start(songs, killed))
-    wait_for_success(start(songs, tmp_path / "whole"))
-    assert verify(killed).is_whole
-    assert_same(killed, tmp_path / "whole")
+    assert 2 <= parts(store) < 12
+    go_on(store)
+    assert verify(store).is_whole
+    assert_same(store, undisturbed)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_run_after_the_part(start, songs, tmp_path, number):
-    process = start(songs, tmp_path / "store", "--part-items", "100", "--batch-size", "1")
-    while not (tmp_path / "store" / "log").exists():
-        time.sleep(0.01)
-    while not list((tmp_path / "store" / "log").iterdir()):
+def test_a_signal_ends_the_run_after_the_part(start, go_on, songs, tmp_path, number):
+    store = tmp_path / "store"
+    process = start(songs, store, "--part-items", "100", "--batch-size", "1")
+    while not (store / "log").exists() or not list((store / "log").iterdir()):
         time.sleep(0.01)
     process.send_signal(number)
     messages = process.communicate()[1].decode()
     assert process.returncode in (128 + number, 0), messages
     if process.returncode:
         assert f"stopped by {number.name}" in messages and "same command again" in messages
-    stored = set(frame(tmp_path / "store")["id"])
+    stored = set(frame(store)["id"])
     assert f"{len(stored)} explained" in messages
-    wait_for_success(start(songs, tmp_path / "store", "--part-items", "100"))
-    assert verify(tmp_path / "store").is_whole
+    go_on(store)
+    assert verify(store).is_whole
 
 
-def test_shards_of_which_one_was_killed_equal_one_run(start, songs, tmp_path):
+def test_shards_of_which_one_was_killed_equal_one_run(start, go_on, songs, undisturbed, tmp_path):
     store = tmp_path / "store"
     first, second = (start(songs, store, "--shard", f"{i}/2") for i in range(2))
     wait_for_parts(store, 1, first)
@@ -101,21 +122,19 @@ def test_shards_of_which_one_was_killed_equal_one_run(start, songs, tmp_path):
     second.wait()
     assert "0 left of" in wait_for_success(first)
     assert not verify(store).is_whole
-    wait_for_success(start(songs, store, "--shard", "1/2"))
-    wait_for_success(start(songs, tmp_path / "whole"))
+    go_on(store, shard="1/2")
     assert verify(store).is_whole
-    assert_same(store, tmp_path / "whole")
+    assert_same(store, undisturbed)
 
 
-def test_a_second_run_on_a_folder_is_refused(start, songs, tmp_path):
+def test_a_second_run_on_a_folder_is_refused(start, go_on, songs, tmp_path):
     store = tmp_path / "store"
     first = start(songs, store)
     wait_for_parts(store, 1, first)
     os.kill(first.pid, signal.SIGSTOP)
-    for options in ((), ("--shard", "0/2")):
-        second = start(songs, store, *options)
-        messages = second.communicate()[1].decode()
-        assert second.returncode == 2 and "in use by another run" in messages
+    for shard in (None, "0/2"):
+        with pytest.raises(StoreError, match="in use by another run"):
+            go_on(store, shard=shard)
     os.kill(first.pid, signal.SIGCONT)
     wait_for_success(first)
     assert verify(store).is_whole

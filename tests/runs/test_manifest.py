@@ -105,9 +105,9 @@ class TestRoundTrip:
         assert (one.path, one.stems) == (tmp_path / "a.wav", tmp_path / "stems")
         assert other.stems == {"c": (tmp_path / "d",)}
 
-    @pytest.mark.slow
-    def test_many_labels_of_several_lines(self, tmp_path):
-        items = [Item(str(n), MUSIC / "a.wav", label="a\n" * 10) for n in range(30_000)]
+    def test_labels_of_several_lines_may_cross_blocks_of_csv(self, tmp_path):
+        # Blocks have a megabyte.
+        items = [Item(str(n), MUSIC / "a.wav", label="a\n" * 10_000) for n in range(120)]
         manifest.write_manifest(tmp_path / "items.csv", items)
         assert len(manifest.read_manifest(tmp_path / "items.csv")) == len(items)
 
