@@ -230,7 +230,7 @@ _STABILITY = """
 
 
 def _stability(connection: Any, compare: Sequence[Store]) -> Any:
-    """Different components in the top lists of all stores, and common ones with the first."""
+    """Counts the components in the top lists of all stores, and those in common with the first."""
     if not compare:
         return connection.sql(_NO_STABILITY).to_arrow_table()
     names = ["results"]
@@ -268,7 +268,7 @@ def _csv(table: Any) -> bytes:
 
 
 def _escape_formulas(table: Any) -> Any:
-    """Text that a spreadsheet would take for a formula gets an apostrophe in front."""
+    """Puts an apostrophe before text that a spreadsheet would take for a formula."""
     import pyarrow as pa
 
     def safe(text):

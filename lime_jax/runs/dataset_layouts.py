@@ -57,7 +57,7 @@ def items_of(source: str, layout: str) -> list[Item]:
 
 
 def from_stem_folders(root: Path) -> Iterator[Item]:
-    """An item for every folder with audio files, which are its stems; `mix` is their mixture.
+    """Yields an item per folder with audio files, which are its stems; `mix` is their mixture.
 
     MUSDB18-HQ, ccMixter and the songs of scripts/music/render_songs.py are laid out so.
     """
@@ -72,7 +72,7 @@ def from_stem_folders(root: Path) -> Iterator[Item]:
 
 
 def from_musdb18(root: Path) -> Iterator[Item]:
-    """MUSDB18, as .stem.mp4 files or as folders of wav files (MUSDB18-HQ); groups train and test.
+    """Yields MUSDB18 as .stem.mp4 files or folders of wav files (-HQ); groups are train and test.
 
     Raises:
       StoreError: if the package musdb or ffmpeg is missing.
@@ -94,7 +94,7 @@ def from_musdb18(root: Path) -> Iterator[Item]:
 
 
 def from_slakh2100(root: Path) -> Iterator[Item]:
-    """Slakh2100: a stem per instrument class, summed of its tracks; groups are its splits."""
+    """Yields Slakh2100: a stem per instrument class, summed of tracks; groups are its splits."""
     for described in root.rglob(SLAKH_LISTING):
         folder = described.parent
         try:
@@ -135,7 +135,7 @@ def from_jamendo(root: Path) -> Iterator[Item]:
 
 
 def from_ccmixter(root: Path) -> Iterator[Item]:
-    """The ccMixter corpus: folders with mix, source-01 (accompaniment) and source-02 (vocals)."""
+    """Yields ccMixter: folders with mix, source-01 (accompaniment) and source-02 (vocals)."""
     for folder in sorted(path for path in root.rglob("*") if path.is_dir()):
         files = {name: audio_file(folder, (stem,)) for name, stem in _CCMIXTER.items()}
         if stems := {name: (file,) for name, file in files.items() if file is not None}:
@@ -144,7 +144,7 @@ def from_ccmixter(root: Path) -> Iterator[Item]:
 
 
 def jamendo_lists(root: Path) -> dict[str, Path]:
-    """The file of the split, `filelists/SPLIT`, that lists a sound, by the name of the sound."""
+    """Returns the file of the split, `filelists/SPLIT`, that lists a sound, by the sound's name."""
     return {
         name.strip(): listing
         for listing in sorted((root / "filelists").glob("[!.]*"))

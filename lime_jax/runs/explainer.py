@@ -209,7 +209,7 @@ def explainer_of(config: RunConfig, items: Iterable[Item], *, model: Any = None)
 def _probed_names(
     config: RunConfig, model: Any, requirements: AudioRequirements, items: Iterable[Item]
 ) -> tuple[str, ...]:
-    """One name per output of a model that names none."""
+    """Returns one name per output of a model that names none."""
     for item in itertools.islice(items, _NUM_PROBED):
         loaded = load(item, requirements)
         if not isinstance(loaded, Failure):

@@ -37,7 +37,7 @@ class FixedWeights:
 
     @property
     def receptive_field(self) -> Any:
-        """Of the model, if it declares any."""
+        """The receptive field that the model declares, or None."""
         return getattr(self.model, "receptive_field", None)
 
 

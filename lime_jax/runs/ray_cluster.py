@@ -89,24 +89,19 @@ def explain_all(
         ready, _ = ray.wait(list(busy), timeout=_SECONDS_TO_LISTEN)
         for reference in ready:
             engine, chunk = busy.pop(reference)
-            try:
-                result = ray.get(reference)
-            except ray.exceptions.RayTaskError as error:
-                raise _original_error(error) from error
-            except ray.exceptions.RayError as error:  # it died, was killed for memory or is lost
-                with contextlib.suppress(ray.exceptions.RayError):
-                    ray.kill(engine)
-                num_deaths += 1
-                if not num_done and num_deaths >= _HOPELESS:
-                    raise StoreError(
-                        f"{num_deaths} engines died and none has explained anything: {error}"
-                    ) from error
-                _hand_out_again(target, chunk, chunks, writer)
-                idle.append(make())
-            else:
+            result = _result_or_death(ray, engine, reference)
+            if isinstance(result, ChunkResult):
                 num_done += result.num_done
                 writer.add_stored(result)
                 idle.append(engine)
+                continue
+            num_deaths += 1
+            if not num_done and num_deaths >= _HOPELESS:
+                raise StoreError(
+                    f"{num_deaths} engines died and none has explained anything: {result}"
+                ) from result
+            _hand_out_again(target, chunk, chunks, writer)
+            idle.append(make())
 
 
 class Engine:
@@ -129,8 +124,20 @@ class Engine:
         return ChunkResult(meter.done, tuple(writer.reasons), meter.num_evaluations, meter.seconds)
 
 
+def _result_or_death(ray: Any, engine: Any, reference: Any) -> ChunkResult | Exception:
+    """Returns what an engine did, or why it is no more: it died, was out of memory or is lost."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise _original_error(error) from error
+    except ray.exceptions.RayError as error:
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.kill(engine)
+        return error
+
+
 def _chunks(items: Sequence[Item], size: int) -> Iterator[Chunk]:
-    """The work, with paths that mean the same wherever an engine runs."""
+    """Yields the work, with paths that mean the same wherever an engine runs."""
     everything = [_absolute(item) for item in items]
     for first in range(0, len(items), size):
         yield Chunk(tuple(everything[first : first + size]))
@@ -147,7 +154,7 @@ def _absolute(item: Item) -> Item:
 
 
 def _hand_out_again(target: Store, chunk: Chunk, chunks: Any, writer: ResultWriter) -> None:
-    """What is left of the work of a dead engine goes to the others, in halves."""
+    """Gives what is left of the work of a dead engine to the others, in halves."""
     done, failed, _ = store.stored_ids(target)
     left = tuple(item for item in chunk.items if item.id not in done | failed)
     writer.add_stored(ChunkResult(sum(item.id in done for item in chunk.items), (), 0, 0.0))
@@ -210,7 +217,7 @@ def num_engines(ray: Any, config: RunConfig) -> int:
 
 
 def _engine_class(ray: Any) -> Any:
-    """An actor with a GPU, if there are any, that finds modules where the driver does."""
+    """Returns an actor with a GPU, if there are any, that finds modules where the driver does."""
     gpus = 1 if ray.cluster_resources().get("GPU") else 0
     path = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     environment = {"PYTHONPATH": path}

@@ -149,7 +149,7 @@ def load_ahead(
 
 
 def _room(loaded: list[Snippet]) -> int:
-    """How many items like this one may wait in memory."""
+    """Returns how many items like this one may wait in memory."""
     return min(_MAX_AHEAD, _AHEAD_BYTES // sum(snippet.waveforms.nbytes for snippet in loaded))
 
 
@@ -181,9 +181,8 @@ def _load_without_stems(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     if item.path is not None:
         return _load_mixture(item.path, item, requirements)[None], ()
-    _, stems = precomputed.load(
-        _stems_of(item), requirements.sample_rate, **_excerpt_options(item, requirements)
-    )
+    options = _excerpt_options(item, requirements)
+    _, stems = precomputed.load(_stems_of(item), requirements.sample_rate, **options)
     return stems.sum(axis=0, keepdims=True), ()
 
 
@@ -201,14 +200,11 @@ def _load_mixture(path: Path, item: Item, requirements: AudioRequirements) -> np
 def _load_stems(item: Item, requirements: AudioRequirements) -> tuple[np.ndarray, tuple[str, ...]]:
     if requirements.separator is not None:
         return _separate_stems(item, requirements, requirements.separator)
+    options = _excerpt_options(item, requirements)
     if item.stems is None and item.path is not None and musdb_mp4.is_stem_mp4(item.path):
-        names, stems = precomputed.load(
-            item.path, requirements.sample_rate, **_excerpt_options(item, requirements)
-        )
+        names, stems = precomputed.load(item.path, requirements.sample_rate, **options)
         return stems, names
-    names, stems = precomputed.load(
-        _stems_of(item), requirements.sample_rate, **_excerpt_options(item, requirements)
-    )
+    names, stems = precomputed.load(_stems_of(item), requirements.sample_rate, **options)
     names = tuple(printable(Path(name)) for name in names)
     if item.path is None or not requirements.residual:
         return stems, names
@@ -255,7 +251,7 @@ def _excerpt_options(item: Item, requirements: AudioRequirements) -> dict[str, A
 
 
 def _spans(num_samples: int, requirements: AudioRequirements, item: Item) -> list[tuple[int, int]]:
-    """First sample and number of samples of every snippet."""
+    """Returns first sample and number of samples of every snippet."""
     least = requirements.snippet or requirements.shortest
     if num_samples < least:
         raise AudioError(

@@ -70,7 +70,7 @@ def sample(connection: Any, index: int, limit: int, condition: str = "true") -> 
 
 
 def representatives(connection: Any, num_picked: int) -> Any:
-    """The picked explanations of every output, as a `pyarrow.Table` in the order of the picks.
+    """Returns the picked explanations of every output in their order, as a `pyarrow.Table`.
 
     Args:
       connection: with the view `explained`.

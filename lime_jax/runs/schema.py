@@ -12,7 +12,7 @@ from lime_jax.runs.reader import Failure, Snippet
 
 @functools.cache
 def results_schema() -> Any:
-    """Of `results.parquet`: one row per item, snippet and output."""
+    """Returns the columns of `results.parquet`: one row per item, snippet and output."""
     import pyarrow as pa
 
     name = pa.dictionary(pa.int32(), pa.string())
@@ -44,7 +44,7 @@ def results_schema() -> Any:
 
 @functools.cache
 def errors_schema() -> Any:
-    """Of `errors.parquet`: one row per item that failed."""
+    """Returns the columns of `errors.parquet`: one row per item that failed."""
     import pyarrow as pa
 
     text = pa.string()
@@ -53,7 +53,7 @@ def errors_schema() -> Any:
 
 @functools.cache
 def layouts_schema() -> Any:
-    """Of `components.parquet`: one row per component of a layout."""
+    """Returns the columns of `components.parquet`: one row per component of a layout."""
     import pyarrow as pa
 
     text, number = pa.string(), pa.float64()
@@ -204,7 +204,7 @@ def _lists(rows: np.ndarray) -> Any:
 
 
 def _top_components(coefficients: np.ndarray, status: np.ndarray, top_k: int) -> Any:
-    """Of every row the components of largest positive weight, none where it means nothing."""
+    """Lists the components of largest positive weight of every row, none where status is not OK."""
     import pyarrow as pa
 
     strength = np.nan_to_num(coefficients, nan=-np.inf)

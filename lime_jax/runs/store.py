@@ -300,7 +300,7 @@ def _columns(row: Mapping[str, Any]) -> str:
 
 
 def _schemas(sha256: str) -> dict[str, Any]:
-    """Of every table; results say which configuration they belong to."""
+    """Returns the columns of every table; results say which configuration they belong to."""
     return {
         RESULTS: schema.results_schema().with_metadata({_DIGEST_KEY: sha256.encode()}),
         COMPONENTS: schema.layouts_schema(),
