@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def errors(cases: list[dict[str, Any]]) -> Figure:
-    """Returns a panel per network and number of components."""
+    """Draws a panel per network and number of components."""
     names = list(dict.fromkeys(case["network"] for case in cases))
     figure = Figure(figsize=(8.8, 1.8 * len(names) + 0.8), layout="constrained")
     panels = figure.subplots(len(names), len(NUMBERS), sharex="col", sharey="row", squeeze=False)

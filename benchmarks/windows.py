@@ -23,12 +23,12 @@ SAMPLED = 70_000
 
 def run(*, quick: bool) -> dict[str, Any]:
     """Both kinds of receptive field."""
-    found: dict[str, Any] = {"backbone_and_head": trunk_and_head(quick)}
+    numbers: dict[str, Any] = {"backbone_and_head": trunk_and_head(quick)}
     try:
-        found["sums"] = sums(quick)
+        numbers["sums"] = sums(quick)
     except ImportError as error:
-        found["left_out"] = {"sums": f"not installed: {error.name}"}
-    return found
+        numbers["left_out"] = {"sums": f"not installed: {error.name}"}
+    return numbers
 
 
 def trunk_and_head(quick: bool) -> dict[str, Any]:

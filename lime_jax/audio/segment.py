@@ -24,7 +24,6 @@ from lime_jax.core.components import from_labels
 from lime_jax.errors import unknown_name
 
 Kind = Literal["time", "frequency", "grid", "superpixels", "stems", "stems-time"]
-NumSegments = int | tuple[int, int] | None
 
 
 def by_kind(

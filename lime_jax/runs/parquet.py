@@ -7,13 +7,13 @@ from typing import Any
 from lime_jax import storage
 
 
-def write_table(path: Path, table: Any, *, exclusive: bool = False) -> None:
+def write_table(path: Path, table: Any) -> None:
     """Writes a `pyarrow.Table` as Parquet with a checksum on every page.
 
     Raises:
       StoreError: if it cannot be written; nothing is left behind.
     """
-    storage.write_whole(path, lambda file: _write_parquet(table, file), exclusive=exclusive)
+    storage.write_whole(path, lambda file: _write_parquet(table, file))
 
 
 def encode_table(table: Any) -> bytes:
