@@ -15,8 +15,6 @@ import json
 import time
 from pathlib import Path
 
-from lime_jax import storage
-
 NAMES = (
     "ceilings",
     "slime_70000",

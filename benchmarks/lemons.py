@@ -17,6 +17,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from benchmarks import cells, timing
@@ -64,10 +65,12 @@ def _server(cache: str) -> Iterator[float]:
     """The seconds until it answered."""
     places = {"LIME_JAX_CACHE": cache, "XDG_CACHE_HOME": cache, "HOME": cache}
     command = [sys.executable, "-m", "lime_jax.cli", "lemons", "serve", "--port", str(_port())]
+    log = Path(cache) / "server.log"
     start = time.perf_counter()
-    process = subprocess.Popen(
-        [*command, "--no-warm-up"], env=os.environ | places, stderr=subprocess.DEVNULL
-    )
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            [*command, "--no-warm-up"], env=os.environ | places, stderr=errors
+        )
     try:
         while True:
             with contextlib.suppress(OSError):
@@ -77,6 +80,9 @@ def _server(cache: str) -> Iterator[float]:
                 raise RuntimeError("the server did not start")
             time.sleep(0.05)
         yield time.perf_counter() - start
+    except Exception as error:
+        error.add_note(f"the server's last words:\n{log.read_text(errors='replace')[-4000:]}")
+        raise
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(30)
