@@ -70,6 +70,7 @@ def main() -> None:
 
 def run_one(name: str, folder: Path, *, quick: bool) -> None:
     """Runs one script and writes `folder/name.json` whole."""
+    from lime_jax import storage
     from lime_jax.machine import describe_machine
 
     module = importlib.import_module(f"benchmarks.{name}")

@@ -4,6 +4,8 @@ Everything maps over leading axes and runs under `jit`, once per mask inside an 
 are cut as slices of hop-sized blocks instead of a gather.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +28,13 @@ _SLANEY_KNEE_HZ = 1000.0
 _SLANEY_KNEE_MEL = _SLANEY_KNEE_HZ / _SLANEY_HZ_PER_MEL
 _SLANEY_LOG_STEP = np.log(6.4) / 27.0
 
+_MEL_SETTINGS = (
+    "sample_rate", "n_fft", "hop_length", "num_mels", "power", "pad_mode", "low", "high", "htk",
+    "norm",
+)  # fmt: skip
 
+
+@functools.partial(jax.jit, static_argnames=("n_fft", "hop_length", "pad_mode", "symmetric"))
 def stft(
     waveform: Waveform,
     *,
@@ -60,6 +68,7 @@ def stft(
     return jnp.swapaxes(spectra, -1, -2)
 
 
+@functools.partial(jax.jit, static_argnames=("n_fft", "hop_length", "num_samples"))
 def istft(
     spectrogram: Spectrogram, *, n_fft: int, hop_length: int, num_samples: int
 ) -> Float[Array, "*batch num_samples"]:
@@ -90,6 +99,7 @@ def istft(
     return _pad_end(signal, num_samples - signal.shape[-1])
 
 
+@functools.partial(jax.jit, static_argnames=("n_fft", "hop_length"))
 def overlap_add(
     spectrogram: Spectrogram, *, n_fft: int, hop_length: int
 ) -> Float[Array, "*batch num_samples"]:
@@ -155,6 +165,7 @@ def mel_filterbank(
     return weights.astype(np.float32)
 
 
+@functools.partial(jax.jit, static_argnames=_MEL_SETTINGS)
 def mel_spectrogram(
     waveform: Waveform,
     *,
@@ -193,6 +204,7 @@ def mel_spectrogram(
     return jnp.swapaxes(bands, -1, -2)
 
 
+@functools.partial(jax.jit, static_argnames=(*_MEL_SETTINGS, "floor"))
 def log_mel(
     waveform: Waveform,
     *,
@@ -242,6 +254,7 @@ def log_mel(
     return jnp.log(jnp.maximum(mel, floor))
 
 
+@functools.partial(jax.jit, static_argnames=("floor", "dynamic_range"))
 def decibels(
     power: Float[Array, "*batch num_bins num_frames"],
     *,

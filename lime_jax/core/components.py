@@ -1,5 +1,6 @@
 """The interpretable components of an input, and the input recomposed from a subset of them."""
 
+import functools
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Inexact, Int
 
+from lime_jax.core.item_axis import as_one_item
 from lime_jax.core.pytree import pytree, static
 
 Input = Inexact[Array, "*input"]
@@ -111,7 +113,7 @@ def from_stems(stems: Any, fill: Any = 0.0) -> Components:
         )
     if sources.shape[0] < 1:
         raise ValueError("`stems` holds no stem. Pass at least one.")
-    labels = jnp.zeros((1,) * (sources.ndim - 1), jnp.int32)
+    labels = jnp.asarray(np.zeros((1,) * (sources.ndim - 1), np.int32))
     return Components(
         sources, labels, fill_for(fill, sources), sources.shape[0], 1, sources.ndim - 1
     )
@@ -138,9 +140,8 @@ def from_labels(signal: Any, labels: Any, num_components: int, fill: Any = 0.0) 
     """
     signal = _as_signal("signal", signal)
     labels = _as_labels(labels, signal.shape, num_components)
-    return Components(
-        signal[None], labels, fill_for(fill, signal)[None], 1, num_components, signal.ndim
-    )
+    source, source_fill = as_one_item((signal, fill_for(fill, signal)))
+    return Components(source, labels, source_fill, 1, num_components, signal.ndim)
 
 
 def cross(components: Components, labels: Any, num_segments: int) -> Components:
@@ -162,7 +163,7 @@ def cross(components: Components, labels: Any, num_segments: int) -> Components:
     labels = _as_labels(labels, components.sources.shape[1:], num_segments)
     return Components(
         components.sources,
-        labels * components.num_segments + components.labels,
+        _crossed(labels, components.labels, components.num_segments),
         components.fill,
         components.num_sources,
         num_segments * components.num_segments,
@@ -189,12 +190,10 @@ def equal_segments(size: int, num_segments: int, *, used: Any = None) -> Int[Arr
       >>> lj.equal_segments(7, 3, used=3).tolist()
       [0, 1, 2, 2, 2, 2, 2]
     """
-    if not 1 <= num_segments <= size:
-        raise ValueError(
-            f"`num_segments` must lie between 1 and `size` = {size}, got {num_segments}. "
-            "Use fewer segments or a longer input."
-        )
-    length = jnp.maximum((size if used is None else used) // num_segments, 1)
+    _check_num_segments(size, num_segments)
+    if used is None or isinstance(used, int):
+        return jnp.asarray(_equal_segments(size, num_segments, size if used is None else used))
+    length = jnp.maximum(used // num_segments, 1)
     return jnp.minimum(jnp.arange(size) // length, num_segments - 1)
 
 
@@ -210,9 +209,10 @@ def grid(num_segments: tuple[int, int], shape: tuple[int, int]) -> Int[Array, "t
       >>> lj.grid((2, 2), (2, 4)).tolist()
       [[0, 0, 1, 1], [2, 2, 3, 3]]
     """
-    time = equal_segments(shape[0], num_segments[0])
-    frequency = equal_segments(shape[1], num_segments[1])
-    return time[:, None] * num_segments[1] + frequency[None, :]
+    for size, number in zip(shape, num_segments, strict=True):
+        _check_num_segments(size, number)
+    time, frequency = map(_equal_segments, shape, num_segments, shape)
+    return jnp.asarray(time[:, None] * num_segments[1] + frequency[None, :])
 
 
 def recompose(components: Components, mask: Bool[Array, " num_components"]) -> Input:
@@ -235,6 +235,11 @@ def recompose(components: Components, mask: Bool[Array, " num_components"]) -> I
             f"`mask` must have shape ({num_components},), one entry per component, got "
             f"{mask.shape}. Map over further axes with `jax.vmap`."
         )
+    return _recomposed(components, mask)
+
+
+@jax.jit
+def _recomposed(components: Components, mask: Bool[Array, " num_components"]) -> Input:
     return components.recomposed(mask)
 
 
@@ -257,7 +262,8 @@ def fill_for(fill: Any, signal: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
     Raises:
       ValueError: if it cannot be broadcast to `signal`.
     """
-    array = jnp.asarray(fill).astype(signal.dtype)
+    # What is no array yet is made one on the host, where no program is compiled for it.
+    array = (fill if isinstance(fill, jax.Array) else np.asarray(fill)).astype(signal.dtype)
     try:
         fits = np.broadcast_shapes(array.shape, signal.shape) == signal.shape
     except ValueError:
@@ -267,7 +273,25 @@ def fill_for(fill: Any, signal: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
             f"`fill` must be broadcastable to the signal, got shapes {array.shape} and "
             f"{signal.shape}. Pass a number or one value per element, band or frame."
         )
-    return array.reshape((1,) * (signal.ndim - array.ndim) + array.shape)
+    return jnp.asarray(array.reshape((1,) * (signal.ndim - array.ndim) + array.shape))
+
+
+def _check_num_segments(size: int, num_segments: int) -> None:
+    if not 1 <= num_segments <= size:
+        raise ValueError(
+            f"`num_segments` must lie between 1 and `size` = {size}, got {num_segments}. "
+            "Use fewer segments or a longer input."
+        )
+
+
+def _equal_segments(size: int, num_segments: int, used: int) -> Int[np.ndarray, " size"]:
+    length = max(used // num_segments, 1)
+    return np.minimum(np.arange(size, dtype=np.int32) // length, num_segments - 1)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _crossed(labels: Array, others: Array, num_others: int) -> Array:
+    return labels * num_others + others
 
 
 def _as_signal(name: str, values: Any) -> Inexact[Array, "..."]:

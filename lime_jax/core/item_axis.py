@@ -14,6 +14,7 @@ def each(num_items: int, function: Callable[..., Any], *items: Any) -> Any:
     return jax.tree.map(lambda x: x[None], result)
 
 
+@jax.jit
 def as_one_item(tree: Any) -> Any:
     """Adds a leading axis over items, of size one."""
     return jax.tree.map(lambda x: x[None], tree)
@@ -21,4 +22,12 @@ def as_one_item(tree: Any) -> Any:
 
 def item_of(tree: Any, index: int | slice) -> Any:
     """Returns one item, or a slice of items, of every leaf."""
+    if isinstance(index, slice):
+        return jax.tree.map(lambda x: x[index], tree)
+    return _item_of(tree, index)
+
+
+# One program for all leaves and items; op by op, each would be one of its own.
+@jax.jit
+def _item_of(tree: Any, index: Any) -> Any:
     return jax.tree.map(lambda x: x[index], tree)

@@ -31,9 +31,15 @@ def stack(explanations: Explanation | Sequence[Explanation]) -> Explanation:
             "`explanations` must be of the same input and method, got (num_outputs, "
             f"num_components) = {shapes}. Only keys may differ."
         )
+    return _stack(*explanations)
+
+
+@jax.jit
+def _stack(*explanations: Explanation) -> Explanation:
     return jax.tree.map(lambda *x: jnp.stack(x), *explanations)
 
 
+@jax.jit
 def pool(explanations: Explanation) -> Explanation:
     """Returns the mean of explanations of one input that had different keys.
 

@@ -1,5 +1,7 @@
 """Fair coins: the sampler of LIME, and what it draws of few masks in a histogram."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -59,6 +61,7 @@ def bernoulli_rows(key: MaybeKey, rows: Rows, num_components: int) -> Masks:
     return masks | (rows == 0)[:, None]
 
 
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def _histogram(
     key: MaybeKey, num_samples: int, num_components: int, num_blocks: int
 ) -> Float[Array, "num_masks num_blocks"]:

@@ -1,6 +1,7 @@
 """Every mask once."""
 
 import jax.numpy as jnp
+import numpy as np
 
 from lime_jax.core.masks.neighbourhood import Masks, MaybeKey, Neighbourhood, Rows
 from lime_jax.core.pytree import pytree, static
@@ -24,7 +25,7 @@ class Exhaustive:
         check_all_masks(num_components)
         num_masks = 2**num_components
         num_samples = self.equivalent_num_samples or num_masks
-        table = jnp.full((num_masks, 1), num_samples / num_masks, jnp.float32)
+        table = jnp.asarray(np.full((num_masks, 1), num_samples / num_masks, np.float32))
         return Neighbourhood(
             None, table, all_mask_rows, num_samples, num_components, num_masks, 1, is_exact=True
         )

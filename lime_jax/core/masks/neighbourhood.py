@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from lime_jax.core.pytree import pytree, static
@@ -68,15 +69,25 @@ class Neighbourhood:
     @property
     def masks(self) -> Masks:
         """All masks, bool `(num_masks, num_components)`."""
-        return self.rows(jnp.arange(self.num_masks))
+        return _all_rows(self)
 
     @property
     def counts(self) -> Float[Array, " num_masks"]:
         """How often each mask counts, float32 `(num_masks,)`."""
         if self.table is not None:
-            return self.table.sum(axis=1)
+            return _sum_blocks(self.table)
         num_counted = self.num_masks if self.num_counted is None else self.num_counted
-        return (jnp.arange(self.num_masks) < num_counted).astype(jnp.float32)
+        return jnp.asarray((np.arange(self.num_masks) < num_counted).astype(np.float32))
+
+
+@jax.jit
+def _all_rows(neighbourhood: Neighbourhood) -> Masks:
+    return neighbourhood.rows(jnp.arange(neighbourhood.num_masks))
+
+
+@jax.jit
+def _sum_blocks(table: Float[Array, "num_masks num_blocks"]) -> Float[Array, " num_masks"]:
+    return table.sum(axis=1)
 
 
 @runtime_checkable

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
+import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
@@ -94,16 +95,19 @@ def _on_masks(function: Callable[[Masks], Weights], masks: np.ndarray) -> np.nda
         return np.asarray(function(jnp.asarray(masks)), np.float64)
 
 
+@jax.jit
 def cosine(masks: Masks) -> Weights:
     """Returns cosine distance, `1 - √(ones / num_components)`; 1 for the empty mask."""
     return 1 - jnp.sqrt(_num_on(masks) / masks.shape[1])
 
 
+@jax.jit
 def l2(masks: Masks) -> Weights:
     """Returns Euclidean distance: the square root of the number of zeros."""
     return jnp.sqrt(masks.shape[1] - _num_on(masks))
 
 
+@jax.jit
 def hamming(masks: Masks) -> Weights:
     """Returns share of components that are off."""
     return 1 - _num_on(masks) / masks.shape[1]

@@ -1,5 +1,6 @@
 """How far sampling may have moved coefficients, and whether their ranking is right."""
 
+import functools
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.pytree import pytree
-from lime_jax.core.ranking import strength_of
+from lime_jax.core.ranking import check_sign, strength_of
 
 _MOST_DEGREES = 64
 
@@ -85,8 +86,7 @@ def confidence_interval(
       >>> bool((low < explanation.coefficients).all() and (explanation.coefficients < high).all())
       True
     """
-    margin = _quantile(explanation, level) * explanation.std_error
-    return explanation.coefficients - margin, explanation.coefficients + margin
+    return _ends(explanation, _t_quantiles(level))
 
 
 def coefficient_difference(
@@ -113,13 +113,7 @@ def coefficient_difference(
         if not 0 <= index < num_components:
             raise ValueError(f"`{name}` must be an index below {num_components}, got {index}.")
 
-    def take(x):
-        return x[..., first] - x[..., second]
-
-    estimate = take(explanation.coefficients)
-    error = jnp.sqrt(jnp.square(take(explanation.deviations)).sum(axis=-2))
-    margin = _quantile(explanation, level)[..., 0] * error
-    return CoefficientDifference(estimate, error, estimate - margin, estimate + margin)
+    return _difference(explanation, first, second, _t_quantiles(level))
 
 
 def top_k_confidence(
@@ -149,7 +143,12 @@ def top_k_confidence(
     """
     if k < 1:
         raise ValueError(f"`k` must be at least 1, got {k}.")
-    k = min(k, explanation.coefficients.shape[-1])
+    check_sign(sign)
+    return _top_k_confidence(explanation, min(k, explanation.coefficients.shape[-1]), sign)
+
+
+@functools.partial(jax.jit, static_argnames=("k", "sign"))
+def _top_k_confidence(explanation: Explanation, k: int, sign: str) -> Float[Array, "..."]:
     strength = strength_of(explanation.coefficients, sign)
     # How strength moves with the coefficient; sign(0) would say that it cannot.
     slope = jnp.where(explanation.coefficients < 0, -1.0, 1.0)
@@ -186,20 +185,43 @@ def std_error_of_pairs(
     return jnp.sqrt(jnp.maximum(variance, 0))
 
 
-def t_quantile(
-    degrees_of_freedom: Int[Array, "..."], level: float | Float[Array, ""]
-) -> Float[Array, "..."]:
+def t_quantile(degrees_of_freedom: Int[Array, "..."], level: float) -> Float[Array, "..."]:
     """Returns how many standard errors either side hold `level` of Student's distribution."""
+    return _quantile(degrees_of_freedom, _t_quantiles(level))
+
+
+def _t_quantiles(level: float) -> Float[np.ndarray, " freedom"]:
+    """Returns the quantile for 1, 2, … degrees of freedom."""
     from scipy import stats
 
     if not 0 < level < 1:
         raise ValueError(f"`level` must lie between 0 and 1, got {level}. Usual is 0.95.")
-    table = stats.t.ppf((1 + level) / 2, np.arange(1, _MOST_DEGREES + 1)).astype(np.float32)
-    return jnp.asarray(table)[jnp.clip(degrees_of_freedom, 1, _MOST_DEGREES) - 1]
+    return stats.t.ppf((1 + level) / 2, np.arange(1, _MOST_DEGREES + 1)).astype(np.float32)
 
 
-def _quantile(explanation: Explanation, level: float) -> Float[Array, "..."]:
-    return t_quantile(explanation.degrees_of_freedom, level)[..., None, None]
+def _quantile(degrees_of_freedom: Array, quantiles: Any) -> Float[Array, "..."]:
+    return jnp.asarray(quantiles)[jnp.clip(degrees_of_freedom, 1, _MOST_DEGREES) - 1]
+
+
+@jax.jit
+def _ends(explanation: Explanation, quantiles: Any) -> tuple[Array, Array]:
+    quantile = _quantile(explanation.degrees_of_freedom, quantiles)[..., None, None]
+    margin = quantile * explanation.std_error
+    return explanation.coefficients - margin, explanation.coefficients + margin
+
+
+@jax.jit
+def _difference(
+    explanation: Explanation, first: Any, second: Any, quantiles: Any
+) -> CoefficientDifference:
+    def take(x):
+        return x[..., first] - x[..., second]
+
+    estimate = take(explanation.coefficients)
+    error = jnp.sqrt(jnp.square(take(explanation.deviations)).sum(axis=-2))
+    quantile = _quantile(explanation.degrees_of_freedom, quantiles)[..., None]
+    margin = quantile * error
+    return CoefficientDifference(estimate, error, estimate - margin, estimate + margin)
 
 
 def _below_zero(gap: Array, error: Array, degrees_of_freedom: Any) -> Array:
