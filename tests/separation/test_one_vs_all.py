@@ -97,9 +97,9 @@ def test_the_version_is_that_of_the_weights(network):
 
 class TestWeights:
     @pytest.fixture
-    def stored(self, tmp_path, monkeypatch):
+    def stored(self, network, tmp_path, monkeypatch):
         monkeypatch.setenv("LIME_JAX_CACHE", str(tmp_path))
-        network = OneVsAllNetwork(OneVsAllConfig(), rngs=nnx.Rngs(0))
+        monkeypatch.setattr(one_vs_all, "OneVsAllConfig", lambda: TINY)
         folder = one_vs_all.default_folder()
         cache.write(folder, {one_vs_all.NAME: weights.arrays_of(network)}, origin="a test")
         return folder

@@ -18,7 +18,7 @@ from lime_jax.errors import ModelError
 from lime_jax.models import weights
 from lime_jax.models.crc32c import crc32c
 from lime_jax.separation import spleeter_weights
-from lime_jax.separation.unet import CONFIGS, SpleeterConfig, SpleeterNetwork
+from lime_jax.separation.unet import SpleeterConfig, SpleeterNetwork
 from tests.checkpoints import CheckpointWriter
 
 SMALL = SpleeterConfig(("voice", "rest"), num_filters=(2, 2, 2, 2, 2, 2))
@@ -30,6 +30,18 @@ NORM = {"scale": "gamma", "bias": "beta", "mean": "moving_mean", "var": "moving_
 @pytest.fixture(autouse=True)
 def small_networks(monkeypatch):
     monkeypatch.setattr(spleeter_weights, "CONFIGS", {SIZE: SMALL})
+
+
+@pytest.fixture(scope="module")
+def abstract_network():
+    return nnx.eval_shape(lambda: SpleeterNetwork(SMALL, rngs=nnx.Rngs(0)))
+
+
+@pytest.fixture(autouse=True)
+def networks_traced_once(abstract_network, monkeypatch, request):
+    """Tracing initial weights takes longer than reading those of a checkpoint."""
+    if not request.node.get_closest_marker("network"):
+        monkeypatch.setattr(weights.nnx, "eval_shape", lambda make: abstract_network)
 
 
 @pytest.fixture(autouse=True)
@@ -124,9 +136,8 @@ class TestLayers:
         assert table["unets.0.up_norm.0"] == "batch_normalization_6"
         assert table["unets.4.up_norm.5"] == "batch_normalization_59"
 
-    def test_are_all_that_the_networks_have(self):
-        make = lambda: SpleeterNetwork(CONFIGS["2stems"], rngs=nnx.Rngs(0))
-        layers = {name.rpartition(".")[0] for name in weights.shapes_of(make)}
+    def test_are_all_that_the_networks_have(self, network):
+        layers = {name.rpartition(".")[0] for name in weights.arrays_of(network)}
         assert layers == spleeter_weights.layers(2).keys()
 
 
