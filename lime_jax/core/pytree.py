@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform, no_type_check
 
 import jax
 import jax.core
@@ -28,13 +28,17 @@ def pytree(cls: type[T]) -> type[T]:
     data = [field.name for field in fields if not field.metadata.get("static")]
     keys = [jax.tree_util.GetAttrKey(name) for name in data]
 
+    # JAX calls these all the time, with what it was given; checks of types would take longer.
+    @no_type_check
     def flatten(instance: T) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         return tuple(getattr(instance, n) for n in data), tuple(getattr(instance, n) for n in meta)
 
+    @no_type_check
     def flatten_with_keys(instance: T) -> tuple[tuple[tuple[Any, Any], ...], tuple[Any, ...]]:
         leaves, structure = flatten(instance)
         return tuple(zip(keys, leaves, strict=True)), structure
 
+    @no_type_check
     def unflatten(structure: tuple[Any, ...], leaves: Iterable[Any]) -> T:
         return cls(
             **dict(zip(data, leaves, strict=True)), **dict(zip(meta, structure, strict=True))

@@ -139,8 +139,9 @@ def _changes(node: ast.AST, lines: list[str]) -> Iterator[tuple[int, int, str]]:
             yield node.col_offset, node.end_col_offset or 0, str(value + 1)
         case ast.Constant(value=float(value)):
             yield node.col_offset, node.end_col_offset or 0, str(value * 2 or 1.0)
-        case ast.UnaryOp(op=ast.Not() | ast.USub() | ast.Invert(), operand=operand):
-            yield node.col_offset, operand.col_offset, ""
+        case ast.UnaryOp(op=ast.Not() | ast.USub() | ast.Invert() as operator):
+            length = len("not ") if isinstance(operator, ast.Not) else 1
+            yield node.col_offset, node.col_offset + length, ""
         case ast.Name(id=name) if name in _NAMES:
             yield node.col_offset, node.end_col_offset or 0, _NAMES[name]
         case ast.Attribute(attr=name) if name in _NAMES:

@@ -120,6 +120,7 @@ def test_repaired_stores_are_computed_again(call, store, small):
     assert call("verify", store)[0] == 0
 
 
+@pytest.mark.slow
 def test_verify_finds_rows_that_are_wrong(call, store):
     [part] = [p for p in (store / "results.parquet").iterdir() if p.stem != "none"]
     shutil.copy(part, part.with_name("copy.parquet"))
@@ -146,6 +147,7 @@ def test_aggregate_writes_tables_in_its_own_folder_only(call, store):
     assert code == 2 and "notes.txt" in printed
 
 
+@pytest.mark.slow
 def test_a_report_is_one_page_with_pictures_sounds_and_stability(call, store, stores):
     code, _, printed = call("report", store, "--compare", stores / "1", "--num-outputs", "2")
     assert code == 0 and "report.html" in printed
@@ -169,6 +171,7 @@ def test_a_report_without_the_sounds(call, store, small, tmp_path):
     assert "is not a folder" in (tmp_path / "report" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_hostile_names_stay_text(call, tmp_path, small):
     rows = ["id,stems,label,group", f'"{HOSTILE}",a/s0,"{HOSTILE}","{HOSTILE}"', "=1+1,b/s1,x,y"]
     (small / "clips.csv").write_text("\n".join(rows))

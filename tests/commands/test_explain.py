@@ -139,6 +139,7 @@ def test_impossible_targets_get_one_clear_line(place, options, message, capsys):
     assert message in printed and printed.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_auto_meets_its_target_and_prints_its_evaluations(place, capsys):
     targets = ["--num-samples", "auto", "--std-error", "0.01", "--outputs", "second half"]
     arguments = ["--model", "my_model:halves", "--segments", "12", *targets]

@@ -299,6 +299,7 @@ def checkpoint(place, monkeypatch):
     return place / "weights"
 
 
+@pytest.mark.slow
 def test_a_separator_by_name_separates_and_explains(place, call, checkpoint):
     separator = ("--separator", "spleeter:2stems", "--separator-weights", checkpoint)
     tone = 0.5 * np.sin(np.arange(44_100) * 0.1) * np.hanning(44_100)

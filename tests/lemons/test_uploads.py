@@ -66,6 +66,7 @@ def own(client):
     return answer.json()
 
 
+@pytest.mark.slow
 def test_an_upload_is_explained_by_time(client, own):
     assert own["library"] == "own" and own["title"] == "My <b>song"
     track = client.get(f"/api/tracks/own/{own['track']}").json()

@@ -223,6 +223,7 @@ def clip(reference):
     return kaiser_best(stereo.mean(axis=1), sample_rate, 16_000)
 
 
+@pytest.mark.slow
 def test_front_end_is_the_originals(outputs, clip):
     error = np.abs(
         musicnn.front_end(jnp.asarray(clip[None]))[0] - outputs["example_logmel_patches"]

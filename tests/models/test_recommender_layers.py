@@ -26,6 +26,7 @@ def test_its_layers_are_those_it_declares(getkey):
         lj.receptive_fields.check_receptive_field(recommender, waveforms)
 
 
+@pytest.mark.slow
 def test_masks_find_what_the_network_says(getkey):
     recommender = made(getkey())
     stems = 0.1 * jax.random.normal(getkey(), (2, 2 * STEPS))

@@ -35,6 +35,7 @@ def noise(num_samples):
     "num_samples",
     [95_488, *(pytest.param(n, marks=pytest.mark.slow) for n in (47_616, 95_487, 160_001))],
 )
+@pytest.mark.slow
 def test_patches_are_what_the_whole_front_end_makes(tagger, num_samples):
     waveforms = noise(num_samples)
     patches = tagger.network.front_end(waveforms).shape[1]

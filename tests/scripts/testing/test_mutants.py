@@ -30,7 +30,7 @@ def test_an_unknown_line_is_refused():
 
 
 def test_every_drawn_mutant_is_valid_code():
-    for mutant in mutants.draw(mutants.ROOT, number=40):
+    for mutant in mutants.draw(mutants.ROOT, number=100):
         source = (mutants.ROOT / mutant.file).read_text(encoding="utf-8")
         assert ast.unparse(ast.parse(mutants.mutated(source, mutant)))
 

@@ -63,6 +63,7 @@ def measured(veracity, detector):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["rests to plays", "plays to rests"])
 def test_what_the_adversary_changed_is_found(veracity, measured, direction):
     tables = measured[direction]
