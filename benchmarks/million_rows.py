@@ -36,8 +36,7 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 def make_store(folder: Path, num_items: int) -> None:
     """A store as `lime-jax run` would write it, with random numbers in it."""
-    from lime_jax.runs import schema as rows
-    from lime_jax.runs import store
+    from lime_jax.runs import parts, schema, store
     from lime_jax.runs.items import Item
 
     rng = np.random.default_rng(0)
@@ -54,15 +53,15 @@ def make_store(folder: Path, num_items: int) -> None:
     for first in range(0, num_items, PART_ITEMS):
         some = items[first : first + PART_ITEMS]
         table = _random_rows([item.id for item in some], names, rng)
-        empty = rows.errors_schema().empty_table()
+        empty = schema.errors_schema().empty_table()
         ids = (item.id for item in some)
-        store.write_part(kept, table, empty, {"stems": layout}, ids=ids)
+        parts.write_part(kept, table, empty, {"stems": layout}, ids=ids)
 
 
 def _random_rows(ids: list[str], names: list[str], rng: np.random.Generator) -> Any:
     import pyarrow as pa
 
-    from lime_jax.runs import schema as rows
+    from lime_jax.runs import schema
 
     number = len(ids) * len(names)
     weights = rng.standard_normal((number, len(STEMS))).astype(np.float32)
@@ -96,7 +95,7 @@ def _random_rows(ids: list[str], names: list[str], rng: np.random.Generator) -> 
     arrays = [
         value if isinstance(value, pa.Array) else pa.array(value) for value in columns.values()
     ]
-    schema = rows.results_schema()
+    schema = schema.results_schema()
     cast = [array.cast(field.type) for array, field in zip(arrays, schema, strict=True)]
     return pa.Table.from_arrays(cast, schema=schema)
 

@@ -10,13 +10,6 @@ from collections.abc import Callable
 import numpy as np
 
 
-def draw_masks(num_samples: int, num_components: int, seed: int) -> np.ndarray:
-    """Returns LIME's own sampler: fair coins, the unperturbed input first; bool."""
-    masks = np.random.RandomState(seed).randint(0, 2, (num_samples, num_components)).astype(bool)
-    masks[0] = True
-    return masks
-
-
 def explain(
     predict: Callable[[np.ndarray], np.ndarray],
     excerpt: np.ndarray,

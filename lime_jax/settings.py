@@ -216,6 +216,7 @@ def check_explain_settings(settings: ExplainSettings) -> None:
         raise ValueError(f"`--no-residual` goes with stems, got {settings.components}.")
     _check_components(settings)
     _check_targets(settings)
+    _ = settings.num_segments  # which refuses what it cannot parse
     if not 0 <= settings.seed < 2**32:
         raise ValueError(f"`--seed` must lie in [0, 2**32), got {settings.seed}.")
     if settings.batch_size is not None and settings.batch_size < 1:
@@ -325,7 +326,6 @@ def _check_components(settings: ExplainSettings) -> None:
         raise ValueError(f"`--fill` must be zero for stems, got {settings.fill}: off is silent.")
     elif settings.components == "stems" and settings.segments is not None:
         raise ValueError("`--segments` does not go with stems. Use `--components stems-time`.")
-    _ = settings.num_segments
 
 
 def _check_targets(settings: ExplainSettings) -> None:

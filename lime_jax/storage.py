@@ -120,8 +120,11 @@ def digest_of_json(value: Any, *, sort_keys: bool = False) -> str:
     Args:
       value: plain, see `plain`.
       sort_keys: makes mappings equal whatever the order of their keys.
+
+    Raises:
+      ValueError: for NaN and infinity, which are no JSON.
     """
-    return digest(json.dumps(value, sort_keys=sort_keys))
+    return digest(json.dumps(value, sort_keys=sort_keys, allow_nan=False))
 
 
 def number_of(value: Any) -> float | None:

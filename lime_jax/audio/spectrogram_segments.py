@@ -51,7 +51,7 @@ def by_frequency(
         ComponentExtent(f"F{index + 1}", None, 0.0, view.seconds, low, high)
         for index, (low, high) in enumerate(band_edges(sample_rate, num_segments))
     ]
-    return _segmented(view, "frequency", bands[:, None], extents, fill, key)
+    return _segment(view, "frequency", bands[:, None], extents, fill, key)
 
 
 def by_grid(
@@ -93,7 +93,7 @@ def by_grid(
         for band, (low, high) in enumerate(band_edges(sample_rate, num_frequency))
     ]
     labels = times[None, :] * num_frequency + bands[:, None]
-    return _segmented(view, "grid", labels, extents, fill, key)
+    return _segment(view, "grid", labels, extents, fill, key)
 
 
 def by_superpixels(
@@ -135,10 +135,10 @@ def by_superpixels(
         start, end = frame_extent(view, int(columns.min()), int(columns.max()) + 1)
         low, high = edges[rows.min()][0], edges[rows.max()][1]
         extents.append(ComponentExtent(f"S{region + 1}", None, start, end, low, high))
-    return _segmented(view, "superpixels", regions[bands], extents, fill, key)
+    return _segment(view, "superpixels", regions[bands], extents, fill, key)
 
 
-def _segmented(
+def _segment(
     view: View,
     kind: str,
     labels: Int[Array | np.ndarray, "bins_or_one frames_or_one"],

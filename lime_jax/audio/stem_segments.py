@@ -39,7 +39,7 @@ def by_stems(stems: Stems, names: Sequence[str], sample_rate: int) -> SegmentedA
     stems = _checked_stems(stems, names)
     seconds = stems.shape[1] / sample_rate
     extents = [ComponentExtent(name, name, 0.0, seconds, 0.0, sample_rate / 2) for name in names]
-    return _summed(from_stems(stems), extents, "stems", sample_rate)
+    return _sum_stems(from_stems(stems), extents, "stems", sample_rate)
 
 
 def by_stems_and_time(
@@ -71,7 +71,7 @@ def by_stems_and_time(
         for name in names
     ]
     components = cross(from_stems(stems), labels, num_segments)
-    return _summed(components, extents, "stems-time", sample_rate)
+    return _sum_stems(components, extents, "stems-time", sample_rate)
 
 
 def with_residual(
@@ -115,15 +115,15 @@ def with_residual(
     return np.concatenate([stems, residual[None]]), (*names, RESIDUAL)
 
 
-def _summed(
+def _sum_stems(
     components: Components, extents: list[ComponentExtent], kind: str, sample_rate: int
 ) -> SegmentedAudio:
-    waveform = _recomposed(components, np.ones(len(extents), bool))
+    waveform = _recompose(components, np.ones(len(extents), bool))
     return SegmentedAudio(components, tuple(extents), kind, waveform, sample_rate, None)
 
 
 @jax.jit
-def _recomposed(components: Components, mask: Bool[np.ndarray | Array, " extents"]) -> Array:
+def _recompose(components: Components, mask: Bool[np.ndarray | Array, " extents"]) -> Array:
     return recompose(components, jnp.asarray(mask))
 
 

@@ -29,7 +29,7 @@ def log_shortfall(log: str) -> str | None:
     """Judges a file by libsndfile's log of opening it."""
     for promised, held in _SHORT_CHUNK.findall(log):
         if int(promised) > int(held):
-            return _truncated(int(promised), int(held))
+            return _describe_truncation(int(promised), int(held))
     return None
 
 
@@ -60,7 +60,7 @@ def mp3_shortfall(file: BinaryIO, size: int) -> str | None:
     if promised is None:
         return _walk_shortfall(file, start)
     # The size in the header may include tags that were taken off since.
-    return None if size - start >= 0.99 * promised else _truncated(promised, size - start)
+    return None if size - start >= 0.99 * promised else _describe_truncation(promised, size - start)
 
 
 def has_mp3_length(file: BinaryIO) -> bool:
@@ -68,7 +68,7 @@ def has_mp3_length(file: BinaryIO) -> bool:
     return _promised_bytes(file, _first_frame(file)) is not None
 
 
-def _truncated(promised: int, held: int) -> str:
+def _describe_truncation(promised: int, held: int) -> str:
     return f"is truncated: its header promises {promised} bytes of sound, it holds {held}"
 
 

@@ -108,7 +108,7 @@ def explain_file(
         title=config.audio.absolute().name,
         config={"command": "explain", **storage.plain(config), **version},
         repeats=repeated.repeats,
-        marginal=repeated.over_fills,
+        over_fills=repeated.over_fills,
         fills=config.fill_names,
     )
 

@@ -163,7 +163,7 @@ def cross(components: Components, labels: Any, num_segments: int) -> Components:
     labels = _as_labels(labels, components.sources.shape[1:], num_segments)
     return Components(
         components.sources,
-        _crossed(labels, components.labels, components.num_segments),
+        _cross_labels(labels, components.labels, components.num_segments),
         components.fill,
         components.num_sources,
         num_segments * components.num_segments,
@@ -235,11 +235,11 @@ def recompose(components: Components, mask: Bool[Array, " num_components"]) -> I
             f"`mask` must have shape ({num_components},), one entry per component, got "
             f"{mask.shape}. Map over further axes with `jax.vmap`."
         )
-    return _recomposed(components, mask)
+    return _recompose(components, mask)
 
 
 @jax.jit
-def _recomposed(components: Components, mask: Bool[Array, " num_components"]) -> Input:
+def _recompose(components: Components, mask: Bool[Array, " num_components"]) -> Input:
     return components.recomposed(mask)
 
 
@@ -290,7 +290,7 @@ def _equal_segments(size: int, num_segments: int, used: int) -> Int[np.ndarray, 
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def _crossed(labels: Array, others: Array, num_others: int) -> Array:
+def _cross_labels(labels: Array, others: Array, num_others: int) -> Array:
     return labels * num_others + others
 
 

@@ -2,16 +2,11 @@
 
 import enum
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lime_jax.core.pytree import pytree, static
-from lime_jax.core.surrogates.statistics import Statistics
 from lime_jax.errors import ExplanationError
-
-# Outputs that vary by less than this share of their size vary by rounding alone.
-_ROUNDING = 1e-6
 
 
 class Status(enum.IntEnum):
@@ -91,14 +86,3 @@ class Explanation:
             reason = Status(int(status[tuple(bad[0])])).advice
             raise ExplanationError(f"output {where} could not be explained: {reason}")
         return self
-
-
-def status_of(statistics: Statistics) -> Int[Array, " num_outputs"]:
-    """Returns a `Status` for every output."""
-    size = jnp.maximum(jnp.abs(statistics.low), jnp.abs(statistics.high))
-    constant = statistics.high - statistics.low <= _ROUNDING * size
-    finite = jnp.isfinite(statistics.low) & jnp.isfinite(statistics.high)
-    weightless = jnp.trace(statistics.mask_scatter) <= 0
-    status = jnp.where(weightless, Status.NO_WEIGHT, Status.OK)
-    status = jnp.where(constant, Status.CONSTANT_OUTPUT, status)
-    return jnp.where(finite, status, Status.NONFINITE_OUTPUT).astype(jnp.int32)

@@ -138,7 +138,7 @@ def banzhaf() -> Method:
     return Method(Exhaustive(), Flat(), Banzhaf())
 
 
-def resolve(method: Method, num_components: int, *, is_looked_up: bool = False) -> Method:
+def resolve(method: Method, num_components: int, *, with_lookup: bool = False) -> Method:
     """The method with all masks where `auto` finds them few; a mask may cost a head only."""
     if not isinstance(method.sampler, Auto):
         return method
@@ -148,7 +148,7 @@ def resolve(method: Method, num_components: int, *, is_looked_up: bool = False) 
             "`kernel_shap(num_samples)`."
         )
     weights = kernels.weights_by_zeros(method.kernel, num_components)
-    sampler = method.sampler.resolve(num_components, weights, is_looked_up=is_looked_up)
+    sampler = method.sampler.resolve(num_components, weights, with_lookup=with_lookup)
     return dataclasses.replace(method, sampler=sampler)
 
 

@@ -39,7 +39,7 @@ def crc32c(data: bytes | memoryview) -> int:
     return int(registers[0]) ^ 0xFFFFFFFF
 
 
-def masked(crc: int) -> int:
+def mask_crc(crc: int) -> int:
     """Returns a checksum as TensorFlow stores it, so that a checksum of checksums stays useful."""
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 

@@ -122,7 +122,7 @@ def save(path: str | os.PathLike[str], recommender: Recommender, *, half: bool =
     """
     arrays = to_arrays(recommender)
     if half:
-        arrays = {name: _halved(name, array) for name, array in arrays.items()}
+        arrays = {name: _halve(name, array) for name, array in arrays.items()}
     storage.write_whole(
         Path(path),
         lambda file: np.savez(file, allow_pickle=False, **arrays),
@@ -174,7 +174,7 @@ def _frames(waveforms: Float[Array | np.ndarray, "batch num_samples"], pad_mode:
 
 def _frame(network: Network, windows: Float[Array, "batch 512"]) -> Float[Array, "batch 256 1"]:
     with products():
-        return network.standardised(frames_of_windows(windows))[..., None]
+        return network.standardise(frames_of_windows(windows))[..., None]
 
 
 def _column(
@@ -191,6 +191,6 @@ def _relevance(
         return jax.nn.sigmoid(network.head(cells.mean(axis=(1, 2)), cells.max(axis=(1, 2))))
 
 
-def _halved(name: str, array: np.ndarray) -> np.ndarray:
+def _halve(name: str, array: np.ndarray) -> np.ndarray:
     is_statistic = name.endswith((".mean", ".var")) or name.startswith("norm.")
     return array if is_statistic else array.astype(np.float16)

@@ -63,7 +63,7 @@ class Network(nnx.Module):
         initial = nnx.initializers.variance_scaling(2.0, "fan_avg", "uniform")
         self.output = nnx.Linear(2 * CHANNELS[-1], 1, kernel_init=initial, rngs=rngs)
 
-    def standardised(self, frames: Float[Array, "*batch 256"]) -> Float[Array, "*batch 256"]:
+    def standardise(self, frames: Float[Array, "*batch 256"]) -> Float[Array, "*batch 256"]:
         """Returns frames in units of the training data's deviation from its mean."""
         gain, offset = _affine(self.norm)
         return frames * gain[0] + offset[0]
@@ -71,10 +71,6 @@ class Network(nnx.Module):
     def stage(self, index: int, x: Cells) -> Halved:
         """Applies a stage to cells with zeros around them; half as many come out, rounded down."""
         return self.stages[index](x, pad_time=1)
-
-    def stage_of_windows(self, index: int, x: Cells) -> Halved:
-        """Applies a stage without zeros around time: `2 m + 2` columns give `m`."""
-        return self.stages[index](x, pad_time=0)
 
     def head(
         self, mean: Float[Array, "batch 64"], maximum: Float[Array, "batch 64"]
@@ -95,7 +91,7 @@ class Network(nnx.Module):
         return self._in_use(frames) if key is None else self._in_training(frames, key)
 
     def _in_use(self, frames: Frames) -> Float[Array, "batch 1"]:
-        x = self.standardised(frames)[..., None]
+        x = self.standardise(frames)[..., None]
         for index in range(NUM_STAGES):
             x = self.stage(index, x)
         return self.head(x.mean(axis=(1, 2)), x.max(axis=(1, 2)))

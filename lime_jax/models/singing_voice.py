@@ -53,7 +53,7 @@ class SingingVoice:
         return frames[:, : number * NUM_FRAMES].reshape(-1, number, NUM_FRAMES, NUM_MELS)
 
     def __call__(self, patches: Float[Array, "batch 115 80"]) -> Float[Array, "batch 1"]:
-        return self.network.logits(self.network.features(self.standardised(patches)))
+        return self.network.logits(self.network.features(self.standardise(patches)))
 
     @property
     def window(self) -> PatchWindow:
@@ -65,7 +65,7 @@ class SingingVoice:
         """What digital silence looks like to the network."""
         return (np.log(FLOOR).astype(np.float32) - self.mean) / self.std
 
-    def standardised(self, frames: Frames) -> Frames:
+    def standardise(self, frames: Frames) -> Frames:
         """Returns log-mel frames in units of the training data's deviation from its mean."""
         mean, std = (jnp.broadcast_to(x, frames.shape) for x in (self.mean, self.std))
         return (frames - mean) / std
@@ -81,7 +81,7 @@ class SingingVoice:
           waveform: at 22 050 Hz, of at least 1024 samples.
           num_frames: frames from here on are silent; possibly traced. None means that none are.
         """
-        frames = self.standardised(log_mel(waveform))
+        frames = self.standardise(log_mel(waveform))
         if num_frames is not None:
             is_inside = jnp.arange(len(frames)) < num_frames
             frames = jnp.where(is_inside[:, None], frames, self.silence[None])

@@ -79,12 +79,12 @@ class SvdNet(nnx.Module):
     @property
     def receptive_field(self) -> Windowed:
         """How far the convolutions see along time."""
-        return _windowed(self, _head_of_times, axis=0)
+        return _declare_windows(self, _head_of_times, axis=0)
 
     @property
     def band_receptive_field(self) -> Windowed:
         """How far they see along frequency; to be explained where components are bands."""
-        return _windowed(self, _head_of_bands, axis=1)
+        return _declare_windows(self, _head_of_bands, axis=1)
 
     def _pair(self, index: int, x: Array) -> Array:
         for conv in self.convs[2 * index : 2 * index + 2]:
@@ -102,7 +102,7 @@ class SvdNet(nnx.Module):
         return cells.reshape(batch, cells.shape[1], -1, cells.shape[-1])[:, :, : size - 12]
 
 
-def _windowed(network: SvdNet, head: Any, axis: int) -> Windowed:
+def _declare_windows(network: SvdNet, head: Any, axis: int) -> Windowed:
     return windowed(
         network,
         backbone=jax.tree_util.Partial(SvdNet.features, network),

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from lime_jax.errors import ModelError
-from lime_jax.models.crc32c import crc32c, masked
+from lime_jax.models.crc32c import crc32c, mask_crc
 
 Folder = Path | zipfile.Path
 
@@ -127,7 +127,7 @@ def _block(table: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]
     checked, checksum = table[offset : end + 1], table[end + 1 : end + 1 + _CHECKSUM_SIZE]
     if len(checksum) < _CHECKSUM_SIZE:
         raise _Malformed("it ends too early")
-    if masked(crc32c(checked)) != int.from_bytes(checksum, "little"):
+    if mask_crc(crc32c(checked)) != int.from_bytes(checksum, "little"):
         raise _Malformed("a checksum does not match")
     if checked[-1]:
         codec = "Snappy" if checked[-1] == _SNAPPY else f"an unknown method ({checked[-1]})"
@@ -180,7 +180,7 @@ def _tensor(entry: _Entry, shards: list[bytes]) -> np.ndarray:
             f"shape {entry.shape} takes {math.prod(entry.shape) * dtype.itemsize} bytes, "
             f"{len(data)} of {entry.size} are there"
         )
-    if masked(crc32c(data)) != entry.checksum:
+    if mask_crc(crc32c(data)) != entry.checksum:
         raise _Malformed("its checksum does not match")
     return np.frombuffer(data, dtype).reshape(entry.shape)
 

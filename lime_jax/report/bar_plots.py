@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lime_jax.report import style
-from lime_jax.report.wording import signed
+from lime_jax.report.wording import format_signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,7 @@ def upright(axes: "Axes", edges: np.ndarray, weights: np.ndarray, margins: np.nd
     axes.set_ylim(*_room(weights, margins, 0.12))
     axes.set_ylabel("weight")
     if len(weights) <= _NUM_NUMBERS:
-        rows = zip(signed(weights), centres, weights, margins, strict=True)
+        rows = zip(format_signed(weights), centres, weights, margins, strict=True)
         for text, centre, weight, margin in rows:
             down = -1 if weight < 0 else 1
             axes.annotate(
@@ -44,7 +44,7 @@ def lying(axes: "Axes", edges: np.ndarray, weights: np.ndarray, margins: np.ndar
     axes.set_xlim(*_room(weights, margins, 0.22))
     axes.set_xlabel("weight")
     for text, centre, weight, margin in zip(
-        signed(weights), centres, weights, margins, strict=True
+        format_signed(weights), centres, weights, margins, strict=True
     ):
         left = -1 if weight < 0 else 1
         axes.annotate(
@@ -91,7 +91,7 @@ def _name_rows(axes: "Axes", names: Sequence[str]) -> None:
 
 def _print_weights(axes: "Axes", edges: np.ndarray, weights: np.ndarray) -> None:
     """Prints every weight into the corner of its cell, or just minus signs in narrow ones."""
-    texts = signed(weights.ravel())
+    texts = format_signed(weights.ravel())
     if weights.shape[1] > _NUM_NUMBERS:
         texts = [_MINUS if text.startswith(_MINUS) else "" for text in texts]
     size = style.SMALL - 0.1 * min(weights.shape[1], _NUM_NUMBERS)

@@ -9,7 +9,7 @@ import numpy as np
 from lime_jax.audio import features
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.report import bar_plots, signal_plots, style
-from lime_jax.report.wording import number, ratio, signed
+from lime_jax.report.wording import format_signed, number, ratio
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,7 +85,7 @@ def _tiles(
     above, below = figure.subplots(2, 1, height_ratios=(3.6, 0.4 + 0.26 * len(top)))
     image = signal_plots.image(audio)
     signal_plots.spectrogram(above, image, weights)
-    for component, text in zip(top, signed(weights[top]), strict=True):
+    for component, text in zip(top, format_signed(weights[top]), strict=True):
         signal_plots.label(above, image, component, text)
     bar_plots.ranking(below, [labels[i] for i in top], weights[top], margins[top])
     return figure
@@ -99,7 +99,7 @@ def _stems(
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.6, 1))
     edges = np.array([0.0, audio.extents[0].end])
     bar_plots.cells(left, edges, weights[top][:, None])
-    signal_plots.stacked(left, audio, top)
+    signal_plots.draw_stacked(left, audio, top)
     left.set_xlabel("time (s)")
     bar_plots.ranking(right, [labels[i] for i in top], weights[top], margins[top])
     right.tick_params(axis="y", labelleft=False)
@@ -117,7 +117,7 @@ def _stems_over_time(
     names = [extent.source or extent.name for extent in audio.extents[:num_sources]]
     table = weights.reshape(-1, num_sources).T
     mesh = bar_plots.heat_map(axes, _time_edges(audio), names, table)
-    signal_plots.stacked(axes, audio, range(num_sources))
+    signal_plots.draw_stacked(axes, audio, range(num_sources))
     axes.set_xlabel("time (s)")
     figure.colorbar(mesh, ax=axes, label="weight", pad=0.01)
     return figure

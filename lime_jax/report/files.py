@@ -31,7 +31,7 @@ def write(
     title: str = "",
     config: Any = None,
     repeats: Explanation | None = None,
-    marginal: FillAverage | None = None,
+    over_fills: FillAverage | None = None,
     fills: Sequence[str] = (),
 ) -> Path:
     """Writes `report.html`, `explanation.json`, a picture per output and the heard explanation.
@@ -52,7 +52,7 @@ def write(
       config: what produced the explanation, a dataclass or mapping of plain values; stored as is.
       repeats: what `explanation` is the mean of, if anything, with a leading axis; the page then
         says how stable it is.
-      marginal: what else `explain_over_fills` found, where `explanation` is its mean over fills;
+      over_fills: what else `explain_over_fills` found, where `explanation` is its mean over fills;
         the page then says how much hangs on them.
       fills: their names.
 
@@ -66,7 +66,7 @@ def write(
     check_folder(folder)
     record = records.to_json(
         explanation, audio, output_names=output_names, outputs=outputs, top_k=top_k,
-        title=title, config=config, repeats=repeats, marginal=marginal, fills=fills,
+        title=title, config=config, repeats=repeats, over_fills=over_fills, fills=fills,
     )  # fmt: skip
     labels = [label(component, record["audio"]) for component in record["components"]]
     pictures = {

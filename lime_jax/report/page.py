@@ -93,7 +93,7 @@ def _rows(
 ) -> list[dict[str, Any]]:
     tracks = {choice.component: ids[choice.mask] for choice in offered}
     order = by_absolute_weight(output)
-    weights = wording.signed(output["coefficients"])
+    weights = wording.format_signed(output["coefficients"])
     errors = wording.errors(output["std_error"], output["coefficients"])
     intervals = wording.intervals(output["confidence_interval"], output["coefficients"])
     largest = abs(output["coefficients"][order[0]] or 0.0) or 1.0

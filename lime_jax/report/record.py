@@ -36,7 +36,7 @@ def to_json(
     title: str = "",
     config: Any = None,
     repeats: Explanation | None = None,
-    marginal: FillAverage | None = None,
+    over_fills: FillAverage | None = None,
     fills: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Returns the explanation as plain numbers, strings, lists and mappings; NaN becomes None.
@@ -51,14 +51,14 @@ def to_json(
       title: of the report.
       config: what produced the explanation: a dataclass or mapping of plain values.
       repeats: what `explanation` is the mean of, if anything, with a leading axis.
-      marginal: what else is known of the fills that `explanation` is averaged over, if any.
+      over_fills: what else is known of the fills that `explanation` is averaged over, if any.
       fills: their names.
 
     Raises:
       ValueError: if the arguments do not belong together.
     """
     _check_shapes(explanation, audio, output_names, top_k)
-    stability.check(explanation, repeats, marginal, fills)
+    stability.check(explanation, repeats, over_fills, fills)
     prediction = np.asarray(explanation.prediction)
     chosen = _chosen_outputs(prediction, outputs)
     device = jax.devices()[0]
@@ -80,12 +80,12 @@ def to_json(
         "confidence_level": CONFIDENCE_LEVEL,
         "top_k": top_k,
         **({} if repeats is None else {"num_repeats": len(repeats.coefficients)}),
-        **({} if marginal is None else {"fills": list(fills)}),
+        **({} if over_fills is None else {"fills": list(fills)}),
         "components": [_component(i, extent) for i, extent in enumerate(audio.extents)],
         "outputs": [
             _output(explanation, index, output_names[index], top_k)
             | stability.describe_repeats(repeats, explanation, index, top_k)
-            | stability.describe_fills(marginal, explanation, fills, index, top_k)
+            | stability.describe_fills(over_fills, explanation, fills, index, top_k)
             for index in chosen
         ],
         "predictions": [

@@ -51,7 +51,7 @@ def waveform(axes: "Axes", audio: SegmentedAudio) -> None:
     style.dress(axes)
 
 
-def stacked(axes: "Axes", audio: SegmentedAudio, sources: Sequence[int]) -> None:
+def draw_stacked(axes: "Axes", audio: SegmentedAudio, sources: Sequence[int]) -> None:
     """Draws the outlines of stems below each other, around 0, 1, …, all on one scale."""
     stems = np.asarray(audio.components.sources)
     peak = max(float(np.abs(stems).max()), 1e-6)

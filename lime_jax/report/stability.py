@@ -18,7 +18,7 @@ _NUM_ROWS = 12
 def check(
     explanation: Explanation,
     repeats: Explanation | None,
-    marginal: FillAverage | None,
+    over_fills: FillAverage | None,
     fills: Sequence[str],
 ) -> None:
     """Checks that repeats and fills are of this explanation.
@@ -29,16 +29,16 @@ def check(
     shape = np.shape(explanation.coefficients)
     for name, several in (
         ("repeats", repeats),
-        ("marginal", None if marginal is None else marginal.fills),
+        ("over_fills", None if over_fills is None else over_fills.fills),
     ):
         if several is not None and np.shape(several.coefficients)[1:] != shape:
             raise ValueError(
                 f"`{name}` must hold explanations of shape {shape} behind a leading axis, got "
                 f"{np.shape(several.coefficients)}. Pass those that `explanation` is the mean of."
             )
-    number = 0 if marginal is None else len(marginal.fills.coefficients)
+    number = 0 if over_fills is None else len(over_fills.fills.coefficients)
     if len(fills) != number:
-        raise ValueError(f"`fills` must name the {number} fills of `marginal`, got {fills!r}.")
+        raise ValueError(f"`fills` must name the {number} fills of `over_fills`, got {fills!r}.")
 
 
 def describe_repeats(
@@ -62,19 +62,19 @@ def describe_repeats(
 
 
 def describe_fills(
-    marginal: FillAverage | None,
+    over_fills: FillAverage | None,
     explanation: Explanation,
     fills: Sequence[str],
     output: int,
     top_k: int,
 ) -> dict[str, Any]:
     """Returns what the record of an output says of fills; empty where there is just one."""
-    if marginal is None:
+    if over_fills is None:
         return {}
     best = _top(explanation, output, top_k)
-    each = [item_of(marginal.fills, number) for number in range(len(fills))]
+    each = [item_of(over_fills.fills, number) for number in range(len(fills))]
     return {
-        "spread": _numbers(marginal.spread[output]),
+        "spread": _numbers(over_fills.spread[output]),
         "fills": [
             {
                 "name": name,
@@ -97,7 +97,7 @@ def stability_section(
         return None
     tops = output["stability"]["top_components"]
     times = {i: sum(i in top for top in tops) for i in sorted({i for top in tops for i in top})}
-    weights = wording.signed(output["coefficients"])
+    weights = wording.format_signed(output["coefficients"])
     order = sorted(times, key=lambda i: (-times[i], -output["coefficients"][i]))
     return {
         "text": wording.stability(record, output),
@@ -129,7 +129,7 @@ def fills_section(
     order = sorted(named, key=lambda i: -weights[i])[:_NUM_ROWS]
     columns = [output["coefficients"], *(fill["coefficients"] for fill in output["fills"])]
     every = np.ravel(columns).tolist()  # with as many decimals in all columns
-    texts = np.reshape(wording.signed(every), np.shape(columns))
+    texts = np.reshape(wording.format_signed(every), np.shape(columns))
     margins = wording.errors(output["spread"], every)
     largest = max((abs(weights[i]) + spread[i] for i in order), default=0.0) or 1.0
     return {

@@ -49,7 +49,7 @@ class Clip:
     problem: str
 
 
-def write_tables(folder: str | Path, found: Store, summary: Summary) -> Path:
+def write_tables(folder: str | Path, store: Store, summary: Summary) -> Path:
     """Writes the numbers of a summary as Parquet and CSV.
 
     Returns:
@@ -58,12 +58,12 @@ def write_tables(folder: str | Path, found: Store, summary: Summary) -> Path:
     Raises:
       LimeJaxError: if the folder cannot be written or holds something else.
     """
-    return write_folder(folder, _with_record(found, aggregate.encode_tables(summary)))
+    return write_folder(folder, _with_record(store, aggregate.encode_tables(summary)))
 
 
 def write_report(
     folder: str | Path,
-    found: Store,
+    store: Store,
     *,
     compare: Sequence[Store] = (),
     num_outputs: int = 10,
@@ -73,7 +73,7 @@ def write_report(
 
     Args:
       folder: created with its parents; replaced if it is empty or holds an earlier report.
-      found: the store.
+      store: the store.
       compare: see `lime_jax.runs.aggregate.aggregate`.
       num_outputs: how many outputs get a section: those with the highest mean predictions.
       num_picked: how many representative clips each of them gets.
@@ -85,11 +85,11 @@ def write_report(
       LimeJaxError: if a store is damaged or empty, or the folder cannot be written.
     """
     check_folder(folder)
-    summary = aggregate.aggregate(found, compare=compare, num_picked=num_picked)
+    summary = aggregate.aggregate(store, compare=compare, num_picked=num_picked)
     shown = _shown_outputs(summary, num_outputs)
     sections, pictures = [], {}
-    clips = _clips(found, summary, shown)
-    with aggregate.connect(found) as connection:
+    clips = _clips(store, summary, shown)
+    with aggregate.connect(store) as connection:
         for index in shown:
             row = shown[index]
             drawn = representatives.sample(connection, index, _NUM_DRAWN)
@@ -98,18 +98,18 @@ def write_report(
             sections.append({"output": row, "picture": _base64(picture), "clips": clips[index]})
     further = _further_pictures(summary)
     pictures |= {name: picture for name, _, picture in further}
-    html = _page(found, summary, sections, further)
+    html = _page(store, summary, sections, further)
     files = {PAGE: html.encode("utf-8", "replace"), **aggregate.encode_tables(summary), **pictures}
-    return write_folder(folder, _with_record(found, files)) / PAGE
+    return write_folder(folder, _with_record(store, files)) / PAGE
 
 
-def _with_record(found: Store, files: Mapping[str, bytes]) -> dict[str, bytes]:
+def _with_record(store: Store, files: Mapping[str, bytes]) -> dict[str, bytes]:
     record = {
         "format": FORMAT,
         "schema_version": 1,
-        "store": str(found.folder),
-        "config_sha256": found.digest,
-        "config": found.config,
+        "store": str(store.folder),
+        "config_sha256": store.digest,
+        "config": store.config,
         "files": [SUMMARY, *files],
     }
     text = json.dumps(record, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
@@ -148,17 +148,17 @@ def output_picture(row: Mapping[str, Any], drawn: representatives.Sample) -> byt
 def _further_pictures(summary: Summary) -> list[tuple[str, str, bytes]]:
     """File name, heading and picture of what is about all outputs together."""
     cells = summary.cells.to_pylist()
-    found = [("cells.png", "Most important components", summary_plots.cells_picture(cells))]
+    pictures = [("cells.png", "Most important components", summary_plots.cells_picture(cells))]
     if summary.stability.num_rows:
         number = summary.stability["num_stores"][0].as_py()
         title = f"Different components in the top lists of {number} stores"
         picture = summary_plots.violins_picture(_by_output(summary.stability, "u_n"), title, "Uₙ")
-        found.append(("u-n.png", "Stability", picture))
+        pictures.append(("u-n.png", "Stability", picture))
         title = "Components that top lists have in common with those of the first store"
         numbers = _by_output(summary.stability, "n_ce")
         picture = summary_plots.violins_picture(numbers, title, "mean N_ce")
-        found.append(("n-ce.png", "Agreement", picture))
-    return found
+        pictures.append(("n-ce.png", "Agreement", picture))
+    return pictures
 
 
 def _by_output(stability: Any, column: str) -> dict[str, np.ndarray]:
@@ -167,18 +167,18 @@ def _by_output(stability: Any, column: str) -> dict[str, np.ndarray]:
     return {str(name): values[outputs == name] for name in np.unique(outputs)}
 
 
-def _clips(found: Store, summary: Summary, shown: Mapping[int, Any]) -> dict[int, list[Clip]]:
-    items = {item.id: item for item in found.items()}
-    names = _component_names(found)
+def _clips(store: Store, summary: Summary, shown: Mapping[int, Any]) -> dict[int, list[Clip]]:
+    items = {item.id: item for item in store.items()}
+    names = _component_names(store)
     clips: dict[int, list[Clip]] = {index: [] for index in shown}
     for row in summary.representatives.to_pylist():
         if row["output_index"] in clips:
-            clips[row["output_index"]].append(_clip(found, items[row["id"]], row, names))
+            clips[row["output_index"]].append(_clip(store, items[row["id"]], row, names))
     return clips
 
 
-def _component_names(found: Store) -> dict[str, list[str]]:
-    with aggregate.connect(found) as connection:
+def _component_names(store: Store) -> dict[str, list[str]]:
+    with aggregate.connect(store) as connection:
         rows = connection.execute(
             "SELECT layout, list(name ORDER BY index) FROM "
             "(SELECT DISTINCT layout, index, name FROM components) GROUP BY layout"
@@ -186,12 +186,12 @@ def _component_names(found: Store) -> dict[str, list[str]]:
     return dict(rows)
 
 
-def _clip(found: Store, item: Any, row: Mapping[str, Any], names: Mapping[str, Any]) -> Clip:
-    top, weights = row["top_components"], wording.signed(row["coefficients"])
-    told = [f"{names[row['layout']][i]} {weights[i]}" for i in top]
+def _clip(store: Store, item: Any, row: Mapping[str, Any], names: Mapping[str, Any]) -> Clip:
+    top, weights = row["top_components"], wording.format_signed(row["coefficients"])
+    reasons = [f"{names[row['layout']][i]} {weights[i]}" for i in top]
     sounds, problem = ["", ""], ""
     try:
-        audio = reload.segmented_audio(found, item, row["snippet"])
+        audio = reload.segmented_audio(store, item, row["snippet"])
     except LimeJaxError as error:
         problem = str(error)
     else:
@@ -207,7 +207,7 @@ def _clip(found: Store, item: Any, row: Mapping[str, Any], names: Mapping[str, A
         where=f"{row['start']:.4g}–{end:.4g} s",
         prediction=row["prediction"],
         fidelity=row["fidelity"],
-        reason=", ".join(told) or "nothing speaks for it",
+        reason=", ".join(reasons) or "nothing speaks for it",
         original=sounds[0],
         highlight=sounds[1],
         problem=problem,
@@ -215,7 +215,7 @@ def _clip(found: Store, item: Any, row: Mapping[str, Any], names: Mapping[str, A
 
 
 def _page(
-    found: Store,
+    store: Store,
     summary: Summary,
     sections: Sequence[Mapping[str, Any]],
     further: Sequence[tuple[str, str, bytes]],
@@ -225,13 +225,13 @@ def _page(
     everything = [row for row in summary.outputs.to_pylist() if row["group"] is None]
     rows = summary.components.to_pylist()
     facts = [
-        f"{found.config['model']}",
+        f"{store.config['model']}",
         f"{sum(row['num_explanations'] for row in everything):,} explanations",
         f"{len({row['output'] for row in everything})} outputs",
-        f"components: {found.config['components']}",
+        f"components: {store.config['components']}",
     ]
     return html.template("summary.html.jinja").render(
-        title=f"What does {found.config['model']} listen to?",
+        title=f"What does {store.config['model']} listen to?",
         facts=facts,
         outputs=[row for row in summary.faithfulness.to_pylist() if row["group"] is None],
         unexplained=[row for row in everything if row["status"] != "OK"],
@@ -240,11 +240,11 @@ def _page(
         rows=rows[:_MOST_ROWS],
         num_rows=len(rows),
         has_groups=any(row["group"] is not None for row in rows),
-        settings=json.dumps(found.config, indent=1),
+        settings=json.dumps(store.config, indent=1),
         script=script,
         style=style,
         policy=html.policy(script, style),
-        mime="audio/mpeg" if found.config["sample_rate"] in players.MP3_RATES else "audio/flac",
+        mime="audio/mpeg" if store.config["sample_rate"] in players.MP3_RATES else "audio/flac",
     )
 
 

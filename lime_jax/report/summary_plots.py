@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_NAMES = 20  # components side by side that can be told apart
+_MOST_NAMES = 20  # components side by side that can be title apart
 _COLOURS = "viridis"  # ordered in lightness too, so that it works in grey
 _MOST_CELLS = 8  # labels, and predicted outputs
 
@@ -146,8 +146,8 @@ def _scatter(
     axes.scatter(prediction, local, s=9, alpha=0.5, color=style.AGAINST, linewidths=0)
     axes.set_xlabel("prediction of the model")
     axes.set_ylabel("prediction of the surrogate")
-    told = f"r = {ratio(faithfulness['correlation'])}, R² = {ratio(faithfulness['r2'])}"
-    axes.set_title(told, fontsize=style.SMALL, color=style.INK)
+    title = f"r = {ratio(faithfulness['correlation'])}, R² = {ratio(faithfulness['r2'])}"
+    axes.set_title(title, fontsize=style.SMALL, color=style.INK)
     style.dress(axes)
 
 
@@ -155,8 +155,8 @@ def _histogram(axes: "Axes", fidelity: np.ndarray, faithfulness: Mapping[str, An
     axes.hist(np.clip(fidelity, 0, 1), bins=np.linspace(0, 1, 21).tolist(), color=style.AGAINST)
     axes.set_xlabel("fidelity (weighted R²)")
     axes.set_ylabel("explanations")
-    told = f"median {ratio(faithfulness['median_fidelity'])}"
-    axes.set_title(told, fontsize=style.SMALL, color=style.INK)
+    title = f"median {ratio(faithfulness['median_fidelity'])}"
+    axes.set_title(title, fontsize=style.SMALL, color=style.INK)
     style.dress(axes)
 
 

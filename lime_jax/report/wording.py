@@ -30,11 +30,11 @@ def ratio(value: float | None) -> str:
     return _minus("–" if value is None else f"{value:.2f}")
 
 
-def signed(values: Iterable[float | None]) -> list[str]:
+def format_signed(values: Iterable[float | None]) -> list[str]:
     """Returns weights with their signs and as many decimals, so that they can be compared.
 
     Example:
-      >>> signed([0.5, 0.07, None])
+      >>> format_signed([0.5, 0.07, None])
       ['+0.500', '+0.070', '–']
     """
     values = list(values)
@@ -180,7 +180,7 @@ def warnings(output: Mapping[str, Any]) -> list[str]:
     if refuting := _refuting(output):
         texts.append(
             "That the component of largest weight speaks for the output hangs on what stands in "
-            f"for removed parts: with {_listed([f'“{name}”' for name in refuting])} it does not."
+            f"for removed parts: with {_join([f'“{name}”' for name in refuting])} it does not."
         )
     return texts
 
@@ -203,7 +203,7 @@ def because(output: Mapping[str, Any], names: Sequence[str]) -> str:
       >>> because(output, ["bass", "drums"])
       'drums +0.500 ±0.020'
     """
-    weights = signed(output["coefficients"])
+    weights = format_signed(output["coefficients"])
     margins = errors(output["std_error"], output["coefficients"])
 
     def phrase(i: int) -> str:
@@ -254,20 +254,20 @@ def fills(record: Mapping[str, Any], output: Mapping[str, Any]) -> str:
       output: an entry of its `outputs`, with `fills` and `spread`.
     """
     num_top = len(output["top_components"])
-    names = _listed([f"“{name}”" for name in record["fills"]])
+    names = _join([f"“{name}”" for name in record["fills"]])
     text = f"Removed parts were replaced by {names} in turn; the weights are the average over them."
     best = set(output["top_components"])
     differing = [fill for fill in output["fills"] if set(fill["top_components"]) != best]
     if not differing:
         return f"{text} Each of them by itself names the same top {num_top}." if best else text
     if not best:
-        speaking = _listed([f"“{fill['name']}”" for fill in differing])
+        speaking = _join([f"“{fill['name']}”" for fill in differing])
         return f"{text} Only with {speaking} is any weight positive."
-    shared = _listed([_shared(fill) for fill in differing])
+    shared = _join([_share_of_fill(fill) for fill in differing])
     return f"{text} The top {num_top} of the average shares {shared} (N_ce)."
 
 
-def _shared(fill: Mapping[str, Any]) -> str:
+def _share_of_fill(fill: Mapping[str, Any]) -> str:
     number = len(fill["top_components"])
     top = f"the top {number}" if number else "the empty top"
     return f"{fill['n_ce']} with {top} of “{fill['name']}”"
@@ -293,7 +293,7 @@ def _refuting(output: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _listed(words: Sequence[str]) -> str:
+def _join(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 

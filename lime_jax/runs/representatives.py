@@ -80,7 +80,7 @@ def representatives(connection: Any, num_picked: int) -> Any:
 
     query = "SELECT DISTINCT output_index FROM results ORDER BY output_index"
     indices = [index for (index,) in connection.execute(query).fetchall()]
-    return pa.concat_tables([_picked(connection, index, num_picked) for index in indices])
+    return pa.concat_tables([_pick(connection, index, num_picked) for index in indices])
 
 
 def pick(
@@ -109,7 +109,7 @@ def pick(
         yield row, float(importance @ covered) / most
 
 
-def _picked(connection: Any, index: int, num_picked: int) -> Any:
+def _pick(connection: Any, index: int, num_picked: int) -> Any:
     import pyarrow as pa
 
     candidates = sample(connection, index, _MOST_ROWS, f"fidelity > {_LEAST_FIDELITY}")

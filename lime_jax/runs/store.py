@@ -33,7 +33,9 @@ RESULTS, COMPONENTS, ERRORS = "results.parquet", "components.parquet", "errors.p
 TABLES = (RESULTS, COMPONENTS, ERRORS)
 DAMAGED = "damaged"
 
-_DIGEST_KEY = b"lime_jax.config"
+DIGEST_KEY = b"lime_jax.config"
+"""Under which a file of results carries the digest of its configuration."""
+
 _SECONDS_OF_WRITING = 3600.0
 # Labels and groups may be corrected; these may not.
 _SOUND_COLUMNS = ("path", "start", "duration", "stems")
@@ -80,7 +82,7 @@ def create_or_join(folder: Path, config: dict[str, Any]) -> Store:
             f"`{folder}` cannot be written ({error.strerror}). Choose another folder."
         ) from error
     sha256 = digest(config)
-    for table, columns in _schemas("").items():
+    for table, columns in table_schemas("").items():
         # Readers of a table without any other part then still see its columns.
         if not (empty := folder / table / "none.parquet").exists():
             parquet.write_table(empty, columns.empty_table())
@@ -181,51 +183,6 @@ def store_items(store: Store, items: Sequence[Item]) -> list[Item]:
     return [given.get(item.id, item) for item in store.items()]
 
 
-def write_part(
-    store: Store, results: Any, failures: Any, layouts: dict[str, Any], *, ids: Iterable[str]
-) -> None:
-    """Stores the rows of some items, all of them or nothing of an item.
-
-    Args:
-      store: where.
-      results: a table with `schema.results_schema`.
-      failures: a table with `schema.errors_schema`.
-      layouts: the components of all layouts in `results`.
-      ids: of the items. The files are called after them, so that whoever computes the same items
-        again puts the same rows in their place.
-
-    Raises:
-      StoreError: if it cannot be written.
-    """
-    name = f"{storage.digest_of_json(sorted(ids))[:24]}.parquet"
-    for layout, components in layouts.items():
-        target = store.folder / COMPONENTS / f"{layout}.parquet"
-        if not target.exists():
-            parquet.write_table(target, schema.layouts_table({layout: components}))
-    if failures.num_rows:
-        parquet.write_table(store.folder / ERRORS / name, failures)
-    if results.num_rows:
-        results = results.cast(_schemas(store.digest)[RESULTS])
-        parquet.write_table(store.folder / RESULTS / name, results)
-
-
-def stored_ids(store: Store) -> tuple[set[str], set[str], list[Path]]:
-    """Returns the ids with results, the ids that failed, and files that are damaged."""
-    import pyarrow as pa
-
-    stored: dict[str, set[str]] = {RESULTS: set(), ERRORS: set()}
-    damaged = []
-    for table, ids in stored.items():
-        for path in store.parts(table):
-            try:
-                column = parquet.read_table(path, ["id"])["id"]
-            except (pa.ArrowException, OSError):
-                damaged.append(path)
-            else:
-                ids.update(column.unique().to_pylist())
-    return stored[RESULTS], stored[ERRORS], damaged
-
-
 def errors(store: Store, limit: int) -> list[dict[str, Any]]:
     """Returns the first failures, in the order of the ids."""
     rows = [row for path in store.parts(ERRORS) for row in read(path).to_pylist()]
@@ -248,12 +205,13 @@ def sweep(store: Store) -> None:
                     path.unlink()
 
 
-def digest_of_part(path: Path) -> str | None:
-    """Returns the digest of the configuration that a file of results was computed with."""
-    from pyarrow import parquet
-
-    metadata = parquet.read_schema(path).metadata or {}
-    return metadata.get(_DIGEST_KEY, b"").decode("ascii", "replace") or None
+def table_schemas(sha256: str) -> dict[str, Any]:
+    """Returns the columns of every table; results say which configuration they belong to."""
+    return {
+        RESULTS: schema.results_schema().with_metadata({DIGEST_KEY: sha256.encode()}),
+        COMPONENTS: schema.layouts_schema(),
+        ERRORS: schema.errors_schema(),
+    }
 
 
 def read(path: Path) -> Any:
@@ -297,15 +255,6 @@ def _check_folder(folder: Path) -> None:
 
 def _columns(row: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {_short(row[name])}" for name in _SOUND_COLUMNS if row[name])
-
-
-def _schemas(sha256: str) -> dict[str, Any]:
-    """Returns the columns of every table; results say which configuration they belong to."""
-    return {
-        RESULTS: schema.results_schema().with_metadata({_DIGEST_KEY: sha256.encode()}),
-        COMPONENTS: schema.layouts_schema(),
-        ERRORS: schema.errors_schema(),
-    }
 
 
 def _short(value: Any) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lime_jax.errors import StoreError
-from lime_jax.runs import schema, sql_views, store
+from lime_jax.runs import parts, sql_views, store
 from lime_jax.runs.store import Store
 from lime_jax.settings import OutputSelection
 
@@ -54,7 +54,7 @@ def verify(folder: Path) -> Verification:
     """
     target = store.open_store(folder)
     store.read(folder / store.ITEMS)
-    damaged = tuple(_damaged(target))
+    damaged = tuple(_damaged_parts(target))
     if damaged:
         return Verification(len(target.items()), 0, 0, 0, damaged, ())
     with sql_views.connect(target) as connection:
@@ -77,13 +77,8 @@ def repair(folder: Path, verification: Verification) -> None:
     store.set_aside(store.open_store(folder), verification.damaged)
 
 
-def _damaged(target: Store) -> Iterator[Path]:
-    schemas = {
-        store.RESULTS: schema.results_schema(),
-        store.COMPONENTS: schema.layouts_schema(),
-        store.ERRORS: schema.errors_schema(),
-    }
-    for table, columns in schemas.items():
+def _damaged_parts(target: Store) -> Iterator[Path]:
+    for table, columns in store.table_schemas("").items():
         for path in target.parts(table):
             try:
                 if not store.read(path).schema.equals(columns):
@@ -121,6 +116,6 @@ def _problems(connection: Any, target: Store) -> Iterator[str]:
             shown = ", ".join(map(repr, ids[:3])) + (" …" if len(ids) > 3 else "")
             yield sentence.format("1 item" if len(ids) == 1 else f"{len(ids)} items", shown)
     for path in target.parts(store.RESULTS):
-        other = store.digest_of_part(path)
+        other = parts.digest_of_part(path)
         if path.stem != "none" and other != target.digest:
             yield f"`{path}` belongs to another configuration ({other})."

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lime_jax.runs import schema, store
+from lime_jax.runs import parts, schema
 from lime_jax.runs.batch_result import BatchResult
 from lime_jax.runs.config import RunConfig
 from lime_jax.runs.progress import Log, Meter, Progress
@@ -125,7 +125,7 @@ class ResultWriter:
         used = set(results["layout"].unique().to_pylist())
         layouts = {name: layout for name, layout in self._layouts.items() if name in used}
         failures = schema.errors_table(self._failures)
-        store.write_part(self._store, results.combine_chunks(), failures, layouts, ids=ids)
+        parts.write_part(self._store, results.combine_chunks(), failures, layouts, ids=ids)
         self._log.write("part", items=len(ids), **dataclasses.asdict(self._meter.progress()))
         self._tables, self._failures, self._ids = [], [], set()
         # What is stored need not be kept; superpixels have a layout of their own for every item.

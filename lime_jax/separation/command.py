@@ -101,13 +101,13 @@ class Command:
             output.mkdir()
             num_samples, num_channels = _write(audio, blocks, sample_rate)
             places = {AUDIO: str(audio), OUTPUT_DIR: str(output)}
-            _run([_placed(word, places) for word in self.arguments])
+            _run([_put_places(word, places) for word in self.arguments])
             files = _stem_files(output, self.name)
             yield tuple(path.stem for path in files)
             yield from _read(files, sample_rate, num_samples, num_channels)
 
 
-def _placed(word: str, places: Mapping[str, str]) -> str:
+def _put_places(word: str, places: Mapping[str, str]) -> str:
     for place, path in places.items():
         word = word.replace(place, path)
     return word
@@ -171,7 +171,7 @@ def _read(
     files: Sequence[Path], sample_rate: int, num_samples: int, num_channels: int
 ) -> Iterator[Stemwise]:
     """Stems block by block."""
-    readers = [_fitted(path, sample_rate, num_samples, num_channels) for path in files]
+    readers = [_fit_length(path, sample_rate, num_samples, num_channels) for path in files]
     waiting = [np.zeros((num_channels, 0), np.float32) for _ in files]
     done = 0
     while done < num_samples:
@@ -186,7 +186,7 @@ def _read(
         next(reader, None)  # where a stem goes on, or ends in broken samples, it says so
 
 
-def _fitted(
+def _fit_length(
     path: Path, sample_rate: int, num_samples: int, num_channels: int
 ) -> Iterator[Channels]:
     """A stem at the rate and with the channels of the track, and exactly as long."""

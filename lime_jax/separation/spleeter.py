@@ -169,7 +169,7 @@ def _at_rate(
     seen = CountedBlocks(blocks)
     frames = (_stereo(block).T for block in seen)
     at_44100 = resample_frames(frames, sample_rate, SAMPLE_RATE, NUM_CHANNELS)
-    stems = _separated((block.T for block in at_44100), chunk, overlap)
+    stems = _separate_blocks((block.T for block in at_44100), chunk, overlap)
     flat = (block.reshape(-1, block.shape[-1]).T for block in stems)
     back = resample_frames(flat, SAMPLE_RATE, sample_rate, len(names) * NUM_CHANNELS)
     done = 0
@@ -196,7 +196,7 @@ def _like(seen: CountedBlocks, stems: Stemwise) -> Stemwise:
     return stems if seen.num_channels == NUM_CHANNELS else stems.mean(axis=1, keepdims=True)
 
 
-def _separated(blocks: Iterator[Channels], chunk: Any, overlap: int) -> Iterator[Stemwise]:
+def _separate_blocks(blocks: Iterator[Channels], chunk: Any, overlap: int) -> Iterator[Stemwise]:
     """Stems of stereo blocks at 44.1 kHz, as long as they are.
 
     The first frame lies before the sound, so that every sample is in four frames.
@@ -205,7 +205,7 @@ def _separated(blocks: Iterator[Channels], chunk: Any, overlap: int) -> Iterator
     waiting, ahead = np.zeros((NUM_CHANNELS, N_FFT), np.float32), N_FFT
     tail = None
     while True:
-        waiting, is_end = _filled(waiting, blocks)
+        waiting, is_end = _fill_chunk(waiting, blocks)
         # No frame of a further chunk would begin in what there is.
         is_last = is_end and waiting.shape[1] <= NUM_FRAMES * HOP_LENGTH
         samples = waiting[:, :_CHUNK]
@@ -220,7 +220,7 @@ def _separated(blocks: Iterator[Channels], chunk: Any, overlap: int) -> Iterator
         waiting, tail, ahead = waiting[:, hop:], stems[..., hop:], 0
 
 
-def _filled(waiting: Channels, blocks: Iterator[Channels]) -> tuple[Channels, bool]:
+def _fill_chunk(waiting: Channels, blocks: Iterator[Channels]) -> tuple[Channels, bool]:
     """At least a chunk, or all there is and True."""
     parts, size = [waiting], waiting.shape[1]
     while size < _CHUNK:

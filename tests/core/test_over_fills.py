@@ -210,8 +210,6 @@ LOCAL = {
     ),
 }
 
-LOCALLY = {"lime": lj.lime(5000), "shapley": lj.shapley()}
-
 
 class Declaring:
     """A model whose attribute says how local it is."""
@@ -381,7 +379,7 @@ def test_mistakes_are_named(message):
         MISTAKES[message]()
 
 
-def test_a_broken_fill_is_told_from_the_others():
+def test_a_broken_fill_leaves_the_others_whole():
     found = lj.explain_over_fills(
         PREDICT, by_time(0.0), [0.0, jnp.float32(np.nan)], lj.exhaustive()
     )

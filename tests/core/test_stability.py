@@ -157,7 +157,7 @@ def test_noise_is_unstable():
     assert found.u_n > 4 and found.agreement < 1 and found.confidence < 0.5
 
 
-def test_the_worst_status_of_the_repeats_is_told(repeats):
+def test_the_worst_status_of_the_repeats_is_reported(repeats):
     status = repeats.status.at[2, 1].set(lj.Status.NONFINITE_OUTPUT)
     found = lj.metrics.stability(dataclasses.replace(repeats, status=status))
     assert found.pooled.status.tolist() == [lj.Status.OK, lj.Status.NONFINITE_OUTPUT]

@@ -37,7 +37,7 @@ class TestStandardised:
         expected = (np.log(1e-7) - np.asarray(voice.mean, float)) / np.asarray(voice.std, float)
         np.testing.assert_allclose(voice.silence, expected, rtol=1e-6)
         zeros = log_mel(np.zeros((1, 1024), np.float32))
-        np.testing.assert_allclose(voice.standardised(zeros)[0, 0], voice.silence, rtol=1e-6)
+        np.testing.assert_allclose(voice.standardise(zeros)[0, 0], voice.silence, rtol=1e-6)
 
     def test_tracks_lie_between_57_frames_of_silence(self, voice):
         waveform = noise(8000)

@@ -91,7 +91,7 @@ def test_saved_weights_give_the_same_network(tmp_path):
     np.testing.assert_array_equal(again(x), network(x))
 
 
-def test_all_misfits_are_told_at_once():
+def test_all_misfits_are_reported_at_once():
     arrays = weights.arrays_of(make_tiny())
     arrays["layers.2.bias"] = arrays.pop("layers.1.bias")
     arrays["layers.0.kernel"] = arrays["layers.0.kernel"].T
@@ -136,7 +136,7 @@ class TestConversion:
             == weights.shapes_of(make).keys()
         )
 
-    def test_misfits_are_told_by_the_names_in_the_checkpoint(self, make, layers, shapes):
+    def test_misfits_are_reported_by_the_names_in_the_checkpoint(self, make, layers, shapes):
         tensors = fill(shapes)
         del tensors["batch_normalization_3/gamma"]
         tensors["conv9/kernel"] = np.zeros((1, 2), np.float32)

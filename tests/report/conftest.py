@@ -92,10 +92,13 @@ def varied(explain):
     each = [[1.3, -0.2, 0.2], [-0.1, 0.1, -0.1]]
     fills = pooling.stack([explain([row, nan], status=[ok, bad]) for row in each])
     spread = jnp.stack([jnp.array([0.99, 0.21, 0.21]), jnp.full(3, np.nan)]).astype(jnp.float32)
-    marginal = lj.FillAverage(pooled, fills, spread)
+    over_fills = lj.FillAverage(pooled, fills, spread)
     return {
-        "explanation": pooled, "repeats": repeats, "marginal": marginal, "fills": ["zero", "noise"]
-    }  # fmt: skip
+        "explanation": pooled,
+        "repeats": repeats,
+        "over_fills": over_fills,
+        "fills": ["zero", "noise"],
+    }
 
 
 @pytest.fixture(scope="session")

@@ -39,9 +39,9 @@ def test_the_record_says_what_every_fill_answers(record, varied):
     assert [fill["n_ce"] for fill in first["fills"]] == [2, 0]
     np.testing.assert_array_equal(
         np.array([fill["coefficients"] for fill in first["fills"]], np.float32),
-        varied["marginal"].fills.coefficients[:, 0],
+        varied["over_fills"].fills.coefficients[:, 0],
     )
-    np.testing.assert_array_equal(np.float32(first["spread"]), varied["marginal"].spread[0])
+    np.testing.assert_array_equal(np.float32(first["spread"]), varied["over_fills"].spread[0])
     assert failed["spread"] == [None] * 3
     assert failed["fills"][0]["status"] == "NONFINITE_OUTPUT"
     assert failed["fills"][0]["top_components"] == []
@@ -93,7 +93,7 @@ def output(tops, confidence=0.987, **fields):
         ({"tops": [[], []]}, False, "No repeat finds a component of positive weight."),
     ],
 )  # fmt: skip
-def test_the_probability_is_told_without_promises(fields, is_exact, end):
+def test_the_probability_is_reported_without_promises(fields, is_exact, end):
     record = {"num_repeats": 2, "top_k": 3, "is_exact": is_exact}
     assert wording.stability(record, output(**{"tops": [[1], [1]], **fields})).endswith(end)
 
@@ -138,7 +138,7 @@ def test_an_exact_answer_was_explained_once(explain, song, tmp_path):
     assert told in text and "1 of 1" not in text
 
 
-def test_the_spread_is_told_to_hold_sampling_unless_exact(varied_folder, varied, song, tmp_path):
+def test_the_spread_holds_sampling_unless_exact(varied_folder, varied, song, tmp_path):
     sampled = Page((varied_folder / "report.html").read_text(encoding="utf-8")).text
     assert "some of it comes from the random choice of masks" in sampled
     exact = dataclasses.replace(
@@ -146,7 +146,7 @@ def test_the_spread_is_told_to_hold_sampling_unless_exact(varied_folder, varied,
     )
     report.write(
         tmp_path / "x", exact, song, output_names=NAMES,
-        marginal=varied["marginal"], fills=varied["fills"],
+        over_fills=varied["over_fills"], fills=varied["fills"],
     )  # fmt: skip
     text = Page((tmp_path / "x" / "report.html").read_text(encoding="utf-8")).text
     assert "between the columns on the right." in text and "random choice" not in text
@@ -171,9 +171,10 @@ def test_what_does_not_belong_together_is_refused(explain, song, varied):
     other = explain(np.eye(1, 3))
     with pytest.raises(ValueError, match=r"`repeats` must hold explanations of shape \(1, 3\)"):
         report.to_json(other, song, output_names=["a"], repeats=varied["repeats"])
-    with pytest.raises(ValueError, match=r"`marginal` must hold explanations of shape \(1, 3\)"):
-        report.to_json(other, song, output_names=["a"], marginal=varied["marginal"])
+    with pytest.raises(ValueError, match=r"`over_fills` must hold explanations of shape \(1, 3\)"):
+        report.to_json(other, song, output_names=["a"], over_fills=varied["over_fills"])
     with pytest.raises(ValueError, match="`fills` must name the 2 fills"):
-        report.to_json(varied["explanation"], song, output_names=NAMES, marginal=varied["marginal"])
+        average = varied["over_fills"]
+        report.to_json(varied["explanation"], song, output_names=NAMES, over_fills=average)
     with pytest.raises(ValueError, match="`fills` must name the 0 fills"):
         report.to_json(other, song, output_names=["a"], fills=["zero"])

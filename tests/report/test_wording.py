@@ -90,7 +90,7 @@ def test_exhaustive_runs_are_not_called_random():
     ],
 )
 def test_weights_share_their_decimals(values, expected):
-    assert wording.signed(values) == expected
+    assert wording.format_signed(values) == expected
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,11 @@ import pytest
 from lime_jax.core.explanation import Status
 from lime_jax.core.metrics import n_ce, u_n
 from lime_jax.errors import StoreError
-from lime_jax.runs import aggregate, representatives, store
-from lime_jax.runs import schema as rows
+from lime_jax.runs import aggregate, parts, representatives, schema, store
 from lime_jax.runs.items import Item
 
 OUTPUTS, STEMS = ("rock", "pop", "talk"), ("bass", "drums", "voice", "keys")
 NUM_ITEMS, NUM_SNIPPETS = 40, 2
-PLACE = {"start": 0.0, "end": 1.0, "low": 0.0, "high": 8000.0}
 
 
 def make_store(folder, seed=0, labels=True, groups=True):
@@ -69,9 +67,9 @@ def make_store(folder, seed=0, labels=True, groups=True):
             "load_seconds": 0.1,
         }
     )
-    schema = rows.results_schema()
+    columns = schema.results_schema()
     table = pa.Table.from_arrays(
-        [pa.array(frame[field.name].tolist()).cast(field.type) for field in schema], schema=schema
+        [pa.array(frame[field.name].tolist()).cast(field.type) for field in columns], schema=columns
     )
     layout = [
         {
@@ -85,10 +83,10 @@ def make_store(folder, seed=0, labels=True, groups=True):
         }
         for i, name in enumerate(STEMS)
     ]
-    empty = rows.errors_schema().empty_table()
+    empty = schema.errors_schema().empty_table()
     for first, count in ((0, 60), (60, number - 60)):
         part = table.slice(first, count)
-        store.write_part(target, part, empty, {"stems": layout}, ids=[f"part {first}"])
+        parts.write_part(target, part, empty, {"stems": layout}, ids=[f"part {first}"])
     return target, frame
 
 

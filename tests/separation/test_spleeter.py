@@ -149,7 +149,7 @@ def test_shares_of_one_give_the_sound_back(num_samples):
         return 2 / 3 * features.overlap_add(weighted, **options)[None]
 
     for overlap in (0, 7, FEW_FRAMES // 2):
-        blocks = spleeter._separated(iter([mix]), everything, overlap)
+        blocks = spleeter._separate_blocks(iter([mix]), everything, overlap)
         back = np.concatenate(list(blocks), axis=-1)[0]
         assert back.shape == mix.shape
         np.testing.assert_allclose(back, mix, rtol=0, atol=1e-5 * np.abs(mix).max())

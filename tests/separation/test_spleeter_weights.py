@@ -189,7 +189,7 @@ class TestCheckpoints:
         assert len(str(error.value).splitlines()) == 1
 
     @pytest.mark.parametrize("surplus", [1, 3])
-    def test_of_more_instruments_are_told_by_their_number(self, tmp_path, tensors, surplus):
+    def test_of_more_instruments_are_reported_by_their_number(self, tmp_path, tensors, surplus):
         changed = dict(tensors)
         for number in range(2, 2 + surplus):
             changed[f"conv2d_{7 * number + 6}/kernel"] = np.ones((4, 4, 1, 2), np.float32)

@@ -119,7 +119,7 @@ class TestEntries:
         entry_of(song, separator, **options)
         assert separator.num_calls == 1 and len(entries(cache_folder)) == 2
 
-    def test_go_where_they_are_told(self, song, tmp_path, cache_folder):
+    def test_go_into_the_folder_asked_for(self, song, tmp_path, cache_folder):
         entry = entry_of(song, Halves(), cache_folder=tmp_path / "other")
         assert next(iter(entry.files.values())).is_relative_to(tmp_path / "other" / "stems")
         assert not cache_folder.exists()

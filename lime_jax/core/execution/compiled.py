@@ -60,7 +60,7 @@ def run_batch(
     if mesh is None:
         return program(predictor, components, method, keys)
     everywhere, shared = PartitionSpec(), PartitionSpec(mesh.axis_names)
-    items, keys = padded((components, keys), -num_items % mesh.size)
+    items, keys = pad_items((components, keys), -num_items % mesh.size)
     explanations = jax.shard_map(
         program,
         mesh=mesh,
@@ -81,7 +81,7 @@ def _in_groups(
     """Maps over groups of items; a group is as many items as fill a batch with their masks."""
     num_items = components.num_items
     size = group_size(method, keys, num_items, components.num_components, batch_size)
-    filled = padded((components, keys), -num_items % size)
+    filled = pad_items((components, keys), -num_items % size)
     grouped = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), filled)
 
     def run(group: tuple[Components, MaybeKey]) -> Explanation:
@@ -116,7 +116,7 @@ def group_size(
     return accumulate.even_batch_size(num_items, 1, largest)
 
 
-def padded(tree: Any, times: int) -> Any:
+def pad_items(tree: Any, times: int) -> Any:
     """Repeats the last item, to fill a group."""
 
     def fill(x: jax.Array) -> jax.Array:

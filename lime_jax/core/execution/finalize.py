@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from lime_jax.core.explanation import Explanation, status_of
+from lime_jax.core.explanation import Explanation, Status
 from lime_jax.core.item_axis import each
 from lime_jax.core.masks.bernoulli import Bernoulli
 from lime_jax.core.masks.neighbourhood import Neighbourhood
@@ -19,6 +19,9 @@ from lime_jax.core.surrogates.linear_fit import LinearFit
 from lime_jax.core.surrogates.ridge import Ridge
 from lime_jax.core.surrogates.statistics import Statistics
 from lime_jax.core.surrogates.surrogate import Surrogate
+
+# Outputs that vary by less than this share of their size vary by rounding alone.
+_ROUNDING = 1e-6
 
 
 def finalize(method: Method, neighbourhoods: Neighbourhood, blocks: Statistics) -> Explanation:
@@ -130,7 +133,7 @@ def _record(
         std_error=uncertainty.std_error(deviations),
         deviations=deviations,
         degrees_of_freedom=num_used - 1,
-        status=jax.vmap(status_of)(total),
+        status=jax.vmap(_status_of)(total),
         num_evaluations=num_evaluations,
         num_lime_samples=num_lime_samples,
         num_samples=num_samples,
@@ -148,3 +151,14 @@ def solve_blocks(
     fits = jax.vmap(surrogate)(sums)
     total, fit = jax.tree.map(lambda x: x[0], (sums, fits))
     return total, fit, uncertainty.jackknife(fits.coefficients[1:], used)
+
+
+def _status_of(statistics: Statistics) -> Int[Array, " num_outputs"]:
+    """Returns a `Status` for every output."""
+    size = jnp.maximum(jnp.abs(statistics.low), jnp.abs(statistics.high))
+    constant = statistics.high - statistics.low <= _ROUNDING * size
+    finite = jnp.isfinite(statistics.low) & jnp.isfinite(statistics.high)
+    weightless = jnp.trace(statistics.mask_scatter) <= 0
+    status = jnp.where(weightless, Status.NO_WEIGHT, Status.OK)
+    status = jnp.where(constant, Status.CONSTANT_OUTPUT, status)
+    return jnp.where(finite, status, Status.NONFINITE_OUTPUT).astype(jnp.int32)

@@ -126,7 +126,7 @@ def finalize_rounds(method: Method, rounds: Rounds) -> Explanation:
     num_slots = rounds.blocks.weight.shape[1]
     return finalize.explain_blocks(
         method,
-        rounds.blocks.scaled(scale),
+        rounds.blocks.scale(scale),
         num_counted=float(auto.equivalent_num_samples),
         num_used=jnp.minimum(rounds.number * one_round.num_blocks, num_slots)[None],
         num_evaluations=(rounds.number * one_round.num_masks)[None],

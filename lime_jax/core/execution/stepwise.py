@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from lime_jax.core.components import Components
 from lime_jax.core.execution import accumulate, finalize, sequential
 from lime_jax.core.execution.batch_size import neighbourhood_size
-from lime_jax.core.execution.compiled import group_size, padded
+from lime_jax.core.execution.compiled import group_size, pad_items
 from lime_jax.core.execution.progress import Progress
 from lime_jax.core.execution.signature_cache import SignatureCache, signature
 from lime_jax.core.explanation import Explanation
@@ -89,7 +89,7 @@ def run_in_steps(
     """
     num_items, num_components = components.num_items, components.num_components
     size = group_size(method, keys, num_items, num_components, batch_size)
-    items = padded((components, keys), -num_items % size)
+    items = pad_items((components, keys), -num_items % size)
     starts = range(0, num_items, size)
     if progress is None and _takes_one_step(method, keys, size, num_components, batch_size):
         one_call = functools.partial(_run_group_at_once, size=size, batch_size=batch_size)

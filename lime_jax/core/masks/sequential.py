@@ -26,7 +26,7 @@ _FEW_MASKS = 2048
 # A head per mask instead of a network: more of them are still few.
 _FEW_LOOKED_UP = 2**14
 _ARRAYS_PER_ROUND = 4
-_BLOCKS_OF_COINS, _COINS_PER_BLOCK = 16, 128
+_NUM_BERNOULLI_BLOCKS, _MASKS_PER_BLOCK = 16, 128
 _NUM_SLOTS = 32
 # Of the weight of all masks with one component off: coefficients keep five digits.
 _NEGLIGIBLE = 1e-5
@@ -67,7 +67,7 @@ class Auto:
     def __call__(self, key: MaybeKey, num_components: int) -> Neighbourhood:
         size = self._array_size(num_components)
         if size is None:
-            return _coins(key, num_components, self.max_evaluations)
+            return _bernoulli_blocks(key, num_components, self.max_evaluations)
         arrays = min(_ARRAYS_PER_ROUND, (self.max_evaluations - 1) // size)
         return orthogonal_array.OrthogonalArray(arrays * size)(key, num_components)
 
@@ -78,7 +78,7 @@ class Auto:
 
     def num_slots(self, num_components: int) -> int:
         """Returns how many independent parts errors are estimated from; later rounds share them."""
-        return _BLOCKS_OF_COINS if self._array_size(num_components) is None else _NUM_SLOTS
+        return _NUM_BERNOULLI_BLOCKS if self._array_size(num_components) is None else _NUM_SLOTS
 
     def most_rounds(self, num_components: int) -> int:
         """Returns how many rounds fit under the ceiling."""
@@ -87,16 +87,16 @@ class Auto:
         return max(1, self.max_evaluations // size_of(self, num_components).num_masks)
 
     def resolve(
-        self, num_components: int, weights: np.ndarray | None, *, is_looked_up: bool = False
+        self, num_components: int, weights: np.ndarray | None, *, with_lookup: bool = False
     ) -> "Sampler":
         """All masks, or all that the kernel sees, where they are few enough; itself otherwise.
 
         Args:
           num_components: of the input.
           weights: of the kernel by the number of zeros; None if it is not known yet.
-          is_looked_up: whether a mask costs a head only.
+          with_lookup: whether a mask costs a head only.
         """
-        few = min(_FEW_LOOKED_UP if is_looked_up else _FEW_MASKS, self.max_evaluations)
+        few = min(_FEW_LOOKED_UP if with_lookup else _FEW_MASKS, self.max_evaluations)
         off = num_components if weights is None else _most_off(weights)
         # Arrays and coins would hardly ever draw what a narrow kernel sees.
         bearable = max(few, size_of(self, num_components).num_masks)
@@ -155,8 +155,8 @@ def auto(
       >>> bool(explanation.std_error.max() < 0.01), int(explanation.num_evaluations)
       (True, 2049)
     """
-    if isinstance(std_error, (int, float)) and not std_error > 0:
-        raise ValueError(f"`std_error` must be positive, got {std_error}.")
+    if isinstance(std_error, (int, float)) and not 0 < std_error < math.inf:
+        raise ValueError(f"`std_error` must be positive and finite, got {std_error}.")
     for name, value, least in (("top_k", top_k, 1), ("max_evaluations", max_evaluations, 128)):
         if value is not None and not (isinstance(value, int) and value >= least):
             raise ValueError(f"`{name}` must be a whole number of at least {least}, got {value!r}.")
@@ -198,16 +198,16 @@ def _most_off(weights: np.ndarray) -> int:
     return max(1, int(negligible[0])) if len(negligible) else num_components
 
 
-def _coins(key: MaybeKey, num_components: int, most: int) -> Neighbourhood:
+def _bernoulli_blocks(key: MaybeKey, num_components: int, most: int) -> Neighbourhood:
     """Fair coins in blocks; the unperturbed input, behind them, does not count."""
-    num_counted = min(_COINS_PER_BLOCK, (most - 1) // _BLOCKS_OF_COINS) * _BLOCKS_OF_COINS
+    num_counted = min(_MASKS_PER_BLOCK, (most - 1) // _NUM_BERNOULLI_BLOCKS) * _NUM_BERNOULLI_BLOCKS
     return Neighbourhood(
-        needed_key(key), None, _coin_rows, num_counted, num_components, num_counted + 1,
-        _BLOCKS_OF_COINS, num_counted,
+        needed_key(key), None, _bernoulli_rows, num_counted, num_components, num_counted + 1,
+        _NUM_BERNOULLI_BLOCKS, num_counted,
     )  # fmt: skip
 
 
-def _coin_rows(
+def _bernoulli_rows(
     key: MaybeKey, rows: Int[Array, " rows"], num_components: int
 ) -> Bool[Array, "rows num_components"]:
     # Row 0 of the drawn ones is the unperturbed input, which must count no more than others.

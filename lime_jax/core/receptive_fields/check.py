@@ -95,7 +95,7 @@ def compare(
 
 @jax.jit
 def _both_ways(model: Declaration, inputs: Inexact[Array, "batch *input"]) -> tuple[Array, Array]:
-    return model.whole(inputs), model.in_parts(inputs)
+    return model.whole(inputs), model.predict_by_parts(inputs)
 
 
 _checked: SignatureCache[bool] = SignatureCache()

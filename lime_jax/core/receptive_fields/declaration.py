@@ -26,7 +26,9 @@ class Declaration(Protocol):
         """Elements of an input that is long enough for a check."""
         ...
 
-    def in_parts(self, inputs: Inexact[Array, "batch *input"]) -> Float[Array, "batch outputs"]:
+    def predict_by_parts(
+        self, inputs: Inexact[Array, "batch *input"]
+    ) -> Float[Array, "batch outputs"]:
         """Returns the outputs by way of what is declared."""
         ...
 

@@ -41,7 +41,7 @@ def statistics_of_sum(
     # From the unperturbed input, so that what does not change does not cancel.
     full = sum(table[-1].astype(np.float64) for table in tables)
     empty = sum(table[0].astype(np.float64) for table in tables)
-    terms = _merged(
+    terms = _merge(
         (table.astype(np.float64) - table[-1], own) for table, own in zip(tables, sets, strict=True)
     )
     mean_weight = _moment(weight_of, 0)
@@ -71,7 +71,7 @@ def statistics_of_sum(
     )
 
 
-def _merged(terms: Iterable[Term]) -> list[Term]:
+def _merge(terms: Iterable[Term]) -> list[Term]:
     """Terms of the same components, such as the windows inside a segment, as one."""
     tables: dict[tuple[int, ...], np.ndarray] = {}
     for table, own in terms:
@@ -113,10 +113,10 @@ def _zeros(size: int) -> np.ndarray:
 def _mean(table: np.ndarray, own: np.ndarray, weight_of: Weights) -> np.ndarray:
     """The mean of weight × term over all masks, `(num_outputs,)`."""
     size = len(own)
-    return _weighted(_among_others(weight_of, size)[_zeros(size)], table)
+    return _weigh(_among_others(weight_of, size)[_zeros(size)], table)
 
 
-def _weighted(weights: np.ndarray, table: np.ndarray) -> np.ndarray:
+def _weigh(weights: np.ndarray, table: np.ndarray) -> np.ndarray:
     """The mean of weighted rows; small enough to do without BLAS."""
     return (weights[:, None] * table).mean(axis=0)
 
@@ -131,7 +131,7 @@ def _cross(table: np.ndarray, own: np.ndarray, weight_of: Weights) -> np.ndarray
         others = num_components - size
         share = _binomial(others) * (1 - np.arange(others + 1) / others)
         on = [(share * weight_of[k : k + others + 1]).sum() for k in range(size + 1)]
-        result[:] = _weighted(np.array(on)[zeros], table)[None]
+        result[:] = _weigh(np.array(on)[zeros], table)[None]
     weighted = _among_others(weight_of, size)[zeros][:, None] * table / 2**size
     for bit, component in enumerate(own):
         result[component] = weighted[np.arange(2**size) >> bit & 1 == 1].sum(axis=0)
@@ -155,7 +155,7 @@ def _product(
     shared = np.intersect1d(own, others)
     size = len(own) + len(others) - len(shared)
     weights = _among_others(weight_of, size)
-    first, second = _by_shared(table, own, shared), _by_shared(other, others, shared)
+    first, second = _group_by_shared(table, own, shared), _group_by_shared(other, others, shared)
     zeros = (
         _zeros(len(shared))[:, None, None]
         + np.arange(first.shape[1])[None, :, None]
@@ -165,7 +165,7 @@ def _product(
     return products.sum(axis=(0, 1, 2)) / 2**size
 
 
-def _by_shared(table: np.ndarray, own: np.ndarray, shared: np.ndarray) -> np.ndarray:
+def _group_by_shared(table: np.ndarray, own: np.ndarray, shared: np.ndarray) -> np.ndarray:
     """Sums of a table by the state of shared components and the number of zeros of the others."""
     rows = np.arange(len(table))
     bit_of = {component: bit for bit, component in enumerate(own.tolist())}

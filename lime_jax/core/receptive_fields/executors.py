@@ -55,10 +55,10 @@ def explain_by_windows(
             check.check_windows_once(model, first)
             return _explain_sums(model, components, layout, method, weight_of, batch_size)
     num_masks = min(
-        neighbourhood_size(resolve(method, d, is_looked_up=is_looked_up), key, d)[0]
-        for is_looked_up in (False, True)
+        neighbourhood_size(resolve(method, d, with_lookup=with_lookup), key, d)[0]
+        for with_lookup in (False, True)
     )
-    method = resolve(method, d, is_looked_up=True)
+    method = resolve(method, d, with_lookup=True)
     layout = windows.layout_of(model, first, num_masks)
     if layout is None:
         return None
@@ -87,7 +87,7 @@ def _explain_items_by_layers(
 ) -> Explanation | None:
     # What is silent differs from item to item.
     items = [item_of((components, keys), number) for number in range(components.num_items)]
-    if any(_planned(predict, item, method, key) is None for item, key in items):
+    if any(_plan(predict, item, method, key) is None for item, key in items):
         return None
     explanations = [
         explain_by_layers(predict, item, method, key, batch_size) for item, key in items
@@ -125,7 +125,7 @@ def explain_by_layers(
         return None
     if (lookup := make_lookup(model, components, method, key, progress)) is None:
         return None
-    resolved = resolve(method, components.num_components, is_looked_up=True)
+    resolved = resolve(method, components.num_components, with_lookup=True)
     run = functools.partial(_run_looked_up, model, lookup, resolved, key)
     return memory.retry_with_smaller_batches(
         run, batch_size or batch_sizes.head_batch_size(model, lookup)
@@ -146,7 +146,7 @@ def make_lookup(
     progress: Progress | None,
 ) -> Lookup | None:
     """Returns the columns of one item; None where whole inputs are cheaper, or they do not fit."""
-    if (columns := _planned(model, components, method, key)) is None:
+    if (columns := _plan(model, components, method, key)) is None:
         return None
     try:
         lookup = layers.look_up_columns(model, components, columns, progress)
@@ -158,12 +158,12 @@ def make_lookup(
     return lookup
 
 
-def _planned(
+def _plan(
     predict: Predict, components: Components, method: Method, key: MaybeKey
 ) -> list[Columns] | None:
     model = declaration(predict, Layerwise)
     assert model is not None
-    plain = resolve(method, components.num_components, is_looked_up=False)
+    plain = resolve(method, components.num_components, with_lookup=False)
     num_masks, _ = neighbourhood_size(plain, key, components.num_components)
     return layers.plan_columns(model, components, num_masks)
 

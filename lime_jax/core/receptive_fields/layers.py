@@ -96,7 +96,9 @@ class Layerwise:
         """Elements of an input for three columns, at least."""
         return functools.reduce(lambda seen, one: _seen(one, seen), reversed(self.layers), 3)
 
-    def in_parts(self, inputs: Inexact[Array, "batch *input"]) -> Float[Array, "batch outputs"]:
+    def predict_by_parts(
+        self, inputs: Inexact[Array, "batch *input"]
+    ) -> Float[Array, "batch outputs"]:
         """Returns the outputs by way of the layers."""
         columns = inputs
         for number, one in enumerate(self.layers):
@@ -205,7 +207,7 @@ def _num_bytes(model: Layerwise, components: Components, numbers: list[int]) -> 
     # Masks, steps and what they are made of.
     plans = sum(numbers) * components.num_components * 8
     sizes = [
-        _rounded(-(-number // _BLOCK)) * _BLOCK * size
+        _round_up(-(-number // _BLOCK)) * _BLOCK * size
         for number, size in zip(numbers, _sizes(model, components), strict=True)
     ]
     return plans + max(a + b for a, b in zip(sizes, [*sizes[1:], 0], strict=True))
@@ -304,7 +306,7 @@ def look_up_columns(
     table = _first_table(model, components, columns[0])
     for one, below, here in zip(model.layers[1:], columns, columns[1:], strict=False):
         blocks = _blocks(_entries_below(one, below, here))
-        made = _empty(one, table, _rounded(len(blocks)))
+        made = _empty(one, table, _round_up(len(blocks)))
         for number, index in enumerate(blocks):
             made = _fill(made, one, table, index, np.int32(number * _BLOCK), _chunk())
             done += min(_BLOCK, here.num_entries - number * _BLOCK)
@@ -323,7 +325,7 @@ def _first_table(model: Layerwise, components: Components, columns: Columns) -> 
     as_windows = Windowed(
         model.whole, first.apply, model.head, first.window, first.stride, 0, first.pad
     )
-    missing = _rounded(-(-columns.num_entries // _BLOCK)) * _BLOCK - columns.num_entries
+    missing = _round_up(-(-columns.num_entries // _BLOCK)) * _BLOCK - columns.num_entries
     window_of = np.pad(columns.column_of, (0, missing))
     masks = np.pad(columns.masks, ((0, missing), (0, 0)))
     return _looked_up(as_windows, components, window_of, masks)
@@ -383,7 +385,7 @@ def _fill(
     return jax.lax.dynamic_update_slice_in_dim(made, block, start, axis=0)
 
 
-def _rounded(number: int) -> int:
+def _round_up(number: int) -> int:
     """Up to a power of two, or to the middle between two."""
     power = 1 << max(number - 1, 0).bit_length()
     return power * 3 // 4 if power >= 4 and number <= power * 3 // 4 else power

@@ -75,7 +75,9 @@ class Windowed:
         """Elements of an input for three windows."""
         return self.window + 2 * self.stride - 2 * self.pad
 
-    def in_parts(self, inputs: Inexact[Array, "batch *input"]) -> Float[Array, "batch outputs"]:
+    def predict_by_parts(
+        self, inputs: Inexact[Array, "batch *input"]
+    ) -> Float[Array, "batch outputs"]:
         """Returns the outputs by way of the windows."""
         axis = self.axis + 1
         padded = _reflect(inputs, axis, self.pad) if self.pad else inputs
@@ -244,7 +246,7 @@ def table_of(
     batch_size: int,
 ) -> Float[Array, "entries ..."]:
     """Returns what the backbone makes of windows with some components on."""
-    padded = _padded(components, model.axis, model.pad)
+    padded = _pad(components, model.axis, model.pad)
     num_entries = len(masks)
     batch_size = min(batch_size, num_entries)
     missing = -num_entries % batch_size
@@ -262,7 +264,7 @@ def table_of(
     return features.reshape(-1, *features.shape[2:])[:num_entries]
 
 
-def _padded(components: Components, axis: int, pad: int) -> Components:
+def _pad(components: Components, axis: int, pad: int) -> Components:
     return _along(components, axis, lambda x, axis: _reflect(x, axis, pad)) if pad else components
 
 

@@ -98,13 +98,13 @@ def _lasso_support(
         step=jnp.zeros((), jnp.int32),
     )
 
-    def unfinished(knot: _Knot) -> Bool[Array, ""]:
+    def may_go_on(knot: _Knot) -> Bool[Array, ""]:
         return (knot.penalty > _NEGLIGIBLE * largest_penalty) & (knot.step < 8 * len(cross))
 
     def move(knot):
         return _next_knot(matrix, cross, num_features, knot)
 
-    return jax.lax.while_loop(unfinished, move, start).support_so_far
+    return jax.lax.while_loop(may_go_on, move, start).support_so_far
 
 
 def _next_knot(matrix: Matrix, cross: Vector, num_features: int, knot: _Knot) -> _Knot:

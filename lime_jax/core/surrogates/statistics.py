@@ -68,7 +68,7 @@ class Statistics:
             jnp.maximum(self.empty, other.empty),
         )
 
-    def scaled(self, factor: Float[Array, ""] | float) -> "Statistics":
+    def scale(self, factor: Float[Array, ""] | float) -> "Statistics":
         """As if every weight were `factor` times as large."""
         return dataclasses.replace(
             self,

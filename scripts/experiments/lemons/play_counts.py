@@ -134,22 +134,6 @@ def split(examples: Sequence[Example], seed: int) -> dict[str, list[Example]]:
     return {name: [examples[i] for i in part] for name, part in zip(SPLITS, parts, strict=True)}
 
 
-def split_as_given(
-    examples: Sequence[Example], splits: Mapping[str, str]
-) -> dict[str, list[Example]]:
-    """Examples by the split of their track; tracks without one are left out.
-
-    Raises:
-      StoreError: if a split is none of train, validation and test.
-    """
-    parts: dict[str, list[Example]] = {name: [] for name in SPLITS}
-    for example in examples:
-        if (part := splits.get(example.track)) is not None:
-            _check_split(example.track, part)
-            parts[part].append(example)
-    return parts
-
-
 def roc_auc(labels: Sequence[bool] | np.ndarray, scores: Sequence[float] | np.ndarray) -> float:
     """Returns the probability that a positive scores above a negative; equal scores are half of it.
 

@@ -62,7 +62,7 @@ def content(name: str, excerpt: Excerpt, voice: SingingVoice) -> Float[Array, "t
     if name == "mean_inp":
         return lj.fills.mean(excerpt)
     if name == "noise":
-        return voice.standardised(jnp.asarray(_noise()))
+        return voice.standardise(jnp.asarray(_noise()))
     raise ValueError(f"`name` must be one of {', '.join(CONTENTS)}, got {name!r}.")
 
 

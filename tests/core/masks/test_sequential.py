@@ -35,7 +35,7 @@ class TestChoice:
         assert most_evaluations(lj.lime("auto"), num_components) == expected
 
     def test_a_looked_up_mask_may_be_one_of_more(self):
-        sampler = resolve(lj.lime("auto"), 14, is_looked_up=True).sampler
+        sampler = resolve(lj.lime("auto"), 14, with_lookup=True).sampler
         assert sampler.equivalent_num_samples == 1000 and not isinstance(sampler, Auto)
 
     @pytest.mark.slow
@@ -83,7 +83,7 @@ def test_a_grid_of_slime_is_no_harder_than_its_neighbours():
 
 
 @pytest.mark.parametrize("width", [0.05, 0.02])
-def test_a_kernel_that_sees_nothing_is_told(width):
+def test_a_kernel_without_neighbours_is_no_constant_output(width):
     explanation = lj.explain(network, STEMS, lj.lime("auto", distance="l2", kernel_width=width))
     assert (explanation.status != lj.Status.CONSTANT_OUTPUT).all()
 

@@ -129,7 +129,7 @@ class TestFiles:
             counts = {one["id"]: personas.plays(persona, one, 0) for one in tracks[:200]}
             assert plays[persona.id] == {name: count for name, count in counts.items() if count}
 
-    def test_listeners_are_told(self, personas, tmp_path):
+    def test_listeners_are_reported(self, personas, tmp_path):
         personas.write(tmp_path, [], 0)
         told = json.loads((tmp_path / "personas.json").read_text(encoding="utf-8"))
         assert [one["id"] for one in told] == [one.id for one in personas.PERSONAS]

@@ -172,7 +172,7 @@ class TestVoices:
         assert "singer" not in description and "eSpeak" not in description["licence"]
 
     @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")
-    def test_words_are_told_and_labelled(self, songs, singers, tmp_path):
+    def test_words_are_reported_and_labelled(self, songs, singers, tmp_path):
         index = next(
             n for n, song in enumerate(singers) if song.singer and song.singer.manner == "spoken"
         )

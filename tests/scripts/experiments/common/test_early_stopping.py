@@ -29,7 +29,7 @@ def test_the_best_state_is_kept_and_no_epoch_wasted(losses, patience, best, run)
 
 
 @pytest.mark.parametrize("losses", [[], [float("nan")], [float("inf")]])
-def test_training_that_goes_wrong_is_told(losses):
+def test_training_that_goes_wrong_is_reported(losses):
     with pytest.raises(ValueError, match="finite validation loss"):
         early_stopping.best_of(epochs(losses, []), 3)
 

@@ -140,13 +140,6 @@ class TestExamples:
         assert play_counts.split(examples, 5) == parts
         assert number == 1 or play_counts.split(examples, 6) != parts
 
-    def test_given_splits_are_kept(self):
-        examples = [Example("one", True), Example("two", False), Example("three", True)]
-        parts = play_counts.split_as_given(examples, {"one": "test", "three": "train"})
-        assert parts == {"train": [examples[2]], "validation": [], "test": [examples[0]]}
-        with pytest.raises(StoreError, match="split 'dev'"):
-            play_counts.split_as_given(examples, {"one": "dev"})
-
 
 @pytest.mark.parametrize("num_levels", [2, 5, 10_000])
 @pytest.mark.parametrize("size", [2, 13, 300])

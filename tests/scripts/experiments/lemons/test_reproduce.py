@@ -101,7 +101,7 @@ class TestMeasured:
         assert rows["source"]["top"] == 2 and rows["time-source"]["top"] % 5 == 2
         assert {(row["persona"], row["track"]) for row in rows.values()} == {("ada", track)}
 
-    def test_what_is_not_loved_is_told(self, rows_of):
+    def test_what_is_not_loved_is_marked(self, rows_of):
         rows = rows_of("all", likes="piano")
         assert rows["source"]["is_loved"] is False and rows["source"]["source"] == "piano"
 
@@ -360,7 +360,7 @@ class TestRun:
         return likes
 
     @pytest.mark.slow
-    def test_all_is_found_and_told(self, lemons, config):
+    def test_all_results_are_in_the_record(self, lemons, config):
         summary = lemons.run(config)
         figures = {figure.what: figure for figure in summary.figures}
         told = figures["ROC-AUC of each listener"].ours
@@ -390,7 +390,7 @@ class TestRun:
         with pytest.raises(KeyError, match="bob"):
             lemons.run(config)
 
-    def test_nothing_recommended_rightly_is_told(self, lemons, config, likes, tmp_path):
+    def test_nothing_recommended_rightly_is_reported(self, lemons, config, likes, tmp_path):
         likes |= dict.fromkeys(likes, Likes("drums", slope=-1e3))
         played = dict.fromkeys(lemons_library.PERSONAS, ("all", "duo"))
         other = lemons_library.write_library(tmp_path / "library", played=played)
@@ -418,7 +418,7 @@ class TestRun:
         with pytest.raises(StoreError, match=f"begun with other settings: {name}"):
             lemons.run(dataclasses.replace(config, library=other))
 
-    def test_how_networks_were_trained_is_told(self, lemons, config, tmp_path):
+    def test_how_networks_were_trained_is_reported(self, lemons, config, tmp_path):
         networks = tmp_path / "networks"
         networks.mkdir()
         config = dataclasses.replace(config, recommenders=networks)

@@ -103,7 +103,7 @@ def test_marks_on_the_only_component_that_matters_are_found(veracity, detector):
     assert all(6 in row["covers"] and row["before"] < 0.5 < row["after"] for row in rows)
 
 
-def test_marks_that_change_nothing_are_told(veracity):
+def test_marks_that_change_nothing_are_reported(veracity):
     deaf = veracity.Detector(MeanOfOne(1e-6), 0)
     excerpts = dataclasses.replace(excerpts_of(veracity, False), waveforms=np.full((6, 80), -99.0))
     excerpts = dataclasses.replace(excerpts, waveforms=excerpts.waveforms.astype(np.float32))
