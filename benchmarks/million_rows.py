@@ -36,7 +36,7 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 def make_store(folder: Path, num_items: int) -> None:
     """A store as `lime-jax run` would write it, with random numbers in it."""
-    from lime_jax.runs import parts, schema, store
+    from lime_jax.runs import schema, store, writer
     from lime_jax.runs.items import Item
 
     rng = np.random.default_rng(0)
@@ -55,7 +55,7 @@ def make_store(folder: Path, num_items: int) -> None:
         table = _random_rows([item.id for item in some], names, rng)
         empty = schema.errors_schema().empty_table()
         ids = (item.id for item in some)
-        parts.write_part(kept, table, empty, {"stems": layout}, ids=ids)
+        writer.write_part(kept, table, empty, {"stems": layout}, ids=ids)
 
 
 def _random_rows(ids: list[str], names: list[str], rng: np.random.Generator) -> Any:

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from lime_jax.errors import StoreError
-from lime_jax.runs import dataset_layouts, locks, parts, ray_cluster, shards, store
+from lime_jax.runs import dataset_layouts, locks, ray_cluster, shards, store
 from lime_jax.runs.config import RunConfig, check, determinants, layout_of
 from lime_jax.runs.explainer import explainer_of
 from lime_jax.runs.items import Item, check_items
@@ -110,7 +110,7 @@ def _plan_work(
     own = [item for item in items if shard.has(item.id)]
     if config.retry_failed:
         _forget_failures(target, shard)
-    done, failed, damaged = parts.stored_ids(target)
+    done, failed, damaged = store.stored_ids(target)
     store.set_aside(target, damaged)
     pending = [item for item in own if item.id not in done and item.id not in failed]
     num_done = sum(item.id in done for item in own)

@@ -14,7 +14,7 @@ import jax
 
 from lime_jax.core.execution.allocator import keep_freed_memory
 from lime_jax.errors import LimeJaxError, StoreError
-from lime_jax.runs import parts, store, worker
+from lime_jax.runs import store, worker
 from lime_jax.runs.config import RunConfig
 from lime_jax.runs.explainer import explainer_of
 from lime_jax.runs.items import Item
@@ -155,7 +155,7 @@ def _absolute(item: Item) -> Item:
 
 def _hand_out_again(target: Store, chunk: Chunk, chunks: Any, writer: ResultWriter) -> None:
     """Gives what is left of the work of a dead engine to the others, in halves."""
-    done, failed, _ = parts.stored_ids(target)
+    done, failed, _ = store.stored_ids(target)
     left = tuple(item for item in chunk.items if item.id not in done | failed)
     writer.add_stored(ChunkResult(sum(item.id in done for item in chunk.items), (), 0, 0.0))
     if len(left) == 1 and chunk.deaths + 1 >= _MOST_DEATHS:

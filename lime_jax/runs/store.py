@@ -33,9 +33,7 @@ RESULTS, COMPONENTS, ERRORS = "results.parquet", "components.parquet", "errors.p
 TABLES = (RESULTS, COMPONENTS, ERRORS)
 DAMAGED = "damaged"
 
-DIGEST_KEY = b"lime_jax.config"
-"""Under which a file of results carries the digest of its configuration."""
-
+_DIGEST_KEY = b"lime_jax.config"
 _SECONDS_OF_WRITING = 3600.0
 # Labels and groups may be corrected; these may not.
 _SOUND_COLUMNS = ("path", "start", "duration", "stems")
@@ -208,10 +206,35 @@ def sweep(store: Store) -> None:
 def table_schemas(sha256: str) -> dict[str, Any]:
     """Returns the columns of every table; results say which configuration they belong to."""
     return {
-        RESULTS: schema.results_schema().with_metadata({DIGEST_KEY: sha256.encode()}),
+        RESULTS: schema.results_schema().with_metadata({_DIGEST_KEY: sha256.encode()}),
         COMPONENTS: schema.layouts_schema(),
         ERRORS: schema.errors_schema(),
     }
+
+
+def stored_ids(store: Store) -> tuple[set[str], set[str], list[Path]]:
+    """Returns the ids with results, the ids that failed, and files that are damaged."""
+    import pyarrow as pa
+
+    stored: dict[str, set[str]] = {RESULTS: set(), ERRORS: set()}
+    damaged = []
+    for table, ids in stored.items():
+        for path in store.parts(table):
+            try:
+                column = parquet.read_table(path, ["id"])["id"]
+            except (pa.ArrowException, OSError):
+                damaged.append(path)
+            else:
+                ids.update(column.unique().to_pylist())
+    return stored[RESULTS], stored[ERRORS], damaged
+
+
+def digest_of_part(path: Path) -> str | None:
+    """Returns the digest of the configuration that a file of results was computed with."""
+    from pyarrow import parquet
+
+    metadata = parquet.read_schema(path).metadata or {}
+    return metadata.get(_DIGEST_KEY, b"").decode("ascii", "replace") or None
 
 
 def read(path: Path) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lime_jax.errors import StoreError
-from lime_jax.runs import parts, sql_views, store
+from lime_jax.runs import sql_views, store
 from lime_jax.runs.store import Store
 from lime_jax.settings import OutputSelection
 
@@ -116,6 +116,6 @@ def _problems(connection: Any, target: Store) -> Iterator[str]:
             shown = ", ".join(map(repr, ids[:3])) + (" …" if len(ids) > 3 else "")
             yield sentence.format("1 item" if len(ids) == 1 else f"{len(ids)} items", shown)
     for path in target.parts(store.RESULTS):
-        other = parts.digest_of_part(path)
+        other = store.digest_of_part(path)
         if path.stem != "none" and other != target.digest:
             yield f"`{path}` belongs to another configuration ({other})."

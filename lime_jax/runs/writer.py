@@ -3,15 +3,16 @@
 import collections
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from lime_jax.runs import parts, schema
+from lime_jax import storage
+from lime_jax.runs import parquet, schema
 from lime_jax.runs.batch_result import BatchResult
 from lime_jax.runs.config import RunConfig
 from lime_jax.runs.progress import Log, Meter, Progress
 from lime_jax.runs.reader import Failure
-from lime_jax.runs.store import Store
+from lime_jax.runs.store import COMPONENTS, ERRORS, RESULTS, Store, table_schemas
 
 Report = Callable[[Progress], None]
 
@@ -125,10 +126,38 @@ class ResultWriter:
         used = set(results["layout"].unique().to_pylist())
         layouts = {name: layout for name, layout in self._layouts.items() if name in used}
         failures = schema.errors_table(self._failures)
-        parts.write_part(self._store, results.combine_chunks(), failures, layouts, ids=ids)
+        write_part(self._store, results.combine_chunks(), failures, layouts, ids=ids)
         self._log.write("part", items=len(ids), **dataclasses.asdict(self._meter.progress()))
         self._tables, self._failures, self._ids = [], [], set()
         # What is stored need not be kept; superpixels have a layout of their own for every item.
         self._layouts = {
             name: self._layouts[name] for name in self._layouts.keys() - layouts.keys()
         }
+
+
+def write_part(
+    store: Store, results: Any, failures: Any, layouts: dict[str, Any], *, ids: Iterable[str]
+) -> None:
+    """Stores the rows of some items, all of them or nothing of an item.
+
+    Args:
+      store: where.
+      results: a table with `schema.results_schema`.
+      failures: a table with `schema.errors_schema`.
+      layouts: the components of all layouts in `results`.
+      ids: of the items. The files are called after them, so that whoever computes the same items
+        again puts the same rows in their place.
+
+    Raises:
+      StoreError: if it cannot be written.
+    """
+    name = f"{storage.digest_of_json(sorted(ids))[:24]}.parquet"
+    for layout, components in layouts.items():
+        target = store.folder / COMPONENTS / f"{layout}.parquet"
+        if not target.exists():
+            parquet.write_table(target, schema.layouts_table({layout: components}))
+    if failures.num_rows:
+        parquet.write_table(store.folder / ERRORS / name, failures)
+    if results.num_rows:
+        results = results.cast(table_schemas(store.digest)[RESULTS])
+        parquet.write_table(store.folder / RESULTS / name, results)

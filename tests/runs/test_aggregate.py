@@ -10,7 +10,7 @@ import pytest
 from lime_jax.core.explanation import Status
 from lime_jax.core.metrics import n_ce, u_n
 from lime_jax.errors import StoreError
-from lime_jax.runs import aggregate, parts, representatives, schema, store
+from lime_jax.runs import aggregate, representatives, schema, store, writer
 from lime_jax.runs.items import Item
 
 OUTPUTS, STEMS = ("rock", "pop", "talk"), ("bass", "drums", "voice", "keys")
@@ -86,7 +86,7 @@ def make_store(folder, seed=0, labels=True, groups=True):
     empty = schema.errors_schema().empty_table()
     for first, count in ((0, 60), (60, number - 60)):
         part = table.slice(first, count)
-        parts.write_part(target, part, empty, {"stems": layout}, ids=[f"part {first}"])
+        writer.write_part(target, part, empty, {"stems": layout}, ids=[f"part {first}"])
     return target, frame
 
 

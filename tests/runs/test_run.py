@@ -15,7 +15,7 @@ from lime_jax import runs
 from lime_jax.audio import fills, io, segment
 from lime_jax.audio.render import waveform_predictor
 from lime_jax.errors import LimeJaxError, ModelError, StoreError
-from lime_jax.runs import parts, store
+from lime_jax.runs import store, writer
 from lime_jax.runs.items import Item
 from lime_jax.runs.verify import verify
 from tests.runs.conftest import RATE, STEMS, assert_same, frame, log, parts_of, write_song
@@ -490,8 +490,8 @@ def test_parts_of_other_items_have_other_names(tmp_path):
     empty = schema.results_schema().empty_table()
     for ids in (["a", "b c"], ["a b", "c"]):
         failures = schema.errors_table([Failure(Item(id), "load", "no") for id in ids])
-        parts.write_part(target, empty, failures, {}, ids=ids)
-    assert parts.stored_ids(target)[1] == {"a", "b c", "a b", "c"}
+        writer.write_part(target, empty, failures, {}, ids=ids)
+    assert store.stored_ids(target)[1] == {"a", "b c", "a b", "c"}
 
 
 @pytest.mark.slow
