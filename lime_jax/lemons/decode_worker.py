@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     except AudioError as error:
         sys.stdout.write(str(error).replace(f"`{sound}`", "The file"))
         return REFUSED
-    np.save(output, waveform)
+    np.asarray(waveform, np.float32).tofile(output)
     return 0
 
 

@@ -176,12 +176,12 @@ def decode_in_process(body: bytes, suffix: str) -> np.ndarray:
       HttpError: 422 if it cannot be decoded.
     """
     with tempfile.TemporaryDirectory(prefix="lime-jax-") as folder:
-        sound, output = Path(folder, f"sound.{suffix}"), Path(folder, "samples.npy")
+        sound, output = Path(folder, f"sound.{suffix}"), Path(folder, "samples.float32")
         sound.write_bytes(body)
         _run(sound, output)
-        waveform = np.load(output, allow_pickle=False)
+        waveform = np.fromfile(output, np.float32)
     most = decode_worker.USED_SECONDS * decode_worker.SAMPLE_RATE
-    if waveform.dtype != np.float32 or waveform.ndim != 1 or not 0 < len(waveform) <= most:
+    if not (0 < len(waveform) <= most and np.isfinite(waveform).all()):
         raise HttpError(422, "The file gives no sound that can be used.")
     return waveform
 

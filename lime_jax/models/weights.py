@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.resources
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -20,6 +21,8 @@ Shapes = dict[str, tuple[int, ...]]
 Network = TypeVar("Network", bound=nnx.Module)
 
 _NUM_LISTED = 20
+# NumPy parses headers with `ast`, which in Python 3.11 fails if two threads do it at once.
+_READING = threading.Lock()
 _UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
@@ -51,8 +54,9 @@ def read_archive(path: Path, *, advice: str) -> dict[str, np.ndarray]:
     """
     try:
         # Unlike `np.load`, this reads nothing but archives.
-        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as arrays:
-            return {name: np.asarray(arrays[name]) for name in arrays.files}
+        with _READING, path.open("rb") as file:
+            with np.lib.npyio.NpzFile(file, allow_pickle=False) as arrays:
+                return {name: np.asarray(arrays[name]) for name in arrays.files}
     except _UNREADABLE as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise ModelError(f"`{path}` cannot be read ({reason}). {advice}") from error

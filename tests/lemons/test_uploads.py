@@ -196,7 +196,7 @@ def test_everything_about_an_upload_is_dropped_with_it(tmp_path):
 def test_uploads_are_refused_where_a_decoder_cannot_be_limited(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(decode_worker, "resource", None)
     assert (
-        decode_worker.main([str(tmp_path / "a.wav"), str(tmp_path / "a.npy")])
+        decode_worker.main([str(tmp_path / "a.wav"), str(tmp_path / "a.float32")])
         == decode_worker.REFUSED
     )
     assert "cannot be read on this system" in capsys.readouterr().out

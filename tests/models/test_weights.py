@@ -1,5 +1,9 @@
 """Weights fit their network exactly, or all misfits are told at once."""
 
+import concurrent.futures
+import gc
+import sys
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -89,6 +93,28 @@ def test_saved_weights_give_the_same_network(tmp_path):
     again = weights.network_of(lambda: Tiny(rngs=nnx.Rngs(1)), arrays, source="tiny")
     x = jnp.arange(8.0).reshape(4, 2)
     np.testing.assert_array_equal(again(x), network(x))
+
+
+def test_archives_are_read_by_many_threads_at_once(tmp_path):
+    """As by a server whose first visitors come together; NumPy alone fails at it in Python 3.11."""
+    arrays = {f"layers.{number}": np.full((2, 3), number, np.float32) for number in range(200)}
+    np.savez(tmp_path / "weights.npz", **arrays)
+
+    def read(_):
+        return weights.read_archive(tmp_path / "weights.npz", advice="")
+
+    # Threads change while rubbish is collected: as often, and in turns as short, as can be.
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(10)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:
+            for given in pool.map(read, range(24)):
+                assert given.keys() == arrays.keys()
+                assert all((given[name] == arrays[name]).all() for name in arrays)
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*thresholds)
 
 
 def test_all_misfits_are_reported_at_once():
