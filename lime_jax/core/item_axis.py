@@ -21,9 +21,16 @@ def as_one_item(tree: Any) -> Any:
 
 
 def item_of(tree: Any, index: int | slice) -> Any:
-    """Returns one item, or a slice of items, of every leaf."""
+    """Returns one item, or a slice of items, of every leaf.
+
+    Raises:
+      IndexError: if there is no such item; JAX by itself would take the last.
+    """
     if isinstance(index, slice):
         return jax.tree.map(lambda x: x[index], tree)
+    sizes = {len(leaf) for leaf in jax.tree.leaves(tree)}
+    if any(not 0 <= index < size for size in sizes):
+        raise IndexError(f"There is no item {index} of {min(sizes)}.")
     return _item_of(tree, index)
 
 

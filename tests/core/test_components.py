@@ -102,6 +102,19 @@ def test_equal_segments_have_the_published_edges(size, n, starts):
     assert labels[-1] == n - 1
 
 
+@pytest.mark.parametrize("used", [1, 3, 5, 7])
+def test_a_traced_number_of_used_elements_gives_the_same_segments(used):
+    traced = jax.jit(lambda used: lj.equal_segments(7, 3, used=used))(used)
+    np.testing.assert_array_equal(traced, lj.equal_segments(7, 3, used=used))
+    assert traced.max() <= 2
+
+
+def test_a_component_inside_a_segment_comes_behind_those_of_earlier_segments():
+    pairs = lj.from_labels(jnp.zeros(6), jnp.array([0, 1, 0, 1, 0, 1]), 2)
+    crossed = lj.cross(pairs, jnp.array([0, 0, 1, 1, 2, 2]), 3)
+    assert crossed.labels.tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_ids_are_segment_major():
     stems = jnp.arange(1.0, 3.0)[:, None] * jnp.ones((2, 6))
     components = lj.cross(lj.from_stems(stems), lj.equal_segments(6, 3), 3)
