@@ -14,7 +14,10 @@ def stems_of(number, duration):
     time = np.arange(round(duration * SAMPLE_RATE)) / SAMPLE_RATE
     pitch = 110 * 2 ** (rng.integers(12) / 12)
     beat = time % 0.5
-    tone = lambda multiple: np.sin(2 * np.pi * pitch * multiple * time)
+
+    def tone(multiple):
+        return np.sin(2 * np.pi * pitch * multiple * time)
+
     return {
         "piano": 0.2 * tone(4) * np.exp(-6 * beat),
         "guitar": 0.2 * np.sign(tone(2)) * np.exp(-3 * beat),

@@ -511,7 +511,9 @@ class TestResamplers:
     @pytest.mark.parametrize("resampler", resampling.RESAMPLERS)
     @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
     def test_a_tone_keeps_its_pitch_and_level(self, resampler, rate):
-        tone = lambda rate: np.sin(2 * np.pi * 440 * np.arange(rate) / rate).astype(np.float32)
+        def tone(rate):
+            return np.sin(2 * np.pi * 440 * np.arange(rate) / rate).astype(np.float32)
+
         blocks = iter(np.array_split(tone(rate), 7))
         out = np.concatenate(list(resampling.resample(blocks, rate, 16_000, resampler)))
         assert len(out) == 16_000

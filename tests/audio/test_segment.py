@@ -225,14 +225,20 @@ class TestFills:
         spectrogram = segment.by_frequency(MIX, RATE, 2).components.sources[0]
         spectrogram = jnp.tile(spectrogram, (1, 8))
         noise = fills.spectrogram_fill("noise", spectrogram, getkey())
-        energy = lambda x: np.square(np.abs(np.asarray(x))).mean(axis=1)
+
+        def energy(x):
+            return np.square(np.abs(np.asarray(x))).mean(axis=1)
+
         np.testing.assert_allclose(energy(noise), energy(spectrogram), rtol=0.5)
         assert np.log10(energy(noise) / energy(spectrogram)).mean() == pytest.approx(0, abs=0.02)
 
     @pytest.mark.parametrize("fill", ["noise", "shuffle"])
     def test_random_fills_depend_on_the_key_alone(self, getkey, fill):
         first, second = getkey(), getkey()
-        draw = lambda key: FILLED["grid"](fill=fill, key=key).components.fill
+
+        def draw(key):
+            return FILLED["grid"](fill=fill, key=key).components.fill
+
         np.testing.assert_array_equal(draw(first), draw(first))
         assert not np.allclose(draw(first), draw(second))
 

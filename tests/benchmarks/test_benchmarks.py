@@ -26,10 +26,16 @@ def test_the_reference_finds_the_coefficients_of_the_engine():
     weights = np.random.default_rng(1).normal(size=(60, 2)).astype(np.float32) / 8
     masks = np.random.default_rng(2).random((300, 4)) < 0.5
     masks[0] = True
-    network = lambda batch: np.tanh(batch.reshape(len(batch), -1) @ weights)
+
+    def network(batch):
+        return np.tanh(batch.reshape(len(batch), -1) @ weights)
+
     coefficients, intercepts = numpy_reference.explain(network, signal, labels, masks)
     components = lj.from_labels(signal, labels, 4)
-    traced = lambda batch: jnp.tanh(batch.reshape(len(batch), -1) @ weights)
+
+    def traced(batch):
+        return jnp.tanh(batch.reshape(len(batch), -1) @ weights)
+
     _, outputs = lj.predict_neighbourhood(traced, components, jnp.asarray(masks))
     fit = lj.fit_surrogate(jnp.asarray(masks), outputs, lj.slime())
     np.testing.assert_allclose(fit.coefficients, coefficients, atol=1e-5)

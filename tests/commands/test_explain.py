@@ -169,7 +169,10 @@ def test_repeats_report_the_stability_of_the_explanation(place, capsys):
 
 def test_the_first_repeat_is_the_explanation_without_repeats(place):
     audio = lj.audio.segment.by_time(io.load(place / "song.wav", 8000), 8000, 12)
-    model = lambda x: jnp.sqrt(jnp.square(x.reshape(len(x), 2, -1)).mean(axis=2))
+
+    def model(x):
+        return jnp.sqrt(jnp.square(x.reshape(len(x), 2, -1)).mean(axis=2))
+
     once = repeats.explain_repeatedly(model, audio, lj.lime(100), seed=7)
     thrice = repeats.explain_repeatedly(model, audio, lj.lime(100), seed=7, repeats=3)
     assert once.repeats is None and once.over_fills is None

@@ -286,7 +286,9 @@ def checkpoint(place, monkeypatch):
     """Of a small network that hears nothing and shares out equally."""
     from flax import nnx
 
-    make = lambda: SpleeterNetwork(SMALL, rngs=nnx.Rngs(0))
+    def make():
+        return SpleeterNetwork(SMALL, rngs=nnx.Rngs(0))
+
     scopes, kinds = spleeter_weights.layers(2), {"mean": "moving_mean", "var": "moving_variance"}
     kinds |= {"scale": "gamma"}
     tensors = {}

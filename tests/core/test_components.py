@@ -184,7 +184,10 @@ def test_mistakes_are_named(message, call):
 
 def test_known_labels_can_be_used_inside_jit():
     """Their range was once checked with jax.numpy, which jit traces."""
-    cut = lambda x: lj.from_labels(x, lj.equal_segments(6, 3), 3).fill
+
+    def cut(x):
+        return lj.from_labels(x, lj.equal_segments(6, 3), 3).fill
+
     assert jax.jit(cut)(jnp.ones(6)).shape == (1, 1)
     with pytest.raises(ValueError, match="must lie in"):
         jax.jit(lambda x: lj.from_labels(x, np.arange(6), 3).fill)(jnp.ones(6))

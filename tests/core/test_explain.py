@@ -39,7 +39,9 @@ def close(one, other, atol=1e-6):
 
 @pytest.mark.slow
 def test_a_linear_model_is_explained_by_its_pieces():
-    linear = lambda inputs: inputs @ weights()
+    def linear(inputs):
+        return inputs @ weights()
+
     explanation = lj.explain(linear, lj.from_stems(stems()), lj.exhaustive(alpha=0.0))
     np.testing.assert_allclose(explanation.coefficients, (stems() @ weights()).T, atol=1e-4)
     np.testing.assert_allclose(explanation.fidelity, 1, atol=1e-5)
@@ -221,7 +223,9 @@ class TestAnyModel:
 
     @pytest.mark.slow
     def test_half_precision_outputs(self, getkey):
-        half = lambda inputs: network(weights(), inputs).astype(jnp.bfloat16)
+        def half(inputs):
+            return network(weights(), inputs).astype(jnp.bfloat16)
+
         explanation = lj.explain(half, lj.from_stems(stems()), lj.lime(100), key=getkey())
         assert explanation.coefficients.dtype == jnp.float32
 
@@ -267,7 +271,10 @@ class TestCompilations:
 
     def test_explains_inside_jit_and_vmap(self, getkey):
         many = jnp.stack([stems(i) for i in range(3)])
-        one = lambda x, key: lj.explain(PREDICT, lj.from_stems(x), lj.lime(50), key=key)
+
+        def one(x, key):
+            return lj.explain(PREDICT, lj.from_stems(x), lj.lime(50), key=key)
+
         keys = jax.random.split(getkey(), 3)
         together = jax.jit(jax.vmap(one))(many, keys)
         alone = lj.explain(PREDICT, lj.from_stems(many[1]), lj.lime(50), key=keys[1])
@@ -277,7 +284,10 @@ class TestCompilations:
 @pytest.mark.slow
 def test_a_mask_that_was_not_drawn_spoils_nothing():
     """Key 5 draws all but the empty one of the 32 masks with weight; there the model is NaN."""
-    broken_when_silent = lambda x: jnp.where((x == 0).all(1, keepdims=True), jnp.nan, x[:, :1])
+
+    def broken_when_silent(x):
+        return jnp.where((x == 0).all(1, keepdims=True), jnp.nan, x[:, :1])
+
     components = lj.from_stems(jnp.ones((5, 4)))
     explanation = lj.explain(broken_when_silent, components, lj.lime(32), key=jax.random.key(5))
     assert lj.lime(32).sampler(jax.random.key(5), 5).counts[-1] == 0
@@ -309,7 +319,9 @@ class TestStatus:
             explanation.checked()
 
     def test_nan_is_flagged_where_it_is(self):
-        broken = lambda x: jnp.stack([x.sum(axis=1), jnp.sqrt(x.sum(axis=1))], axis=1)
+        def broken(x):
+            return jnp.stack([x.sum(axis=1), jnp.sqrt(x.sum(axis=1))], axis=1)
+
         explanation = self.explain(broken)
         assert explanation.status.tolist() == [lj.Status.OK, lj.Status.NONFINITE_OUTPUT]
         assert jnp.isfinite(explanation.coefficients[0]).all()
@@ -420,6 +432,9 @@ def test_intervals_cover_what_they_promise():
 @pytest.mark.slow
 def test_a_thousand_components_are_sampled():
     components = lj.from_labels(jnp.ones(1024), jnp.arange(1024), 1024)
-    loud = lambda x: jnp.square(x).mean(axis=1, keepdims=True)
+
+    def loud(x):
+        return jnp.square(x).mean(axis=1, keepdims=True)
+
     explanation = lj.explain(loud, components, lj.lime(300), key=jax.random.key(0))
     assert jnp.isfinite(explanation.coefficients).all()

@@ -10,7 +10,10 @@ from lime_jax import metrics
 
 def linear(coefficients):
     components = lj.from_stems(jnp.asarray(coefficients, jnp.float32)[:, None])
-    predict = lambda inputs: inputs
+
+    def predict(inputs):
+        return inputs
+
     return predict, components, lj.explain(predict, components, lj.exhaustive(alpha=0.0))
 
 

@@ -29,9 +29,20 @@ def on_host(inputs):
 
 
 PREDICT = jax.tree_util.Partial(network, WEIGHTS)
-by_time = lambda fill: lj.from_labels(SIGNAL, TIME, D, fill)
-by_grid = lambda fill: lj.from_labels(SIGNAL, lj.grid((3, 2), (SIZE, BANDS)), 6, fill)
-by_stems = lambda fill: lj.cross(lj.from_stems(STEMS, fill), lj.equal_segments(SIZE, 2)[:, None], 2)
+
+
+def by_time(fill):
+    return lj.from_labels(SIGNAL, TIME, D, fill)
+
+
+def by_grid(fill):
+    return lj.from_labels(SIGNAL, lj.grid((3, 2), (SIZE, BANDS)), 6, fill)
+
+
+def by_stems(fill):
+    return lj.cross(lj.from_stems(STEMS, fill), lj.equal_segments(SIZE, 2)[:, None], 2)
+
+
 COMPONENTS = {"time": by_time, "grid": by_grid, "stems × time": by_stems}
 
 LINEAR = {
@@ -68,7 +79,10 @@ def of_fill(found, index):
 
 def often(table, names):
     """Rows of a table; those without a name there only where time does not matter."""
-    slow = lambda name: () if name in names else pytest.mark.slow
+
+    def slow(name):
+        return () if name in names else pytest.mark.slow
+
     return [pytest.param(row, id=name, marks=slow(name)) for name, row in table.items()]
 
 
@@ -113,7 +127,10 @@ def test_the_mean_is_explained_as_a_model_of_its_own(method, getkey):
             return PREDICT(jnp.where(row[TIME] > 0, SIGNAL, fill)[None])[0]
 
         fills = [jnp.broadcast_to(fill, SIGNAL.shape) for fill in FILLS]
-        one = lambda row: jnp.stack([output_of(row, fill) for fill in fills]).mean(axis=0)
+
+        def one(row):
+            return jnp.stack([output_of(row, fill) for fill in fills]).mean(axis=0)
+
         return jax.vmap(one)(gates)
 
     gates = lj.from_labels(jnp.ones(D), jnp.arange(D), D)
@@ -250,8 +267,13 @@ def test_an_attribute_declares_a_receptive_field_too():
 @pytest.mark.slow
 def test_complex_inputs(getkey):
     spectrum = jax.lax.complex(SIGNAL, SIGNAL[::-1])
-    make = lambda fill: lj.from_labels(spectrum, TIME, D, fill)
-    power = lambda x: jnp.square(jnp.abs(x)).sum(axis=(1, 2))[:, None]
+
+    def make(fill):
+        return lj.from_labels(spectrum, TIME, D, fill)
+
+    def power(x):
+        return jnp.square(jnp.abs(x)).sum(axis=(1, 2))[:, None]
+
     key = getkey()
     found = lj.explain_over_fills(power, make(0.0), [0.0, 1 + 1j], lj.lime(40), key=key)
     expected = lj.explain(power, make(1 + 1j), lj.lime(40), key=key)
@@ -327,10 +349,16 @@ def test_progress_counts_fills():
 @pytest.mark.parametrize("outputs", often({"all": None, "highest": 1, "index": (0,)}, "highest"))
 def test_auto_stops_by_the_mean_alone(outputs, getkey):
     """The fills cancel: their mean is linear and sure at once, each of them never."""
-    rough = lambda x: jnp.sin(7 * x.sum(axis=1, keepdims=True)) * x[:, -1:]
+
+    def rough(x):
+        return jnp.sin(7 * x.sum(axis=1, keepdims=True)) * x[:, -1:]
+
     components = lj.from_labels(jnp.ones(21), jnp.arange(21).clip(max=19), 20)
     fills = [jnp.zeros(21).at[20].set(1.0), jnp.zeros(21).at[20].set(-1.0)]
-    model = lambda x: jnp.concatenate([x[:, :1] + rough(x), x[:, :1]], axis=1)
+
+    def model(x):
+        return jnp.concatenate([x[:, :1] + rough(x), x[:, :1]], axis=1)
+
     method = lj.lime(lj.auto(std_error=0.01, outputs=outputs, max_evaluations=9000))
     found = lj.explain_over_fills(model, components, fills, method, key=getkey())
     assert found.explanation.num_evaluations < 2 * 9000
@@ -340,7 +368,10 @@ def test_auto_stops_by_the_mean_alone(outputs, getkey):
 @pytest.mark.slow
 def test_pooling_keys_pools_fills_too(getkey):
     keys = jax.random.split(getkey(), 3)
-    of = lambda key: lj.explain_over_fills(PREDICT, by_time(0.0), FILLS, lj.lime(20), key=key)
+
+    def of(key):
+        return lj.explain_over_fills(PREDICT, by_time(0.0), FILLS, lj.lime(20), key=key)
+
     several = [of(key) for key in keys]
     pooled = over_fills.pool(several)
     means = np.stack([found.fills.coefficients for found in several]).mean(axis=0)

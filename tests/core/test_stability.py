@@ -121,7 +121,10 @@ def test_a_single_repeat_agrees_with_itself(repeats):
 @pytest.mark.parametrize("method", [lj.exhaustive(), lj.shapley()], ids=["exhaustive", "shapley"])
 def test_exact_explanations_are_stable(method):
     stems = lj.from_stems(jnp.eye(6))
-    positive = lambda inputs: inputs @ jnp.arange(1.0, 7.0)[:, None]
+
+    def positive(inputs):
+        return inputs @ jnp.arange(1.0, 7.0)[:, None]
+
     found = lj.metrics.stability([lj.explain(positive, stems, method) for _ in range(3)], 4)
     assert (found.u_n == 4).all() and (found.agreement == 1).all() and (found.confidence == 1).all()
     assert (found.pooled.std_error == 0).all() and found.pooled.degrees_of_freedom == 0

@@ -21,7 +21,10 @@ def sine(num_samples):
 
 def bank_of_loops():
     """As the published code puts it, one bin at a time."""
-    mel = lambda hz: 1127 * np.log(1 + hz / 700)
+
+    def mel(hz):
+        return 1127 * np.log(1 + hz / 700)
+
     low, high = mel(27.5), mel(8000)
     peaks = [700 * (np.exp((low + (high - low) * i / 81) / 1127) - 1) for i in range(82)]
     hertz = [bin * 22_050 / 1024 for bin in range(513)]

@@ -44,8 +44,13 @@ SVDNET_LAYERS = {
 @pytest.mark.parametrize("name", list(SVDNET_LAYERS))
 def test_layers_of_svdnet_have_the_published_shapes(name):
     before, after, number = SVDNET_LAYERS[name]
-    layer_of = lambda network: functools.reduce(getitem_or_attribute, name.split("."), network)
-    make = lambda: layer_of(SvdNet(rngs=nnx.Rngs(0)))
+
+    def layer_of(network):
+        return functools.reduce(getitem_or_attribute, name.split("."), network)
+
+    def make():
+        return layer_of(SvdNet(rngs=nnx.Rngs(0)))
+
     assert num_parameters(make) == number
     found = jax.eval_shape(lambda x: make()(x), jax.ShapeDtypeStruct((2, *before), jnp.float32))
     assert found.shape == (2, *after)

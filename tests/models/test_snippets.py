@@ -50,7 +50,10 @@ def test_a_song_is_explained_from_patches(tagger):
     components = lj.from_labels(waveform, lj.equal_segments(150_000, 7), 7)
     few = lj.explain(tagger, components, lj.shapley())
     assert few.num_evaluations < 50
-    whole = lambda waveforms: tagger(waveforms)
+
+    def whole(waveforms):
+        return tagger(waveforms)
+
     many = lj.explain(whole, components, lj.shapley())
     np.testing.assert_allclose(few.coefficients, many.coefficients, atol=1e-6)
 
@@ -80,7 +83,10 @@ class TestSnippets:
         from lime_jax.core.receptive_fields import executors
 
         components = lj.cross(lj.from_stems(jnp.ones((3, 40))), lj.equal_segments(40, 5), 5)
-        model = lambda weights, x: x @ weights
+
+        def model(weights, x):
+            return x @ weights
+
         before = executors._tables._cache_size()
         for seed in range(3):
             weights = jax.random.normal(jax.random.key(seed), (8, 2))

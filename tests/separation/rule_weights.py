@@ -29,7 +29,10 @@ def variable(name, shape):
 
 def network(size):
     config = CONFIGS[size]
-    make = lambda: SpleeterNetwork(config, rngs=nnx.Rngs(0))
+
+    def make():
+        return SpleeterNetwork(config, rngs=nnx.Rngs(0))
+
     scopes = spleeter_weights.layers(len(config.instruments))
     arrays = {}
     for name, shape in weights.shapes_of(make).items():

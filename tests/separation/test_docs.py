@@ -44,7 +44,10 @@ def page(places, monkeypatch):
     """The names that the page works with, in the folder with the stems."""
     folder, given = places
     monkeypatch.chdir(folder)
-    apart = lambda *_, **__: lambda waveform, rate: given["stems"]
+
+    def apart(*_, **__):
+        return lambda waveform, rate: given["stems"]
+
     monkeypatch.setattr(separation, "load", apart)
     monkeypatch.setattr(separation.Command, "from_line", apart)
     variables = dict(given)

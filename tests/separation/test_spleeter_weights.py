@@ -62,7 +62,10 @@ def scratch(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def network():
     """One whose arrays all differ."""
-    make = lambda: SpleeterNetwork(SMALL, rngs=nnx.Rngs(0))
+
+    def make():
+        return SpleeterNetwork(SMALL, rngs=nnx.Rngs(0))
+
     rng = np.random.default_rng(1)
     arrays = {
         name: rng.uniform(0.5, 1.5, shape).astype(np.float32)

@@ -72,7 +72,10 @@ def test_the_ridge_does_not_depend_on_the_number_of_rounds(getkey):
 @pytest.mark.slow
 def test_a_grid_of_slime_is_no_harder_than_its_neighbours():
     """At 25 components three may be off: 2626 masks, where arrays would see next to nothing."""
-    model = lambda x: jax.nn.sigmoid(x.sum(axis=1, keepdims=True) / 5)
+
+    def model(x):
+        return jax.nn.sigmoid(x.sum(axis=1, keepdims=True) / 5)
+
     method = lj.slime(lj.auto(equivalent_num_samples=2**25))
     found = lj.explain(model, lj.from_stems(jnp.eye(25)), method)
     assert found.num_evaluations == 2626
@@ -93,7 +96,10 @@ def test_a_kernel_without_neighbours_is_no_constant_output(width):
 def test_a_narrow_kernel_needs_its_neighbours_only(num_components):
     """70 000 samples of SLIME see single and pairs of components off, and nothing else."""
     weights = WEIGHTS[:num_components]
-    model = lambda x: jax.nn.sigmoid(x @ weights + x[:, :3] * x[:, 3:6])
+
+    def model(x):
+        return jax.nn.sigmoid(x @ weights + x[:, :3] * x[:, 3:6])
+
     stems = lj.from_stems(jnp.eye(num_components))
     found = lj.explain(model, stems, lj.slime("auto"))
     limit = lj.explain(model, stems, lj.exhaustive(distance="l2", equivalent_num_samples=70_000))
@@ -106,16 +112,21 @@ def test_a_narrow_kernel_needs_its_neighbours_only(num_components):
 
 @pytest.mark.slow
 def test_inside_jit_an_unknown_width_is_taken_to_be_wide(getkey):
-    run = lambda width: lj.explain(
-        network, STEMS, lj.lime("auto", kernel_width=width), key=jax.random.key(0)
-    )
+    def run(width):
+        return lj.explain(
+            network, STEMS, lj.lime("auto", kernel_width=width), key=jax.random.key(0)
+        )
+
     assert jax.jit(run)(jnp.float32(0.25)).num_evaluations == 2049
 
 
 class TestStopping:
     def test_targets_are_met_or_the_ceiling_is_reached(self, getkey):
         key = getkey()
-        run = lambda **options: lj.explain(network, STEMS, lj.lime(lj.auto(**options)), key=key)
+
+        def run(**options):
+            return lj.explain(network, STEMS, lj.lime(lj.auto(**options)), key=key)
+
         loose, tight = run(std_error=0.01), run(std_error=0.001)
         assert loose.num_evaluations < tight.num_evaluations < 70_000
         assert tight.std_error.max() <= 0.001
@@ -125,7 +136,10 @@ class TestStopping:
     @pytest.mark.slow
     def test_a_ranking_is_waited_for(self, getkey):
         key = getkey()
-        run = lambda **options: lj.explain(network, STEMS, lj.lime(lj.auto(**options)), key=key)
+
+        def run(**options):
+            return lj.explain(network, STEMS, lj.lime(lj.auto(**options)), key=key)
+
         sure = run(top_k=4, confidence=0.999, max_evaluations=200_000)
         assert (lj.top_k_confidence(sure, 4) >= 0.999).all()
         one = run(top_k=4, confidence=0.999, outputs=1, max_evaluations=200_000)
@@ -173,7 +187,10 @@ class TestWays:
             STEMS, self.METHOD, key=key, batch_size=512,
         )  # fmt: skip
         told = []
-        progress = lambda done, total: told.append((done, total))
+
+        def progress(done, total):
+            return told.append((done, total))
+
         stepped = lj.explain(network, STEMS, self.METHOD, key=key, progress=progress)
         monkeypatch.setattr(stepwise, "HEAVY_FLOPS", 0.0)
         heavy = lj.explain(network, STEMS, self.METHOD, key=key)
@@ -187,7 +204,10 @@ class TestWays:
     @pytest.mark.slow
     def test_a_lookup_is_sampled_too(self, getkey):
         """Fifteen times, windows that overlap two of them, a head that is no sum."""
-        whole = lambda x: jnp.tanh(x).reshape(len(x), 15, 2).sum(axis=2).max(axis=1)[:, None]
+
+        def whole(x):
+            return jnp.tanh(x).reshape(len(x), 15, 2).sum(axis=2).max(axis=1)[:, None]
+
         local = lj.receptive_fields.windowed(
             whole,
             backbone=lambda x: jnp.tanh(x).sum(axis=1),
@@ -207,7 +227,9 @@ class TestWays:
     def test_one_program_for_all_clips(self, getkey):
         from lime_jax.core.execution import compiled
 
-        counted = lambda inputs: network(inputs)
+        def counted(inputs):
+            return network(inputs)
+
         before = compiled.run._cache_size()
         for scale in (0.5, 1.0, 2.0):
             method = lj.lime(lj.auto(std_error=0.01 * scale))

@@ -60,7 +60,10 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope="module")
 def rendered(folders):
     """Songs, and what `song.json` says of them."""
-    read = lambda path: json.loads(path.read_text(encoding="utf-8"))
+
+    def read(path):
+        return json.loads(path.read_text(encoding="utf-8"))
+
     described = {path.parent.name: read(path) for path in folders[0].glob("*/song.json")}
     return [(song, described[song.name]) for song in vocals.open_corpus(folders[0])]
 
@@ -207,9 +210,11 @@ class TestSpeaking:
 
     @needs_espeak
     def test_every_voice_is_known(self, singing):
-        command = lambda *options: subprocess.run(
-            ["espeak-ng", *options], capture_output=True, text=True, check=True
-        )
+        def command(*options):
+            return subprocess.run(
+                ["espeak-ng", *options], capture_output=True, text=True, check=True
+            )
+
         languages = {line.split()[1] for line in command("--voices").stdout.splitlines()[1:]}
         assert set(singing.LANGUAGES) <= languages
         variants = command("--voices=variant").stdout.split()
@@ -218,7 +223,9 @@ class TestSpeaking:
 
 class TestMissing:
     def test_programs_are_one_line(self, songs, tmp_path, monkeypatch):
-        find = lambda *_: songs.synthesis.Synthesizer("none", tmp_path)
+        def find(*_):
+            return songs.synthesis.Synthesizer("none", tmp_path)
+
         monkeypatch.setattr(songs.synthesis, "find", find)
         monkeypatch.setattr(songs.singing.shutil, "which", lambda name: None)
         config = songs.Config(folder=tmp_path / "songs", composer="sung")

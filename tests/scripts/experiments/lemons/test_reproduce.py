@@ -118,9 +118,12 @@ class TestMeasured:
         both = rows_of("soft", likes="bass", seed=5, num_repeats=3)["time-source"]
         stems = library.stems("soft")
         for size in SIZES:
-            ask = lambda n, size=size: explain_track.explain_track(
-                Likes("bass"), stems, "time-source", num_samples=size, seed=5 + n
-            )
+
+            def ask(n, size=size):
+                return explain_track.explain_track(
+                    Likes("bass"), stems, "time-source", num_samples=size, seed=5 + n
+                )
+
             told = [ask(n) for n in range(3)]
             tops = [index for one in told for index in selections.top(one, 3)]
             assert both[f"u_n_{size}"] == len(set(tops)) > 3
@@ -230,7 +233,10 @@ class TestMissed:
 @pytest.mark.parametrize("track", ["all", "duo", "late", "piano", "soft"])
 def test_the_loudest_has_the_highest_rms(lemons, library, track):
     stems = library.stems(track)
-    rms = lambda cut: np.sqrt(np.mean(stems.waveforms[:, cut].astype(float) ** 2, axis=1))
+
+    def rms(cut):
+        return np.sqrt(np.mean(stems.waveforms[:, cut].astype(float) ** 2, axis=1))
+
     cuts = [slice(0, 200), slice(200, 400), slice(400, 600), slice(600, 800), slice(800, 1003)]
     loudest = {
         "source": SOURCES[int(rms(slice(None)).argmax())],

@@ -67,7 +67,9 @@ def test_the_best_are_kept_and_the_random_ones_are_others_that_are_positive(mml)
 
 
 def test_a_component_that_alone_decides_is_counted(mml):
-    decides = lambda masks: np.stack([masks[:, 3], np.full(len(masks), 0.5)], axis=1)
+    def decides(masks):
+        return np.stack([masks[:, 3], np.full(len(masks), 0.5)], axis=1)
+
     rng = np.random.default_rng(0)
     for first, is_kept in ((3, True), (29, False)):
         positive = np.array([first, *(i for i in range(30) if i not in (3, first))])
@@ -77,10 +79,12 @@ def test_a_component_that_alone_decides_is_counted(mml):
 
 
 def test_few_positive_components_are_skipped(mml):
-    outputs = lambda masks: np.stack([masks.sum(axis=1), np.zeros(len(masks))], axis=1)
-    counted = lambda number: list(
-        mml.unchanged(outputs, np.arange(number), 0, 50, 2, np.random.default_rng(0))
-    )
+    def outputs(masks):
+        return np.stack([masks.sum(axis=1), np.zeros(len(masks))], axis=1)
+
+    def counted(number):
+        return list(mml.unchanged(outputs, np.arange(number), 0, 50, 2, np.random.default_rng(0)))
+
     assert counted(22) == [3, 5, 7, 9, 11]
     assert counted(21) == [3, 5, 7, 9]
     assert counted(6) == [3]
@@ -90,7 +94,10 @@ def test_few_positive_components_are_skipped(mml):
 def test_a_question_is_explained_and_judged(mml):
     """Component 3 raises output 0, others hardly do; half of them lower it."""
     weights = jnp.where(jnp.arange(16) % 2 == 1, 0.01, -0.01).at[3].set(1.0)
-    predict = lambda x: jnp.stack([x @ weights, jnp.full(len(x), 0.5)], axis=1)
+
+    def predict(x):
+        return jnp.stack([x @ weights, jnp.full(len(x), 0.5)], axis=1)
+
     question = mml.Question(predict, lj.from_stems(jnp.eye(16)), lj.lime(500), np.ones(16, bool))
     rows = mml.judge(question, "audioLIME", jax.random.key(0), np.random.default_rng(0))
     told = {(row["kind"], row["k"]): row["unchanged"] for row in rows}
@@ -108,7 +115,10 @@ def test_looking_snippets_up_equals_evaluating_songs(mml, monkeypatch, getkey):
     monkeypatch.setattr(mml, "NUM_SNIPPETS", 3)
     sources = np.asarray(jax.random.normal(getkey(), (5, 24)))
     mixing = jax.random.normal(getkey(), (8, 3))
-    tagger = lambda x: jax.nn.sigmoid(jnp.square(x) @ mixing)
+
+    def tagger(x):
+        return jax.nn.sigmoid(jnp.square(x) @ mixing)
+
     question = mml.song_question(tagger, sources, 1000)
     components = lj.cross(lj.from_stems(sources), lj.equal_segments(24, 3), 3)
     whole = mml.Question(
@@ -122,7 +132,9 @@ def test_looking_snippets_up_equals_evaluating_songs(mml, monkeypatch, getkey):
 
 
 def test_shares_leave_out_what_was_skipped(mml):
-    row = lambda unchanged: {"unchanged": unchanged, "skipped": unchanged is None}
+    def row(unchanged):
+        return {"unchanged": unchanged, "skipped": unchanged is None}
+
     told = mml.summed_up([row(1.0), row(None), row(0.0), row(1.0)])
     assert told["share"] == pytest.approx(2 / 3)
     assert (told["num_clips"], told["num_skipped"]) == (3, 1)
@@ -133,9 +145,13 @@ def test_above_means_above_everywhere(mml):
     assert mml.is_ahead([0.1, None, 0.2])
     assert not mml.is_ahead([0.1, 0.0])
     assert mml.is_ahead([None, None]) is None
-    rows = lambda *shares: [
-        {"clip": n, "unchanged": share, "skipped": share is None} for n, share in enumerate(shares)
-    ]
+
+    def rows(*shares):
+        return [
+            {"clip": n, "unchanged": share, "skipped": share is None}
+            for n, share in enumerate(shares)
+        ]
+
     # The second clip is missing in one, the third in the other.
     assert mml.lead_of(rows(1.0, None, 0.0, 1.0), rows(0.5, 0.0, None, 0.0)) == 0.75
     assert mml.lead_of(rows(None), rows(1.0)) is None
@@ -162,7 +178,10 @@ def test_songs_that_are_too_short_are_named(mml, songs):
 
 def test_more_songs_begin_with_the_same(mml, songs):
     found = corpus.songs_of(songs)
-    chosen = lambda number: mml.chosen_songs(mml.Config(smoke=True, num_songs=number), found)
+
+    def chosen(number):
+        return mml.chosen_songs(mml.Config(smoke=True, num_songs=number), found)
+
     assert chosen(2) == chosen(3)[:2]
 
 
@@ -181,14 +200,20 @@ def test_runs_goes_on_and_repeats(mml, songs, tmp_path, monkeypatch):
     assert {path.name for path in config.output_dir.iterdir()} == names
     assert len(summary.figures) == 6
     assert json.loads((config.output_dir / "summary.json").read_text())["config"]["smoke"]
-    table = lambda folder: mml.results.read_table(folder / "clips.parquet")
+
+    def table(folder):
+        return mml.results.read_table(folder / "clips.parquet")
+
     rows = table(config.output_dir)
     assert len(rows) == 2 * 2 * 3 * 5
     assert len(mml.results.read_table(config.output_dir / "curves.parquet")) == 2 * 3 * 5
 
     other = dataclasses.replace(config, output_dir=tmp_path / "other", num_songs=1)
     mml.run(other)
-    untimed = lambda rows: [{**row, "seconds": None} for row in rows]
+
+    def untimed(rows):
+        return [{**row, "seconds": None} for row in rows]
+
     assert untimed(table(other.output_dir)) == untimed(rows[:30])
 
     monkeypatch.delattr(mml, "judge_song")

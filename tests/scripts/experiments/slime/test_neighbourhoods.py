@@ -63,7 +63,9 @@ def test_time_frequency_segments_of_2017():
 
 
 def test_contents_are_the_papers(voice, excerpt):
-    content = lambda name: np.asarray(neighbourhoods.content(name, excerpt, voice), np.float64)
+    def content(name):
+        return np.asarray(neighbourhoods.content(name, excerpt, voice), np.float64)
+
     x, mean, std = (np.asarray(v, np.float64) for v in (excerpt, voice.mean, voice.std))
     silence = (np.log(FLOOR) - mean) / std
     drawn = np.random.RandomState(0).standard_normal((115, 80))
@@ -139,7 +141,10 @@ def test_even_counts_are_the_exhaustive_explanation(outputs, distance):
     )
     table = jnp.asarray(outputs.T)
     index = jnp.asarray(2 ** np.arange(10))
-    predict = lambda x: table[(x.astype(jnp.int32) * index[None]).sum(axis=1)]
+
+    def predict(x):
+        return table[(x.astype(jnp.int32) * index[None]).sum(axis=1)]
+
     components = lj.from_labels(jnp.ones(10), jnp.arange(10), 10)
     method = lj.exhaustive(distance=distance, equivalent_num_samples=70_000)
     expected = lj.explain(predict, components, method)
@@ -151,7 +156,10 @@ def test_even_counts_are_the_exhaustive_explanation(outputs, distance):
 def test_counts_scatter_as_the_librarys_own_samples(outputs):
     """Same mean and deviation over many repeats, though the random numbers differ."""
     table, index = jnp.asarray(outputs[:1].T), jnp.asarray(2 ** np.arange(10))
-    predict = lambda x: table[(x.astype(jnp.int32) * index[None]).sum(axis=1)]
+
+    def predict(x):
+        return table[(x.astype(jnp.int32) * index[None]).sum(axis=1)]
+
     components = lj.from_labels(jnp.ones(10), jnp.arange(10), 10)
     keys = jax.random.split(jax.random.key(0), 300)
     same = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (300, *x.shape)), components)

@@ -62,7 +62,10 @@ def test_stability_counts_the_components_of_five_lists(measures, which, outputs)
     assert len(every) == 12 * len(measures.NUM_SAMPLES) * 2 * 2
     rows = results.where(every, sign="absolute")
     assert all(3 <= row["u_n"] <= 10 for row in rows)
-    mean = lambda **some: np.mean([row["u_n"] for row in results.where(rows, **some)])
+
+    def mean(**some):
+        return np.mean([row["u_n"] for row in results.where(rows, **some)])
+
     assert mean(distance="l2", num_samples=1000) > mean(distance="l2", num_samples=70_000)
     assert mean(distance="cosine", num_samples=1000) < mean(distance="l2", num_samples=1000)
     assert every == measures.stability(which, outputs, seed=0)
@@ -118,7 +121,10 @@ def test_planted_segments_are_found_where_they_matter(measures):
 def test_the_mean_over_contents_is_the_marginal_explanation(measures, outputs):
     """A surrogate is linear in the outputs."""
     method = lj.exhaustive(distance="l2", equivalent_num_samples=70_000)
-    fit = lambda y: neighbourhoods.explained(y, neighbourhoods.evenly(70_000), method)[0][:, 0]
+
+    def fit(y):
+        return neighbourhoods.explained(y, neighbourhoods.evenly(70_000), method)[0][:, 0]
+
     both = fit((outputs + outputs[::-1]) / 2)
     np.testing.assert_allclose(both, (fit(outputs) + fit(outputs[::-1])) / 2, atol=1e-6)
 

@@ -70,7 +70,10 @@ def test_a_weak_target_is_outweighed_by_energy():
     inputs = jnp.zeros((1, *SHAPE))
     far = Attack(1e-3, 100.0, 0.5, 200)
     near = Attack(1e-3, 0.1, 0.5, 200)
-    energy = lambda s: float(jnp.square(adversaries.attack(detector, inputs, True, s).delta).sum())
+
+    def energy(s):
+        return float(jnp.square(adversaries.attack(detector, inputs, True, s).delta).sum())
+
     assert energy(near) < 0.5 * energy(far)
 
 
