@@ -145,6 +145,15 @@ def _check_arguments(sample_rate: int, start: float, duration: float | None) -> 
             f"`sample_rate` must lie between {MIN_SAMPLE_RATE} and {MAX_SAMPLE_RATE} Hz, got "
             f"{sample_rate}. Take the rate the model expects."
         )
+    check_excerpt(start, duration)
+
+
+def check_excerpt(start: float, duration: float | None) -> None:
+    """Refuses an excerpt that no file can have.
+
+    Raises:
+      ValueError: if its start is negative, its length not positive, or either no finite number.
+    """
     if not 0 <= start < math.inf or (duration is not None and not 0 < duration < math.inf):
         raise ValueError(
             f"`start` must be at least 0 s and `duration` above 0 s, got {start} and {duration}. "

@@ -162,7 +162,7 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         return samples[claims.AGREE + "{} weights, {}".format(*words)]
 
     return TEXT.format(
-        command="uv run python -m scripts.experiments.slime.reproduce --songs songs",
+        command="uv run python -m scripts.experiments.slime.reproduce --songs sung",
         excerpts=agree("positive", "l2").split(" of ")[1].split(";")[0],
         u_n="\n".join(
             f"| {number} | {sign} | {u_n(sign, 'l2', number)} | {u_n(sign, 'cosine', number)} |"

@@ -2,9 +2,9 @@ r"""SLIME's reliability: how many samples, which content. Mishra et al., 2020.
 
     uv run --group music python -m scripts.music.render_songs \
         --composer sung --num-songs 400 --duration 30
-    uv run python -m scripts.experiments.slime.reproduce --songs songs              # the whole grid
-    uv run python -m scripts.experiments.slime.reproduce --experiment ground-truth --songs songs
-    uv run python -m scripts.experiments.slime.reproduce --songs songs --smoke      # a minute
+    uv run python -m scripts.experiments.slime.reproduce --songs sung              # the whole grid
+    uv run python -m scripts.experiments.slime.reproduce --experiment ground-truth --songs sung
+    uv run python -m scripts.experiments.slime.reproduce --songs sung --smoke      # a minute
     uv run python -m scripts.experiments.slime.reproduce \
         --songs jamendo --excerpts-per-song 25 --weights \
         model1/Jamendo_augment_mel --mean-std jamendo_meanstd.npz   # the published network

@@ -257,7 +257,8 @@ def test_what_it_would_have_cost_as_lime():
     ("make", "message"),
     [
         (lambda: lj.lime("many"), "`num_samples` must be a number or \"auto\", got 'many'"),
-        (lambda: lj.auto(std_error=0), "`std_error` must be positive, got 0"),
+        (lambda: lj.auto(std_error=0), "`std_error` must be positive and finite, got 0"),
+        (lambda: lj.auto(std_error=float("inf")), "positive and finite, got inf"),
         (lambda: lj.auto(top_k=0), "`top_k` must be a whole number of at least 1, got 0"),
         (lambda: lj.auto(sign="pos"), "`sign`"),
         (lambda: lj.auto(outputs=()), "`outputs` must be a number or indices"),
