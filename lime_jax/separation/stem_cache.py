@@ -156,7 +156,7 @@ def _listing(folder: Path) -> dict[str, Any]:
 def _key(path: Path, separator: Separator, start: float, duration: float | None) -> tuple[str, str]:
     """What an entry is called, and the digest of the audio file."""
     decode.check_excerpt(start, duration)
-    # `opened` has the words for files that are missing, empty or not regular.
+    # `open_audio` has the words for files that are missing, empty or not regular.
     with decode.open_audio(path):
         content = digest_of_file(path)
     excerpt = [float(start), None if duration is None else float(duration)]
