@@ -95,9 +95,9 @@ def _random_rows(ids: list[str], names: list[str], rng: np.random.Generator) -> 
     arrays = [
         value if isinstance(value, pa.Array) else pa.array(value) for value in columns.values()
     ]
-    schema = schema.results_schema()
-    cast = [array.cast(field.type) for array, field in zip(arrays, schema, strict=True)]
-    return pa.Table.from_arrays(cast, schema=schema)
+    fields = schema.results_schema()
+    cast = [array.cast(field.type) for array, field in zip(arrays, fields, strict=True)]
+    return pa.Table.from_arrays(cast, schema=fields)
 
 
 def measure(folder: Path) -> dict[str, Any]:

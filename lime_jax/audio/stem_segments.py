@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from lime_jax.audio.io import STEM_TOLERANCE
 from lime_jax.audio.segmented_audio import (
@@ -118,13 +117,8 @@ def with_residual(
 def _sum_stems(
     components: Components, extents: list[ComponentExtent], kind: str, sample_rate: int
 ) -> SegmentedAudio:
-    waveform = _recompose(components, np.ones(len(extents), bool))
+    waveform = recompose(components, jnp.ones(len(extents), bool))
     return SegmentedAudio(components, tuple(extents), kind, waveform, sample_rate, None)
-
-
-@jax.jit
-def _recompose(components: Components, mask: Bool[np.ndarray | Array, " extents"]) -> Array:
-    return recompose(components, jnp.asarray(mask))
 
 
 def _checked_stems(stems: Stems, names: Sequence[str]) -> Float[Array, "num_stems num_samples"]:

@@ -198,8 +198,8 @@ def _clip(store: Store, item: Any, row: Mapping[str, Any], names: Mapping[str, A
         number = len(audio.extents)
         masks = [(True,) * number, *([players.mask_of(top, number)] if top else [])]
         most = _MOST_SECONDS * audio.sample_rate
-        heard = [waveform[:most] for waveform in players.render(audio, masks)]
-        for place, encoded in enumerate(players.encode(heard, audio.sample_rate)):
+        excerpts = [waveform[:most] for waveform in players.render(audio, masks)]
+        for place, encoded in enumerate(players.encode(excerpts, audio.sample_rate)):
             sounds[place] = encoded
     end = row["start"] + row["duration"]
     return Clip(

@@ -33,10 +33,10 @@ def test_the_reference_finds_the_coefficients_of_the_engine():
     coefficients, intercepts = numpy_reference.explain(network, signal, labels, masks)
     components = lj.from_labels(signal, labels, 4)
 
-    def traced(batch):
+    def on_device(batch):
         return jnp.tanh(batch.reshape(len(batch), -1) @ weights)
 
-    _, outputs = lj.predict_neighbourhood(traced, components, jnp.asarray(masks))
+    _, outputs = lj.predict_neighbourhood(on_device, components, jnp.asarray(masks))
     fit = lj.fit_surrogate(jnp.asarray(masks), outputs, lj.slime())
     np.testing.assert_allclose(fit.coefficients, coefficients, atol=1e-5)
     np.testing.assert_allclose(fit.intercept, intercepts, atol=1e-5)

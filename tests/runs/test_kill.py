@@ -39,9 +39,9 @@ def go_on(songs, model):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(songs, model, tmp_path_factory):
+def uninterrupted(songs, model, tmp_path_factory):
     """A store of a run that nothing disturbed."""
-    store = tmp_path_factory.mktemp("undisturbed") / "store"
+    store = tmp_path_factory.mktemp("uninterrupted") / "store"
     run_into(store, songs, model, part_items=1, **ASKED)
     return store
 
@@ -83,7 +83,7 @@ def wait_for_success(process):
     return messages.decode()
 
 
-def test_a_run_killed_at_random_moments_goes_on(start, go_on, songs, undisturbed, tmp_path):
+def test_a_run_killed_at_random_moments_goes_on(start, go_on, songs, uninterrupted, tmp_path):
     rng, store = random.Random(5), tmp_path / "store"
     for _ in range(2):
         process = start(songs, store)
@@ -94,7 +94,7 @@ def test_a_run_killed_at_random_moments_goes_on(start, go_on, songs, undisturbed
     assert 2 <= parts(store) < 12
     go_on(store)
     assert verify(store).is_whole
-    assert_same(store, undisturbed)
+    assert_same(store, uninterrupted)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -114,7 +114,7 @@ def test_a_signal_ends_the_run_after_the_part(start, go_on, songs, tmp_path, num
     assert verify(store).is_whole
 
 
-def test_shards_of_which_one_was_killed_equal_one_run(start, go_on, songs, undisturbed, tmp_path):
+def test_shards_of_which_one_was_killed_equal_one_run(start, go_on, songs, uninterrupted, tmp_path):
     store = tmp_path / "store"
     first, second = (start(songs, store, "--shard", f"{i}/2") for i in range(2))
     wait_for_parts(store, 1, first)
@@ -124,7 +124,7 @@ def test_shards_of_which_one_was_killed_equal_one_run(start, go_on, songs, undis
     assert not verify(store).is_whole
     go_on(store, shard="1/2")
     assert verify(store).is_whole
-    assert_same(store, undisturbed)
+    assert_same(store, uninterrupted)
 
 
 def test_a_second_run_on_a_folder_is_refused(start, go_on, songs, tmp_path):

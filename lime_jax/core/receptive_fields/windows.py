@@ -253,11 +253,11 @@ def table_of(
     index = jnp.minimum(jnp.arange(num_entries + missing), num_entries - 1)
     window_of, masks = window_of[index], masks[index]
 
-    def recomposed(window: Int[Array, ""], mask: Bool[Array, " num_components"]) -> Array:
+    def recompose_window(window: Int[Array, ""], mask: Bool[Array, " num_components"]) -> Array:
         return recompose(_cut(padded, model, window), mask)
 
     def features_of(chunk: tuple[Array, Array]) -> Array:
-        return model.backbone(jax.vmap(recomposed)(*chunk))
+        return model.backbone(jax.vmap(recompose_window)(*chunk))
 
     chunks = (window_of.reshape(-1, batch_size), masks.reshape(-1, batch_size, masks.shape[1]))
     features = jax.lax.map(features_of, chunks)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.pytree import pytree
-from lime_jax.core.ranking import check_sign, strength_of
+from lime_jax.core.ranking import strength_of
 
 _MOST_DEGREES = 64
 
@@ -143,7 +143,6 @@ def top_k_confidence(
     """
     if k < 1:
         raise ValueError(f"`k` must be at least 1, got {k}.")
-    check_sign(sign)
     return _top_k_confidence(explanation, min(k, explanation.coefficients.shape[-1]), sign)
 
 

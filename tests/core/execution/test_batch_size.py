@@ -80,13 +80,13 @@ def test_nothing_is_tried_or_remembered_inside_jit(monkeypatch):
     monkeypatch.setattr(batch_sizes, "fastest", lambda *_: pytest.fail("tried"))
     components = lj.from_stems(jnp.ones((12, 3)))
 
-    def sampled(key):
+    def sample(key):
         return lj.explain(jnp.tanh, components, lj.lime(50_000), key=key).intercept
 
     def exact(x):
         return x + lj.explain(jnp.tanh, components, lj.exhaustive()).intercept
 
-    assert jax.eval_shape(sampled, jax.random.key(0)).shape == (3,)
+    assert jax.eval_shape(sample, jax.random.key(0)).shape == (3,)
     assert jax.eval_shape(exact, 0.0).shape == (3,)
 
 

@@ -227,13 +227,13 @@ class TestWays:
     def test_one_program_for_all_clips(self, getkey):
         from lime_jax.core.execution import compiled
 
-        def counted(inputs):
+        def count_calls(inputs):
             return network(inputs)
 
         before = compiled.run._cache_size()
         for scale in (0.5, 1.0, 2.0):
             method = lj.lime(lj.auto(std_error=0.01 * scale))
-            lj.explain(counted, lj.from_stems(scale * jnp.eye(D)), method, key=getkey())
+            lj.explain(count_calls, lj.from_stems(scale * jnp.eye(D)), method, key=getkey())
         assert compiled.run._cache_size() - before == 1
 
 

@@ -102,11 +102,11 @@ def test_the_explanation_is_that_of_the_whole_network(components, method, monkey
     components, method, key = COMPONENTS[components], METHODS[method], jax.random.key(3)
     lookups, look_up_columns = [], layers.look_up_columns
 
-    def counted(*arguments):
+    def count_calls(*arguments):
         lookups.append(look_up_columns(*arguments))
         return lookups[-1]
 
-    monkeypatch.setattr(layers, "look_up_columns", counted)
+    monkeypatch.setattr(layers, "look_up_columns", count_calls)
     explanation = lj.explain(MODEL, components, method, key=key)
     assert lookups
     same(explanation, lj.explain(whole, components, method, key=key))
@@ -196,11 +196,11 @@ def test_averages_over_fills_are_those_of_the_whole_network(method, getkey):
 def test_fills_share_one_plan(monkeypatch, getkey):
     plans, plan_columns = [], layers.plan_columns
 
-    def counted(*arguments):
+    def count_calls(*arguments):
         plans.append(plan_columns(*arguments))
         return plans[-1]
 
-    monkeypatch.setattr(layers, "plan_columns", counted)
+    monkeypatch.setattr(layers, "plan_columns", count_calls)
     lj.explain_over_fills(MODEL, COMPONENTS["time"], FILLS, METHODS["lime"], key=getkey())
     assert len(plans) == 1 and plans[0] is not None
 
@@ -240,11 +240,11 @@ def test_a_layer_that_makes_no_column_is_an_error(getkey):
 def test_tracks_share_programs(getkey):
     traces = []
 
-    def counted(x):
+    def count_calls(x):
         traces.append(1)
         return conv_and_pool(CONVS[0], x, [(0, 0)])[:, 0]
 
-    above = [lj.receptive_fields.layer(counted, window=4, stride=2, pad=1), MODEL.layers[2]]
+    above = [lj.receptive_fields.layer(count_calls, window=4, stride=2, pad=1), MODEL.layers[2]]
     model = lj.receptive_fields.layerwise(whole, layers=[MODEL.layers[0], *above], head=head)
     tracks = [lj.cross(lj.from_stems(gain * STEMS), TIME, 5) for gain in (1.0, 2.0)]
     lj.explain(model, tracks[0], lj.lime(600), key=getkey())

@@ -82,13 +82,13 @@ def test_few_positive_components_are_skipped(mml):
     def outputs(masks):
         return np.stack([masks.sum(axis=1), np.zeros(len(masks))], axis=1)
 
-    def counted(number):
+    def count_masks(number):
         return list(mml.unchanged(outputs, np.arange(number), 0, 50, 2, np.random.default_rng(0)))
 
-    assert counted(22) == [3, 5, 7, 9, 11]
-    assert counted(21) == [3, 5, 7, 9]
-    assert counted(6) == [3]
-    assert counted(5) == []
+    assert count_masks(22) == [3, 5, 7, 9, 11]
+    assert count_masks(21) == [3, 5, 7, 9]
+    assert count_masks(6) == [3]
+    assert count_masks(5) == []
 
 
 def test_a_question_is_explained_and_judged(mml):
