@@ -1,5 +1,6 @@
 """Strict arithmetic and run-time shape checks for every test."""
 
+import ctypes
 import gc
 import os
 import sys
@@ -34,7 +35,7 @@ jax.config.update("jax_enable_compilation_cache", False)
 # Every program maps memory, and a process with 65530 maps (Linux) crashes in XLA.
 _MOST_MAPS = 20_000
 # With room for what a single file needs, a process stays below 1.5 GB.
-_MOST_BYTES = 1_000_000_000
+_MOST_BYTES = 1_150_000_000
 
 # Tracing makes millions of objects that live on; looking through all of them takes its time.
 gc.set_threshold(100_000, 20, 50)
@@ -49,6 +50,20 @@ def forget_programs():
     if _mapped_regions() > _MOST_MAPS or _resident_bytes() > _MOST_BYTES:
         jax.clear_caches()
         gc.collect()
+        _give_back()
+
+
+def _give_back():
+    """Return freed memory to the system, where the C library (glibc) can be asked to."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def pytest_collection_finish():
+    """Leave what is imported by now out of all later searches for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def _mapped_regions():

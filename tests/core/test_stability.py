@@ -67,6 +67,7 @@ def test_a_difference_in_the_pooled_explanation_has_the_error_of_the_mean(repeat
     np.testing.assert_allclose(found.std_error, np.sqrt(each) / REPEATS, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_pooled_errors_hold_the_truth_as_often_as_they_say():
     """600 pooled explanations of 4 repeats each, against all 8192 masks solved in float64."""
     groups = 600

@@ -7,6 +7,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from lime_jax.models import recommender
 from lime_jax.models.recommender import Recommender
 from lime_jax.models.recommender_network import Network
+from tests.networks import initialise
 
 CHANNELS = (1, 64, 128, 128, 128, 64)
 
@@ -65,7 +66,7 @@ def logit_of_loops(frames, arrays):
 def model_of_random_weights():
     """With weights, gains and statistics that all matter; some gains are negative."""
     rng = np.random.default_rng(1)
-    arrays = recommender.to_arrays(Recommender(Network(rngs=nnx.Rngs(0))))
+    arrays = recommender.to_arrays(Recommender(initialise(lambda: Network(rngs=nnx.Rngs(0)))))
     for name, array in arrays.items():
         if name.endswith("bias"):
             arrays[name] = rng.normal(0, 0.1, array.shape)

@@ -8,12 +8,13 @@ from flax import nnx
 import lime_jax as lj
 from lime_jax.models.recommender import Recommender
 from lime_jax.models.recommender_network import Network
+from tests.networks import initialise
 
 STEPS = 2 * 8192
 
 
 def made(key):
-    network = Network(rngs=nnx.Rngs(key))
+    network = initialise(lambda: Network(rngs=nnx.Rngs(key)))
     network.eval()
     return Recommender(network)
 

@@ -12,6 +12,7 @@ from lime_jax.models import recommender, recommender_network
 from lime_jax.models.recommender import Recommender
 from lime_jax.models.recommender_network import Network
 from tests.models.recommender_referee import CHANNELS, stage_of_loops
+from tests.networks import initialise
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -33,7 +34,7 @@ def learn(network, frames, key):
 
 @pytest.fixture(scope="module")
 def initial():
-    return Network(rngs=nnx.Rngs(0))
+    return initialise(lambda: Network(rngs=nnx.Rngs(0)))
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 import lime_jax as lj
 from lime_jax.models import singing_voice, weights
 from lime_jax.models.singing_voice_network import SvdNet
+from tests.networks import initialise
 
 
 @jax.jit
@@ -47,7 +48,7 @@ class TestNetwork:
 
     def test_initial_kernels_are_orthogonal_and_biases_nought(self):
         """And twice as much comes out as goes in, of which rectifiers keep half."""
-        for name, array in weights.arrays_of(SvdNet(rngs=nnx.Rngs(0))).items():
+        for name, array in weights.arrays_of(initialise(lambda: SvdNet(rngs=nnx.Rngs(0)))).items():
             matrix = array.reshape(-1, array.shape[-1]).astype(float)
             matrix = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
             expected = 2 * np.eye(len(matrix)) if name.endswith("kernel") else 0

@@ -140,6 +140,7 @@ class TestTensorFlow:
         kernel = weights.arrays_of(network)["output.kernel"]
         np.testing.assert_array_equal(kernel, tensors["dense_2/kernel"])
 
+    @pytest.mark.slow
     def test_hears_what_the_original_hears(self, write, tensors, excerpt):
         network = singing_voice_weights.from_tensorflow(write(tensors))
         assert_same_probability(network, excerpt, tensorflow_referee(excerpt, tensors))

@@ -13,6 +13,7 @@ from lime_jax.errors import ModelError
 from lime_jax.models import conversion, tf_checkpoint, weights
 from lime_jax.models.musicnn import Musicnn, MusicnnConfig
 from lime_jax.models.vgg import Vgg, VggConfig
+from tests.networks import initialise
 
 
 class Tiny(nnx.Module):
@@ -25,7 +26,7 @@ class Tiny(nnx.Module):
 
 
 def make_tiny():
-    return Tiny(rngs=nnx.Rngs(0))
+    return initialise(lambda: Tiny(rngs=nnx.Rngs(0)))
 
 
 # As the original names and shapes them, in the order in which it made them.

@@ -49,7 +49,7 @@ def cut(kind, segments, songs, id, seconds=None):
     return make(stems.sum(axis=0), RATE, tuple(numbers) if kind == "grid" else numbers[0])
 
 
-SLOW = ("frequency", "grid", "superpixels")
+SLOW = ("stems", "time", "frequency", "grid", "superpixels")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from lime_jax.errors import ModelError
 from lime_jax.models import cache, weights
 from lime_jax.separation import one_vs_all
 from lime_jax.separation.one_vs_all import OneVsAllConfig, OneVsAllNetwork
+from tests.networks import initialise
 
 pytest.importorskip("soxr")
 
@@ -23,7 +24,7 @@ def short_grid(monkeypatch):
 
 @pytest.fixture(scope="module")
 def network():
-    return OneVsAllNetwork(TINY, rngs=nnx.Rngs(0))
+    return initialise(lambda: OneVsAllNetwork(TINY, rngs=nnx.Rngs(0)))
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def noise(*shape):
 
 def with_masks(*biases):
     """A network whose masks are the same everywhere."""
-    network = OneVsAllNetwork(TINY, rngs=nnx.Rngs(0))
+    network = initialise(lambda: OneVsAllNetwork(TINY, rngs=nnx.Rngs(0)))
     for one, bias in zip(network.networks, biases, strict=True):
         one.last.kernel[...] = jnp.zeros_like(one.last.kernel[...])
         one.last.bias[...] = jnp.full_like(one.last.bias[...], bias)

@@ -13,6 +13,7 @@ from lime_jax.audio import features
 from lime_jax.separation import mask_extension, spleeter, unet
 from lime_jax.separation.spleeter import HOP_LENGTH, N_FFT, Spleeter
 from lime_jax.separation.unet import CONFIGS, NUM_FRAMES, SpleeterConfig, SpleeterNetwork
+from tests.networks import initialise
 
 _spec = importlib.util.spec_from_file_location("rule", Path(__file__).with_name("rule_weights.py"))
 rule = importlib.util.module_from_spec(_spec)
@@ -29,7 +30,7 @@ SMALL = SpleeterConfig(("voice", "rest"), num_filters=(2, 2, 2, 2, 2, 2))
 
 @pytest.fixture(scope="module")
 def small_network():
-    return SpleeterNetwork(SMALL, rngs=nnx.Rngs(3))
+    return initialise(lambda: SpleeterNetwork(SMALL, rngs=nnx.Rngs(3)))
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_numbers_of_the_original(reference, size):
 @pytest.mark.parametrize("num_channels", [1, 2])
 @pytest.mark.parametrize("shape", [(3, 5), (4, 4), (1, 1)])
 def test_doubling_is_the_gradient_of_a_halving(getkey, num_channels, shape):
-    doubling = unet.Doubling(3, num_channels, rngs=nnx.Rngs(1))
+    doubling = initialise(lambda: unet.Doubling(3, num_channels, rngs=nnx.Rngs(1)))
     doubling.bias[...] = jax.random.normal(getkey(), (num_channels,))
     x = jax.random.normal(getkey(), (2, *shape, 3))
     large = (2, 2 * shape[0], 2 * shape[1], num_channels)

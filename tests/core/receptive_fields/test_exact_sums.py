@@ -178,7 +178,9 @@ class TestFiftyComponents:
 
 
 @pytest.mark.parametrize("num_snippets", [30, pytest.param(64, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", ["shapley", "banzhaf", "lime"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("shapley", marks=pytest.mark.slow), "banzhaf", "lime"]
+)
 def test_hundreds_of_components_have_exact_explanations(num_snippets, name):
     """Where float32 can count neither the masks nor the weight of a single one."""
     whole = lj.explain(SNIPPETS, song(num_snippets), METHODS[name]).checked()

@@ -91,8 +91,9 @@ def same(one, other):
 @pytest.mark.parametrize(
     "components, method",
     [
-        *((name, "lime") for name in ("time", "stems × time", "with silence")),
+        *((name, "lime") for name in ("stems × time", "with silence")),
         # Their columns are compared mask by mask below.
+        pytest.param("time", "lime", marks=pytest.mark.slow),
         pytest.param("time with a fill", "lime", marks=pytest.mark.slow),
         pytest.param("time with another input", "lime", marks=pytest.mark.slow),
         *(("with silence", name) for name in METHODS if name != "lime"),
@@ -183,7 +184,7 @@ def test_many_items_are_explained_one_by_one(getkey):
 FILLS = [0.0, 0.25, STEMS[1]]
 
 
-@pytest.mark.parametrize("method", ["lime", "shapley"])
+@pytest.mark.parametrize("method", [pytest.param("lime", marks=pytest.mark.slow), "shapley"])
 def test_averages_over_fills_are_those_of_the_whole_network(method, getkey):
     method, key, components = METHODS[method], getkey(), COMPONENTS["time"]
     average = lj.explain_over_fills(MODEL, components, FILLS, method, key=key)

@@ -11,6 +11,7 @@ from flax import nnx
 import lime_jax as lj
 from lime_jax.core.receptive_fields.windows import layout_of, look_up
 from lime_jax.models.singing_voice_network import SvdNet
+from tests.networks import initialise
 
 SIZE, BANDS, SOURCES = 40, 3, 2
 KERNEL = jax.random.normal(jax.random.key(0), (4 * BANDS, 5)) / 3
@@ -190,7 +191,7 @@ def test_impossible_sizes_are_named():
 
 @pytest.mark.slow
 def test_svdnet_declares_its_convolutions():
-    network = SvdNet(rngs=nnx.Rngs(0))
+    network = initialise(lambda: SvdNet(rngs=nnx.Rngs(0)))
     lj.receptive_fields.check_receptive_field(
         network.receptive_field, jax.random.normal(jax.random.key(0), (3, 115, 80))
     )
@@ -198,7 +199,7 @@ def test_svdnet_declares_its_convolutions():
 
 @pytest.mark.slow
 def test_svdnet_is_explained_from_a_hundred_windows(getkey):
-    network = SvdNet(rngs=nnx.Rngs(0))
+    network = initialise(lambda: SvdNet(rngs=nnx.Rngs(0)))
     signal = jax.random.normal(getkey(), (115, 80))
     components = lj.from_labels(signal, lj.equal_segments(115, 10)[:, None], 10)
     few = lj.explain(network, components, lj.exhaustive())

@@ -18,6 +18,7 @@ from lime_jax.models import singing_voice, singing_voice_front_end
 from lime_jax.models.singing_voice_network import SvdNet
 from scripts.experiments.common import augmentation
 from scripts.experiments.common import command_line as command
+from tests.networks import initialise
 from tests.scripts.experiments.common.test_augmentation import unchanged
 
 RATE = 16_000
@@ -170,7 +171,7 @@ class TestExamples:
 @pytest.mark.slow
 def test_the_loss_is_that_of_the_network_on_every_example(trainer, getkey, monkeypatch):
     monkeypatch.setattr(trainer, "_NUM_EXAMPLES", 3)
-    network = SvdNet(rngs=nnx.Rngs(0))
+    network = initialise(lambda: SvdNet(rngs=nnx.Rngs(0)))
     frames = jax.random.normal(getkey(), (2, 115 + 2 * 9, 80))
     targets = jax.random.uniform(getkey(), (2, 3), minval=0.02, maxval=0.98)
     excerpts = jnp.stack([frames[:, start : start + 115] for start in (0, 9, 18)], axis=1)

@@ -13,6 +13,7 @@ from scripts.experiments.confounder import classifier
 from scripts.experiments.confounder import excerpts as confounder
 from scripts.experiments.confounder.classifier import NUM_SAMPLES, Clips, Training
 from scripts.experiments.confounder.vgg16 import Vgg16
+from tests.networks import initialise
 from tests.song_folders import write_songs
 
 pytest.importorskip("soundfile")
@@ -100,7 +101,7 @@ class TestClassifier:
 
     @pytest.mark.slow
     def test_dropout_and_statistics_are_for_training_alone(self):
-        network = Vgg16(TINY.network, rngs=nnx.Rngs(0))
+        network = initialise(lambda: Vgg16(TINY.network, rngs=nnx.Rngs(0)))
         spectrograms = jnp.asarray(np.random.default_rng(0).normal(size=(2, 64, 64)), jnp.float32)
         with pytest.raises(ValueError, match="rngs"):
             network(spectrograms)

@@ -85,7 +85,9 @@ class TestMasks:
 
 
 class TestMeasured:
-    @pytest.mark.parametrize(("track", "seed"), [("all", 0), ("late", 3)])
+    @pytest.mark.parametrize(
+        ("track", "seed"), [pytest.param("all", 0, marks=pytest.mark.slow), ("late", 3)]
+    )
     def test_rows_are_the_explanations_of_the_application(self, rows_of, library, track, seed):
         stems = library.stems(track)
         rows = rows_of(track, seed=seed)

@@ -11,13 +11,16 @@ from lime_jax.models.singing_voice import SingingVoice
 from lime_jax.models.singing_voice_front_end import FLOOR
 from lime_jax.models.singing_voice_network import SvdNet
 from scripts.experiments.slime import neighbourhoods
+from tests.networks import initialise
 
 
 @pytest.fixture(scope="module")
 def voice():
     rng = np.random.default_rng(0)
     mean, std = (rng.uniform(low, low + 2, 80).astype(np.float32) for low in (-2, 1))
-    return SingingVoice(SvdNet(rngs=nnx.Rngs(0)), jnp.asarray(mean), jnp.asarray(std))
+    return SingingVoice(
+        initialise(lambda: SvdNet(rngs=nnx.Rngs(0))), jnp.asarray(mean), jnp.asarray(std)
+    )
 
 
 @pytest.fixture(scope="module")

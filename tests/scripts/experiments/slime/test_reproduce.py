@@ -15,6 +15,7 @@ from lime_jax.models.singing_voice import SingingVoice
 from lime_jax.models.singing_voice_network import SvdNet
 from scripts.experiments.common import results
 from scripts.experiments.slime import neighbourhoods
+from tests.networks import initialise
 from tests.scripts.training.test_singing_voice import write_songs
 
 PARTS = [(s, c) for s in neighbourhoods.SEGMENTATIONS for c in neighbourhoods.CONTENTS]
@@ -157,7 +158,7 @@ def songs(tmp_path_factory):
 @pytest.fixture
 def quick(reproduce, monkeypatch):
     """A network that hears voices everywhere, and one planted excerpt per song."""
-    network = SvdNet(rngs=nnx.Rngs(0))
+    network = initialise(lambda: SvdNet(rngs=nnx.Rngs(0)))
     network.output.bias[...] = jnp.ones(1)
     voice = SingingVoice(network, jnp.zeros(80), jnp.ones(80))
     monkeypatch.setattr(reproduce, "detector", lambda config: voice)
