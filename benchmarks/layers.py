@@ -16,7 +16,7 @@ from flax import nnx
 
 import lime_jax as lj
 from benchmarks import cells, timing
-from lime_jax.core.receptive_fields import layers
+from lime_jax.core.receptive_fields import layer_columns
 from lime_jax.models.recommender import SAMPLE_RATE, Recommender
 from lime_jax.models.recommender_network import Network
 
@@ -40,7 +40,7 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 def _case(recommender: Recommender, num_playing: int, repeats: int) -> dict[str, Any]:
     components = _song(num_playing)
-    columns = layers.plan_columns(recommender.receptive_field, components, NUM_SAMPLES)
+    columns = layer_columns.plan_columns(recommender.receptive_field, components, NUM_SAMPLES)
     explain = functools.partial(
         lj.explain, recommender, components, lj.lime(NUM_SAMPLES), key=jax.random.key(0)
     )
@@ -53,7 +53,7 @@ def _case(recommender: Recommender, num_playing: int, repeats: int) -> dict[str,
     by_layers = [one for one, _ in times]
     by_masks = [NUM_SAMPLES / batch * other for _, other in times]
     assert columns is not None
-    lookup = layers.look_up_columns(recommender.receptive_field, components, columns)
+    lookup = layer_columns.look_up_columns(recommender.receptive_field, components, columns)
     found = recommender.receptive_field.head(jax.vmap(lookup.recomposed)(masks))
     return {
         "num_playing": num_playing,

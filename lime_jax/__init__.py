@@ -16,7 +16,7 @@ from lime_jax.core.components import (
 )
 from lime_jax.core.execution.allocator import keep_freed_memory
 from lime_jax.core.execution.host_model import host_model
-from lime_jax.core.explain import explain, explain_batch, explain_stream
+from lime_jax.core.explain import explain, explain_batch, explain_stream, plan
 from lime_jax.core.explanation import Explanation, Status
 from lime_jax.core.linear_map import map_linear
 from lime_jax.core.masks.sequential import auto
@@ -77,6 +77,7 @@ __all__ = [
     "mask_of",
     "metrics",
     "models",
+    "plan",
     "predict_neighbourhood",
     "receptive_fields",
     "recompose",

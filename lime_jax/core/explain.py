@@ -4,29 +4,22 @@ import functools
 import itertools
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
-from lime_jax.core.components import Components, check_one_item
-from lime_jax.core.execution import compiled, host, memory, stepwise
-from lime_jax.core.execution.batch_size import check_batch_size, choose_batch_size, remember
+from lime_jax.core import choose
+from lime_jax.core.components import Components
 from lime_jax.core.execution.host_model import HostModel
-from lime_jax.core.execution.precision import products
 from lime_jax.core.execution.progress import Progress
 from lime_jax.core.explanation import Explanation
-from lime_jax.core.item_axis import as_one_item, item_of
-from lime_jax.core.keys import MaybeKey, keys_per_item, single_key
-from lime_jax.core.methods import Method, resolve
-from lime_jax.core.predictor import Predict, as_predictor
-from lime_jax.core.pytree import is_traced
-from lime_jax.core.receptive_fields.declaration import declaration
-from lime_jax.core.receptive_fields.executors import explain_by_layers, explain_by_windows
-from lime_jax.core.receptive_fields.layers import Layerwise
+from lime_jax.core.item_axis import item_of
+from lime_jax.core.keys import MaybeKey, single_key
+from lime_jax.core.methods import Method
+from lime_jax.core.plan import Plan
+from lime_jax.core.predictor import Predict
+from lime_jax.core.problem import Problem
 
 
 def explain(
@@ -77,43 +70,63 @@ def explain(
       >>> int(explanation.coefficients[0].argmax()), int(explanation.num_evaluations)
       (1, 8)
     """
-    key = single_key(key)
-    check_one_item(components)
-    size = check_batch_size(batch_size)
-    items, keys = as_one_item((components, key))
-    if isinstance(predict, HostModel):
-        _refuse_mesh(mesh)
-        method = resolve(method, components.num_components)
-        return item_of(host.run_on_host(predict, items, method, keys, size, progress), 0)
-    predictor = as_predictor(predict)
-    with products(precision):
-        traced = is_traced((predictor, components, method, key))
-        if not traced and _is_here(mesh):
-            explanation = _explain_by_receptive_field(
-                predict, components, method, key, size, progress
-            )
-            if explanation is not None:
-                return explanation
-        method = resolve(method, components.num_components)
-        size = size or choose_batch_size(predictor, components, method, key, may_try=not traced)
-        size = _agree_on(size, mesh)
-        if traced:
-            return compiled.run(predictor, components, method, key, size, mesh)
-        in_steps = mesh is None and (
-            progress is not None or stepwise.is_heavy(predictor, items, method, keys, size)
-        )
-        arguments = _on_every_device((predictor, components, method, key), mesh)
+    problem = Problem.of_item(
+        predict,
+        components,
+        method,
+        key=key,
+        batch_size=batch_size,
+        precision=precision,
+        mesh=mesh,
+        progress=progress,
+    )
+    with problem.products:
+        return choose.solve(problem)
 
-        def run(size: int) -> Explanation:
-            if in_steps:
-                steps = stepwise.run_in_steps(predictor, items, method, keys, size, progress)
-                return item_of(steps, 0)
-            return compiled.run(*arguments, size, mesh)
 
-        explanation, reached = memory.retry_with_smaller_batches(run, size)
-    if batch_size is None and reached != size:
-        remember(predictor, components, reached)
-    return explanation if mesh is None else _report_in_full(explanation, progress)
+def plan(
+    predict: Predict | HostModel,
+    components: Components,
+    method: Method,
+    *,
+    key: MaybeKey = None,
+    batch_size: int | None = None,
+    precision: str | None = None,
+    mesh: Mesh | None = None,
+) -> Plan:
+    """Says how an explanation will be computed and what it takes; nothing is run.
+
+    Args:
+      predict: as for `explain`.
+      components: of one item, as for `explain`; or of many, as for `explain_batch`.
+      method: as for `explain`.
+      key: as for `explain`; without one, masks are counted as if there were one.
+      batch_size: as for `explain`.
+      precision: as for `explain`.
+      mesh: as for `explain`.
+
+    Example:
+      >>> import jax.numpy as jnp, lime_jax as lj
+      >>> components = lj.from_stems(jnp.ones((6, 1000)))
+      >>> plan = lj.plan(lambda batch: jnp.tanh(batch[:, :2]), components, lj.lime(2000))
+      >>> plan.num_evaluations, plan.is_exact
+      (64, False)
+      >>> print(plan)
+      sampled through one compiled program: 64 evaluations, 64 at a time, about 7.23 MB
+    """
+    state = Problem.of_items if components.is_batched else Problem.of_item
+    problem = state(
+        predict,
+        components,
+        method,
+        key=jax.random.key(0) if key is None else key,
+        batch_size=batch_size,
+        precision=precision,
+        mesh=mesh,
+        may_measure=False,
+    )
+    with problem.products:
+        return next(choose.plans(problem))
 
 
 def explain_batch(
@@ -142,45 +155,17 @@ def explain_batch(
       An explanation with a leading axis over items; item `i` equals `explain` of that item with
       its key.
     """
-    if not components.is_batched:
-        raise ValueError(
-            f"`components` must have a leading axis over items, got sources of shape "
-            f"{components.sources.shape}. Make them with `jax.vmap(from_stems)(stems)`."
-        )
-    num_items = components.num_items
-    keys = keys_per_item(key, num_items)
-    size = check_batch_size(batch_size)
-    if isinstance(predict, HostModel):
-        _refuse_mesh(mesh)
-        method = resolve(method, components.num_components)
-        return host.run_on_host(predict, components, method, keys, size, None)
-    predictor = as_predictor(predict)
-    first, first_key = item_of((components, keys), 0)
-    with products(precision):
-        traced = is_traced((predictor, components, method, keys))
-        if not traced and _is_here(mesh):
-            explanations = explain_by_windows(predict, components, method, keys, size)
-            if explanations is not None:
-                return explanations
-        method = resolve(method, components.num_components)
-        size = size or choose_batch_size(
-            predictor, first, method, first_key, num_items=num_items, may_try=not traced
-        )
-        size = _agree_on(size, mesh)
-        if traced:
-            return compiled.run_batch(predictor, components, method, keys, size, mesh)
-        in_steps = mesh is None and stepwise.is_heavy(predictor, components, method, keys, size)
-        arguments = _on_every_device((predictor, components, method, keys), mesh)
-
-        def run(size: int) -> Explanation:
-            if in_steps:
-                return stepwise.run_in_steps(predictor, components, method, keys, size)
-            return compiled.run_batch(*arguments, size, mesh)
-
-        explanations, reached = memory.retry_with_smaller_batches(run, size)
-    if batch_size is None and reached != size:
-        remember(predictor, first, reached)
-    return explanations
+    problem = Problem.of_items(
+        predict,
+        components,
+        method,
+        key=key,
+        batch_size=batch_size,
+        precision=precision,
+        mesh=mesh,
+    )
+    with problem.products:
+        return choose.solve(problem)
 
 
 def explain_stream(
@@ -251,63 +236,3 @@ def explain_stream(
 
     is_host = isinstance(predict, HostModel)
     return stream()
-
-
-def _explain_by_receptive_field(
-    predict: Predict,
-    components: Components,
-    method: Method,
-    key: MaybeKey,
-    batch_size: int | None,
-    progress: Progress | None,
-) -> Explanation | None:
-    """Returns the explanation from what the model declares; None where whole inputs are cheaper."""
-    if declaration(predict, Layerwise) is not None:
-        return explain_by_layers(predict, components, method, key, batch_size, progress)
-    items, keys = as_one_item((components, key))
-    explanations = explain_by_windows(predict, items, method, keys, batch_size)
-    return None if explanations is None else _report_in_full(item_of(explanations, 0), progress)
-
-
-def _is_here(mesh: Mesh | None) -> bool:
-    """Whether this process alone explains."""
-    return mesh is None or jax.process_count() == 1
-
-
-def _report_in_full(explanation: Explanation, progress: Progress | None) -> Explanation:
-    if progress is not None:
-        progress(int(explanation.num_evaluations), int(explanation.num_evaluations))
-    return explanation
-
-
-def _refuse_mesh(mesh: Mesh | None) -> None:
-    if mesh is not None:
-        raise ValueError("`mesh` is for models that run on it. Leave it out for a host model.")
-
-
-def _agree_on(batch_size: int, mesh: Mesh | None) -> int:
-    """Returns the choice of process 0: all must compile the same program."""
-    if mesh is None or jax.process_count() == 1:
-        return batch_size
-    return int(multihost_utils.broadcast_one_to_all(np.int32(batch_size)))
-
-
-def _on_every_device(tree: Any, mesh: Mesh | None) -> Any:
-    """Makes one array of what all processes hold; a single process needs nothing."""
-    if mesh is None or jax.process_count() == 1:
-        return tree
-    everywhere = NamedSharding(mesh, PartitionSpec())
-
-    def put(x: Any) -> Any:
-        if not isinstance(x, (jax.Array, np.ndarray)):
-            return x
-        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(
-                put(jax.random.key_data(x)), impl=jax.random.key_impl(x)
-            )
-        if isinstance(x, jax.Array) and not x.is_fully_addressable:
-            return x
-        values = np.asarray(x)
-        return jax.make_array_from_callback(values.shape, everywhere, lambda part: values[part])
-
-    return jax.tree.map(put, tree)

@@ -9,6 +9,7 @@ from lime_jax.core.masks.exhaustive import Exhaustive
 from lime_jax.core.masks.neighbourhood import Sampler, check_num_samples
 from lime_jax.core.masks.sequential import Auto, auto
 from lime_jax.core.masks.shapley_pairs import KernelShap
+from lime_jax.core.masks.stopping import StoppingRule
 from lime_jax.core.pytree import pytree
 from lime_jax.core.surrogates import kernels
 from lime_jax.core.surrogates.banzhaf import Banzhaf
@@ -30,11 +31,13 @@ class Method:
       sampler: the masks of the neighbourhood.
       kernel: how much each mask counts.
       surrogate: what is fitted to masks and outputs.
+      stopping: when rounds of masks are enough; None means a single neighbourhood.
     """
 
     sampler: Sampler
     kernel: Kernel
     surrogate: Surrogate
+    stopping: StoppingRule | None = None
 
 
 def lime(
@@ -138,8 +141,20 @@ def banzhaf() -> Method:
     return Method(Exhaustive(), Flat(), Banzhaf())
 
 
-def resolve(method: Method, num_components: int, *, with_lookup: bool = False) -> Method:
-    """The method with all masks where `auto` finds them few; a mask may cost a head only."""
+def resolve(
+    method: Method, num_components: int, *, with_lookup: bool = False, num_groups: int = 1
+) -> Method:
+    """Returns the method with a sampler, and a rule for when to stop, in place of `auto`.
+
+    Args:
+      method: as a user states it.
+      num_components: of the input.
+      with_lookup: whether a mask costs a head only, so that more of them are few.
+      num_groups: see `lime_jax.core.masks.stopping.StoppingRule`.
+
+    Raises:
+      ValueError: if `auto` is asked for Shapley values.
+    """
     if not isinstance(method.sampler, Auto):
         return method
     if isinstance(method.surrogate, Shapley):
@@ -148,15 +163,29 @@ def resolve(method: Method, num_components: int, *, with_lookup: bool = False) -
             "`kernel_shap(num_samples)`."
         )
     weights = kernels.weights_by_zeros(method.kernel, num_components)
-    sampler = method.sampler.resolve(num_components, weights, with_lookup=with_lookup)
-    return dataclasses.replace(method, sampler=sampler)
+    sampler, stopping = method.sampler.resolve(
+        num_components, weights, with_lookup=with_lookup, num_groups=num_groups
+    )
+    return dataclasses.replace(method, sampler=sampler, stopping=stopping)
+
+
+def limit_of(method: Method, num_components: int) -> tuple[Method, int] | None:
+    """Returns the method over all masks, however many, and how many evaluations that may replace.
+
+    None if the method is for a sample of masks.
+    """
+    num_masks = 2**num_components
+    if isinstance(method.sampler, Auto):
+        limit = dataclasses.replace(method, sampler=method.sampler.limit)
+        return limit, min(num_masks, method.sampler.max_evaluations)
+    return (method, num_masks) if isinstance(method.sampler, Exhaustive) else None
 
 
 def most_evaluations(method: Method, num_components: int) -> int:
     """Returns how many times a model that declares no receptive field is evaluated, at the most."""
-    sampler = resolve(method, num_components).sampler
-    rounds = sampler.most_rounds(num_components) if isinstance(sampler, Auto) else 1
-    return rounds * neighbourhood.size_of(sampler, num_components).num_masks
+    resolved = resolve(method, num_components)
+    rounds = 1 if resolved.stopping is None else resolved.stopping.most_rounds
+    return rounds * neighbourhood.size_of(resolved.sampler, num_components).num_masks
 
 
 def _sampler(num_samples: int | Auto | str) -> Sampler:

@@ -10,18 +10,16 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from lime_jax.core import pooling
+from lime_jax.core import choose, pooling
 from lime_jax.core.components import Components, check_one_item, fill_for
-from lime_jax.core.execution.batch_size import check_batch_size
 from lime_jax.core.execution.host_model import HostModel, host_model
 from lime_jax.core.execution.progress import Progress
-from lime_jax.core.explain import explain
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.item_axis import item_of
 from lime_jax.core.keys import MaybeKey
-from lime_jax.core.masks.sequential import Auto
 from lime_jax.core.methods import Method
 from lime_jax.core.predictor import Predict, Predictor, as_predictor, check_outputs
+from lime_jax.core.problem import Problem
 from lime_jax.core.pytree import pytree
 from lime_jax.core.receptive_fields.declaration import Declaration, declaration
 from lime_jax.core.receptive_fields.layers import Layerwise
@@ -102,17 +100,21 @@ def explain_over_fills(
     """
     check_one_item(components)
     num_fills = len(fills)
-    size = check_batch_size(batch_size)
-    explanation = explain(
+    problem = Problem.of_item(
         _over_fills(predict),
         _with_fills(components, fills),
-        _stop_at_mean(method, num_fills),
+        method,
         key=key,
-        batch_size=None if size is None else max(1, size // num_fills),
+        batch_size=batch_size,
         precision=precision,
         mesh=mesh,
         progress=None if progress is None else _count_fills(progress, num_fills),
+        num_groups=1 + num_fills,
     )
+    if batch_size is not None:
+        problem = dataclasses.replace(problem, batch_size=max(1, batch_size // num_fills))
+    with problem.products:
+        explanation = choose.solve(problem)
     groups = _by_group(explanation, num_fills)
     return _average(item_of(groups, 0), item_of(groups, slice(1, None)))
 
@@ -148,14 +150,6 @@ def _with_fills(components: Components, fills: Sequence[Any]) -> Components:
         fill=jnp.stack([jnp.broadcast_to(fill, shape) for fill in each], axis=-1),
         input_ndim=components.input_ndim + 1,
     )
-
-
-def _stop_at_mean(method: Method, num_fills: int) -> Method:
-    """The method that stops when the first group of outputs, the mean, is sure."""
-    if not isinstance(method.sampler, Auto):
-        return method
-    sampler = dataclasses.replace(method.sampler, num_groups=1 + num_fills)
-    return dataclasses.replace(method, sampler=sampler)
 
 
 def _count_fills(progress: Progress, num_fills: int) -> Progress:

@@ -1,25 +1,16 @@
 """The two halves of an explanation: outputs for masks, a surrogate for outputs."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from lime_jax.core.components import Components, Recomposable
-from lime_jax.core.execution import accumulate, memory
-from lime_jax.core.execution.batch_size import check_batch_size
-from lime_jax.core.execution.host_model import HostModel, predict_in_batches
-from lime_jax.core.execution.precision import products
-from lime_jax.core.item_axis import as_one_item
+from lime_jax.core import choose
+from lime_jax.core.components import Components
+from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.methods import Method
-from lime_jax.core.predictor import Predict, Predictor, as_predictor
+from lime_jax.core.predictor import Predict
+from lime_jax.core.problem import Problem
 from lime_jax.core.pytree import is_traced
-from lime_jax.core.receptive_fields import check, layers, windows
-from lime_jax.core.receptive_fields.declaration import Declaration, declaration
-from lime_jax.core.receptive_fields.layers import Layerwise
-from lime_jax.core.receptive_fields.windows import Windowed, look_up
 from lime_jax.core.surrogates import statistics
 from lime_jax.core.surrogates.linear_fit import LinearFit
 from lime_jax.core.surrogates.shapley import Shapley
@@ -48,28 +39,11 @@ def predict_neighbourhood(
       The masks and float32 outputs `(num_masks, num_outputs)`, as `fit_surrogate` takes them.
     """
     masks = jnp.asarray(masks)
-    num_masks = masks.shape[0]
-    if num_masks == 0:
-        raise ValueError("`masks` is empty. Pass at least one mask.")
-    size = min(check_batch_size(batch_size) or num_masks, num_masks)
-    items, rows = as_one_item((components, masks))
-    if isinstance(predict, HostModel):
-        starts = range(0, num_masks, size)
-        chunks = [
-            predict_in_batches(
-                predict, np.array(_inputs(items, rows[:, start : start + size]))[0], size
-            )
-            for start in starts
-        ]
-        return masks, jnp.asarray(np.concatenate(chunks))
-    with products(precision):
-        outputs = _predict_by_receptive_field(predict, components, masks, size)
-        if outputs is not None:
-            return masks, outputs
-        predictor = as_predictor(predict)
-        run = functools.partial(_evaluate, predictor, items, rows)
-        outputs, _ = memory.retry_with_smaller_batches(run, size)
-    return masks, outputs[0]
+    problem = Problem.of_masks(
+        predict, components, masks, batch_size=batch_size, precision=precision
+    )
+    with problem.products:
+        return masks, choose.predict(problem)
 
 
 def fit_surrogate(
@@ -118,57 +92,6 @@ def fit_surrogate(
     return _fit(masks, outputs, counts, method)
 
 
-def _predict_by_receptive_field(
-    predict: Predict, components: Components, masks: Bool[Array, "rows components"], batch_size: int
-) -> Float[Array, "rows outputs"] | None:
-    """Returns the outputs from windows; None where whole inputs are cheaper, and inside jit."""
-    model = declaration(predict, Declaration)
-    if model is None or is_traced((model, components, masks)):
-        return None
-    if isinstance(model, Layerwise):
-        return _predict_by_layers(model, components, masks, batch_size)
-    if not isinstance(model, Windowed):
-        return None
-    layout = windows.layout_of(model, components, len(masks))
-    if layout is None:
-        return None
-    check.check_windows_once(model, components)
-    run = functools.partial(_predict_windows, model, components, layout.arrays, masks)
-    return memory.retry_with_smaller_batches(run, batch_size)[0]
-
-
-def _predict_by_layers(
-    model: Layerwise, components: Components, masks: Bool[Array, "rows components"], batch_size: int
-) -> Float[Array, "rows outputs"] | None:
-    if (columns := layers.plan_columns(model, components, len(masks))) is None:
-        return None
-    lookup = layers.look_up_columns(model, components, columns)
-    check.check_columns_once(model, components, lookup)
-    items, rows = as_one_item((lookup, masks))
-    run = functools.partial(_evaluate, model.head, items, rows)
-    return memory.retry_with_smaller_batches(run, batch_size)[0][0]
-
-
-def _evaluate(
-    predictor: Predictor, items: Recomposable, rows: Array, batch_size: int
-) -> Float[Array, "items rows outputs"]:
-    return accumulate.compiled_evaluate(predictor, items, rows, batch_size=batch_size)
-
-
-@functools.partial(jax.jit, static_argnums=4)
-def _predict_windows(
-    model: Windowed,
-    components: Components,
-    layout: tuple[Array, Array, Array, Array],
-    masks: Bool[Array, "rows components"],
-    batch_size: int,
-) -> Float[Array, "rows outputs"]:
-    window_of, entries, first, steps = layout
-    lookup = look_up(model, components, window_of, entries, first, steps, batch_size)
-    lookup, rows = as_one_item((lookup, masks))
-    return accumulate.evaluate(model.head, lookup, rows, batch_size)[0]
-
-
 @jax.jit
 def _fit(
     masks: Bool[Array, "num_masks num_components"],
@@ -179,6 +102,3 @@ def _fit(
     weights = method.kernel(masks)
     weights = weights if counts is None else weights * counts
     return method.surrogate(statistics.summarise(masks, outputs, weights))
-
-
-_inputs = jax.jit(accumulate.inputs_of)

@@ -80,19 +80,19 @@ class TestSnippets:
 
     @pytest.mark.slow
     def test_new_weights_do_not_recompile(self):
-        from lime_jax.core.receptive_fields import executors
+        from lime_jax.core.receptive_fields import sums_executor
 
         components = lj.cross(lj.from_stems(jnp.ones((3, 40))), lj.equal_segments(40, 5), 5)
 
         def model(weights, x):
             return x @ weights
 
-        before = executors._tables._cache_size()
+        before = sums_executor._tables._cache_size()
         for seed in range(3):
             weights = jax.random.normal(jax.random.key(seed), (8, 2))
             predict = lj.models.Snippets(jax.tree_util.Partial(model, weights), 8)
             lj.explain(predict, components, lj.banzhaf())
-        assert executors._tables._cache_size() - before == 1
+        assert sums_executor._tables._cache_size() - before == 1
 
     def test_impossible_snippets_are_named(self):
         with pytest.raises(ValueError, match="`model` is a host model"):

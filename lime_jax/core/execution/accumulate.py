@@ -1,9 +1,10 @@
-"""The steps of explanations: draw masks, recompose, predict, fold into statistics, solve.
+"""The steps of explanations: draw masks, recompose, predict, fold into statistics.
 
 Everything here works on a group of items at once, a leading axis on components, keys and results:
 few masks of many excerpts fill a device as well as many masks of one excerpt.
 """
 
+import functools
 from dataclasses import dataclass
 
 import jax
@@ -11,8 +12,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact, Int, Key
 
 from lime_jax.core.components import Recomposable
-from lime_jax.core.execution.finalize import finalize
-from lime_jax.core.explanation import Explanation
 from lime_jax.core.item_axis import each
 from lime_jax.core.masks.neighbourhood import Neighbourhood
 from lime_jax.core.methods import Method
@@ -33,7 +32,7 @@ _BEARABLE_PADDING = 0.02
 
 
 @dataclass(frozen=True)
-class Plan:
+class Steps:
     """How the rows of each item's neighbourhood are split into steps.
 
     Attributes:
@@ -56,7 +55,7 @@ class Plan:
         return [(start, self.rows_per_step) for start in starts] + last
 
 
-def plan(num_masks: int, round_size: int, batch_size: int, num_items: int = 1) -> Plan:
+def steps_of(num_masks: int, round_size: int, batch_size: int, num_items: int = 1) -> Steps:
     """Splits neighbourhoods so that no more than `batch_size` inputs exist at a time.
 
     Args:
@@ -67,11 +66,11 @@ def plan(num_masks: int, round_size: int, batch_size: int, num_items: int = 1) -
     """
     rows = max(batch_size // num_items // round_size, 1) * round_size
     if rows >= num_masks:
-        return Plan(0, rows, num_masks, batch_size)
+        return Steps(0, rows, num_masks, batch_size)
     num_steps, rest = divmod(num_masks, rows)
     if rest and rows - rest <= _BEARABLE_PADDING * num_masks:
-        return Plan(num_steps + 1, rows, 0, batch_size)
-    return Plan(num_steps, rows, rest, batch_size)
+        return Steps(num_steps + 1, rows, 0, batch_size)
+    return Steps(num_steps, rows, rest, batch_size)
 
 
 def even_batch_size(num_masks: int, round_size: int, batch_size: int) -> int:
@@ -121,29 +120,26 @@ def inputs_of(components: Recomposable, masks: Masks) -> Inputs:
     return each(len(masks), lambda item, masks: jax.vmap(item.recomposed)(masks), components, masks)
 
 
+@functools.partial(jax.jit, static_argnames="batch_size")
 def evaluate(
     predictor: Predictor, components: Recomposable, masks: Masks, batch_size: int
 ) -> Outputs:
-    """Evaluates the model for every mask, with at most `batch_size` inputs at a time."""
-    num_items, num_rows = masks.shape[:2]
+    """Evaluates the model for every mask, with at most `batch_size` inputs at a time.
 
-    def batch(masks: Masks) -> Outputs:
+    Compiled on its own and, inside a loop, traced once for its shape and its place together.
+    """
+    num_items, num_rows = masks.shape[:2]
+    size = max(1, batch_size // num_items)
+    if size >= num_rows:
         inputs = inputs_of(components, masks)
         flat = inputs.reshape(-1, *inputs.shape[2:])
         return check_outputs(predictor(flat), len(flat)).reshape(*inputs.shape[:2], -1)
-
-    size = max(1, batch_size // num_items)
-    if size >= num_rows:
-        return batch(masks)
     repeated = jnp.repeat(masks[:, -1:], -num_rows % size, axis=1)
     padded = jnp.concatenate([masks, repeated], axis=1)
     chunks = padded.reshape(num_items, -1, size, masks.shape[2]).swapaxes(0, 1)
-    outputs = jax.lax.map(batch, chunks).swapaxes(0, 1)
+    of_chunk = functools.partial(evaluate, predictor, components, batch_size=batch_size)
+    outputs = jax.lax.map(of_chunk, chunks).swapaxes(0, 1)
     return outputs.reshape(num_items, padded.shape[1], -1)[:, :num_rows]
-
-
-# Compiled on its own and, inside the loop, traced once for its shape and its place together.
-compiled_evaluate = jax.jit(evaluate, static_argnames="batch_size")
 
 
 def no_blocks(neighbourhoods: Neighbourhood, num_items: int, num_outputs: int) -> Statistics:
@@ -203,49 +199,26 @@ def step(
     components: Recomposable,
     method: Method,
     neighbourhoods: Neighbourhood,
+    batch_size: int,
+    num_rows: int,
+    stop: Row | int,
     blocks: Statistics,
     start: Row,
-    num_rows: int,
-    batch_size: int,
-    stop: Row | int,
-) -> Statistics:
+) -> tuple[Statistics, None]:
     """Evaluates some rows of every item and adds them to the statistics of the blocks."""
     masks, counts = rows_of(neighbourhoods, components.num_items, start, num_rows, stop)
-    outputs = compiled_evaluate(predictor, components, masks, batch_size=batch_size)
-    return fold(method.kernel, blocks, masks, counts, outputs)
+    outputs = evaluate(predictor, components, masks, batch_size=batch_size)
+    return fold(method.kernel, blocks, masks, counts, outputs), None
 
 
-def num_outputs(predictor: Predictor, components: Recomposable, split: Plan) -> int:
+def num_outputs(predictor: Predictor, components: Recomposable, split: Steps) -> int:
     """Returns how many outputs the model has, without evaluating it."""
     num_items, num_components = components.num_items, components.num_components
     num_rows = split.steps[0][1]
     masks = jax.ShapeDtypeStruct((num_items, num_rows, num_components), jnp.bool_)
     return jax.eval_shape(
-        lambda *x: compiled_evaluate(*x, batch_size=split.batch_size), predictor, components, masks
+        lambda *x: evaluate(*x, batch_size=split.batch_size), predictor, components, masks
     ).shape[2]
-
-
-def explain_group(
-    predictor: Predictor,
-    components: Recomposable,
-    method: Method,
-    keys: Keys,
-    batch_size: int,
-    devices: tuple[str, ...] = (),
-) -> Explanation:
-    """Explains a group of items, in a single traceable program.
-
-    Args:
-      predictor: the model.
-      components: of all items, a leading axis on every array.
-      method: how they are explained.
-      keys: one per item, or None.
-      batch_size: inputs at a time.
-      devices: names of mesh axes, inside `shard_map`: the rows are shared among their devices.
-    """
-    neighbourhoods = draw(method, keys, components.num_items, components.num_components)
-    blocks = accumulate(predictor, components, method, neighbourhoods, batch_size, devices)
-    return finalize(method, neighbourhoods, blocks)
 
 
 def accumulate(
@@ -263,22 +236,17 @@ def accumulate(
     if devices:
         share = -(-num_masks // (jax.lax.axis_size(devices) * rows)) * rows
         first = jax.lax.axis_index(devices) * share
-    split = plan(share, rows, batch_size, num_items)
+    split = steps_of(share, rows, batch_size, num_items)
     blocks = no_blocks(neighbourhoods, num_items, num_outputs(predictor, components, split))
 
-    def add(blocks: Statistics, start: Row, num_rows: int) -> Statistics:
-        arguments = predictor, components, method, neighbourhoods, blocks
-        return step(*arguments, first + start, num_rows, split.batch_size, first + share)
-
+    arguments = predictor, components, method, neighbourhoods, split.batch_size
     if split.num_steps:
-        starts = jnp.arange(split.num_steps) * split.rows_per_step
-
-        def body(blocks: Statistics, start: Row) -> tuple[Statistics, None]:
-            return add(blocks, start, split.rows_per_step), None
-
-        blocks, _ = jax.lax.scan(body, blocks, starts)
+        starts = first + jnp.arange(split.num_steps) * split.rows_per_step
+        add = functools.partial(step, *arguments, split.rows_per_step, first + share)
+        blocks, _ = jax.lax.scan(add, blocks, starts)
     if split.num_last:
-        blocks = add(blocks, jnp.int32(split.num_steps * split.rows_per_step), split.num_last)
+        start = first + jnp.int32(split.num_steps * split.rows_per_step)
+        blocks, _ = step(*arguments, split.num_last, first + share, blocks, start)
     if devices:
         blocks = jax.vmap(jax.vmap(lambda block: statistics.add_across(block, devices)))(blocks)
     return blocks

@@ -7,13 +7,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
 
 from lime_jax.core.components import Components
 from lime_jax.core.execution import accumulate, memory
 from lime_jax.core.execution.signature_cache import SignatureCache, signature
+from lime_jax.core.item_axis import as_one_item
 from lime_jax.core.masks import neighbourhood
+from lime_jax.core.masks.neighbourhood import Size
 from lime_jax.core.methods import Method
+from lime_jax.core.plan import Executor, Plan
 from lime_jax.core.predictor import Predictor
+from lime_jax.core.problem import Problem
 
 # Trying sizes pays where the work is many times what the trials cost.
 _WORTH_SECONDS = 3.0
@@ -23,85 +29,101 @@ _SMALLEST = 8
 _REPEATS = 3
 
 _batch_sizes: SignatureCache[int] = SignatureCache()
-_largest_sizes: SignatureCache[int] = SignatureCache()
+_largest_sizes: SignatureCache[tuple[int, int]] = SignatureCache()
 _num_inputs: SignatureCache[int] = SignatureCache()
-_neighbourhood_sizes: SignatureCache[tuple[int, int]] = SignatureCache()
+_neighbourhood_sizes: SignatureCache[Size] = SignatureCache()
 
 
-def choose_batch_size(
-    predictor: Predictor,
-    components: Components,
-    method: Method,
-    key: Any,
-    *,
-    num_items: int = 1,
-    may_try: bool = True,
-) -> int:
-    """Returns the batch size remembered for a model and shapes, or a good one.
+def choose_batch_size(problem: Problem) -> int:
+    """Returns the batch size asked for, the one remembered for a model and shapes, or a good one.
 
     Small work gets the largest batch that fits and leaves next to nothing over. Before large work
     a few sizes are tried, for a tenth of its time at most, and the fastest is remembered: the
     best size can be several times faster than its neighbours, and nothing but trying finds it.
-
-    Args:
-      predictor: the model.
-      components: of one item.
-      method: its neighbourhood says how much work there is.
-      key: of one item, or None.
-      num_items: how many items are to be explained.
-      may_try: whether there is time to be measured; inside jit there is not.
     """
-    shapes = signature(predictor, components)
+    if problem.masks is not None:
+        return min(problem.batch_size or len(problem.masks), len(problem.masks))
+    if problem.batch_size is not None:
+        return problem.batch_size
+    shapes = signature(problem.predictor, problem.first[0])
     if (remembered := _batch_sizes.get(shapes)) is not None:
         return remembered
-    largest = _largest(shapes, predictor, components)
-    num_masks, round_size = neighbourhood_size(method, key, components.num_components)
-    untried = accumulate.even_batch_size(num_masks, round_size, largest)
+    largest = _measure(problem)[1]
+    size = size_of_neighbourhood(problem)
+    untried = accumulate.even_batch_size(size.num_masks, size.round_size, largest)
     # As much as was done with this model so far may well come again.
-    num_inputs = (_num_inputs.get(shapes) or 0) + num_masks * num_items
-    # Processes that share the work could find different sizes.
-    if not may_try or jax.process_count() > 1:
+    num_inputs = (_num_inputs.get(shapes) or 0) + size.num_masks * problem.num_items
+    # Inside jit there is no time to be measured; processes that share the work could find
+    # different sizes.
+    if not problem.may_measure or problem.is_traced or jax.process_count() > 1:
         return untried
     if num_inputs < _WORTH_BATCHES * largest:
         _num_inputs.put(shapes, num_inputs)
         return untried
-    sizes = [untried, *candidates(largest, round_size)]
-    return remember(
-        predictor, components, fastest(_trial(predictor, components), sizes, num_inputs)
+    sizes = [untried, *candidates(largest, size.round_size)]
+    return _batch_sizes.put(shapes, fastest(_trial(problem), sizes, num_inputs))
+
+
+def remember_reached(plan: Plan, reached: int) -> None:
+    """Remembers the batch size that fitted where the chosen one did not."""
+    problem = plan.problem
+    if problem.batch_size is None and reached != plan.batch_size:
+        _batch_sizes.put(signature(problem.predictor, problem.first[0]), reached)
+
+
+def agree(batch_size: int, mesh: Mesh | None) -> int:
+    """Returns the choice of process 0: all must compile the same program."""
+    if mesh is None or jax.process_count() == 1:
+        return batch_size
+    return int(multihost_utils.broadcast_one_to_all(np.int32(batch_size)))
+
+
+def plan_of(executor: Executor, problem: Problem, batch_size: int, way: str) -> Plan:
+    """Returns the plan of evaluating whole inputs."""
+    if problem.masks is not None:
+        number, is_exact = len(problem.masks), False
+    else:
+        size, stopping = size_of_neighbourhood(problem), problem.method.stopping
+        rounds = 1 if stopping is None else stopping.most_rounds
+        number, is_exact = rounds * size.num_masks, size.is_exact
+    return Plan(
+        executor=executor,
+        problem=problem,
+        way=way,
+        num_evaluations=number,
+        batch_size=batch_size,
+        is_exact=is_exact,
     )
 
 
-def remember(predictor: Predictor, components: Components, batch_size: int) -> int:
-    """Remembers a batch size for this model and these shapes; returns it."""
-    return _batch_sizes.put(signature(predictor, components), batch_size)
+def num_in_memory(plan: Plan) -> int:
+    """Returns how many inputs there are at a time, which may be fewer than there is room for."""
+    return min(plan.batch_size, plan.num_evaluations * plan.problem.num_items)
 
 
-def check_batch_size(batch_size: int | None) -> int | None:
-    """Returns the batch size that was asked for, if any.
-
-    Raises:
-      ValueError: if it is less than one.
-    """
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1 or None, got {batch_size}.")
-    return batch_size
+def bytes_per_input(problem: Problem) -> int:
+    """Estimates what the evaluation of one input takes, were nothing fused."""
+    return _measure(problem)[0]
 
 
-def neighbourhood_size(method: Method, key: Any, num_components: int) -> tuple[int, int]:
-    """Returns how many masks a neighbourhood has and how many rows a round of it has.
+def size_of_neighbourhood(problem: Problem) -> Size:
+    """Returns the size of a neighbourhood of whole inputs, which is not drawn."""
+    return neighbourhood_size(problem.method, problem.key, problem.num_components)
+
+
+def neighbourhood_size(method: Method, key: Any, num_components: int) -> Size:
+    """Returns how large a neighbourhood is.
 
     Args:
       method: its sampler would draw the neighbourhood, which is not drawn.
-      key: of one item, or None.
+      key: one or many, or None; only whether there is any matters.
       num_components: of the input.
     """
-
-    def measure() -> tuple[int, int]:
-        size = neighbourhood.size_of(method.sampler, num_components, key)
-        return size.num_masks, size.round_size
-
     shapes = (signature(method), key is None, num_components)
-    return _neighbourhood_sizes.get_or_make(shapes, measure)
+    drawn_from = None if key is None else "any"
+    return _neighbourhood_sizes.get_or_make(
+        shapes, lambda: neighbourhood.size_of(method.sampler, num_components, drawn_from)
+    )
 
 
 def candidates(largest: int, round_size: int = 1) -> list[int]:
@@ -133,15 +155,16 @@ def fastest(trial: Callable[[int], float], sizes: list[int], num_inputs: int) ->
     return min(per_input, key=lambda size: per_input[size])
 
 
-def _trial(predictor: Predictor, components: Components) -> Callable[[int], float]:
-    items = jax.tree.map(lambda x: x[None], components)
+def _trial(problem: Problem) -> Callable[[int], float]:
+    components = problem.first[0]
+    items = as_one_item(components)
 
     def seconds(size: int) -> float:
         masks = jnp.arange(size)[:, None] % (jnp.arange(components.num_components)[None] + 2) > 0
 
         def run() -> Any:
             return jax.block_until_ready(
-                accumulate.compiled_evaluate(predictor, items, masks[None], batch_size=size)
+                accumulate.evaluate(problem.predictor, items, masks[None], batch_size=size)
             )
 
         run()
@@ -155,12 +178,15 @@ def _trial(predictor: Predictor, components: Components) -> Callable[[int], floa
     return seconds
 
 
-def _largest(shapes: Any, predictor: Predictor, components: Components) -> int:
-    def evaluate(predictor: Predictor, components: Components, mask: Any) -> Any:
-        items = jax.tree.map(lambda x: x[None], components)
-        return accumulate.evaluate(predictor, items, mask, batch_size=1)
+def _measure(problem: Problem) -> tuple[int, int]:
+    """Returns the bytes of one input on its way, and how many inputs fit."""
 
-    mask = jax.ShapeDtypeStruct((1, 1, components.num_components), jnp.bool_)
-    return _largest_sizes.get_or_make(
-        shapes, lambda: memory.batch_size_for(evaluate, predictor, components, mask)
-    )
+    def evaluate(predictor: Predictor, components: Components, mask: Any) -> Any:
+        return accumulate.evaluate(predictor, as_one_item(components), mask, batch_size=1)
+
+    def measure() -> tuple[int, int]:
+        mask = jax.ShapeDtypeStruct((1, 1, problem.num_components), jnp.bool_)
+        number = memory.num_bytes(evaluate, problem.predictor, problem.first[0], mask)
+        return number, memory.num_fitting(number)
+
+    return _largest_sizes.get_or_make(signature(problem.predictor, problem.first[0]), measure)

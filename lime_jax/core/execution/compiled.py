@@ -1,97 +1,88 @@
-"""One compiled program for one item or for many, on one device or over a mesh."""
+"""Whole explanations in one compiled program."""
 
 import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lime_jax.core.components import Components, Recomposable
-from lime_jax.core.execution import accumulate, sequential
-from lime_jax.core.execution.batch_size import neighbourhood_size
+from lime_jax.core.execution import accumulate, batch_size, finalize, memory, sequential
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.item_axis import as_one_item, item_of
 from lime_jax.core.keys import MaybeKey
-from lime_jax.core.masks.sequential import Auto
 from lime_jax.core.methods import Method
+from lime_jax.core.plan import Plan
 from lime_jax.core.predictor import Predictor
+from lime_jax.core.problem import Problem
 
 
-@functools.partial(jax.jit, static_argnames=("batch_size", "mesh"))
-def run(
+class Compiled:
+    """Everything in one program: the way of all models that nothing else is better for."""
+
+    def plan(self, problem: Problem) -> Plan:
+        """Returns how it would be done."""
+        size = batch_size.choose_batch_size(problem)
+        return batch_size.plan_of(self, problem, size, "one compiled program")
+
+    def run(self, plan: Plan) -> Explanation:
+        """Explains one item or many; with smaller batches where memory runs out."""
+        problem = plan.problem
+        explain = explain_one if problem.is_single else explain_many
+        program = functools.partial(
+            explain, problem.predictor, problem.components, problem.method, problem.key
+        )
+        explanation, reached = memory.retry_with_smaller_batches(program, plan.batch_size)
+        batch_size.remember_reached(plan, reached)
+        return explanation
+
+    def predict(self, plan: Plan) -> jax.Array:
+        """Evaluates the given masks."""
+        problem = plan.problem
+        items, rows = as_one_item((problem.components, problem.masks))
+        evaluate = functools.partial(accumulate.evaluate, problem.predictor, items, rows)
+        if problem.is_traced:
+            return evaluate(plan.batch_size)[0]
+        return memory.retry_with_smaller_batches(evaluate, plan.batch_size)[0][0]
+
+    def num_bytes(self, plan: Plan) -> int:
+        """Estimates what a batch takes."""
+        return batch_size.num_in_memory(plan) * batch_size.bytes_per_input(plan.problem)
+
+
+@functools.partial(jax.jit, static_argnames="batch_size")
+def explain_one(
     predictor: Predictor,
     components: Recomposable,
     method: Method,
     key: MaybeKey,
     batch_size: int,
-    mesh: Mesh | None,
 ) -> Explanation:
-    """Explains one item; with a mesh, its masks are shared among the devices."""
-
-    def program(predictor: Any, components: Any, method: Any, key: Any) -> Explanation:
-        devices = () if mesh is None else mesh.axis_names
-        items, keys = as_one_item((components, key))
-        return item_of(run_group(predictor, items, method, keys, batch_size, devices), 0)
-
-    if mesh is not None:
-        everywhere = PartitionSpec()
-        program = jax.shard_map(
-            program, mesh=mesh, in_specs=everywhere, out_specs=everywhere, check_vma=False
-        )
-    return program(predictor, components, method, key)
+    """Explains one item."""
+    items, keys = as_one_item((components, key))
+    return item_of(explain_items(predictor, items, method, keys, batch_size), 0)
 
 
-@functools.partial(jax.jit, static_argnames=("batch_size", "mesh"))
-def run_batch(
+@functools.partial(jax.jit, static_argnames="batch_size")
+def explain_many(
     predictor: Predictor,
     components: Components,
     method: Method,
     keys: MaybeKey,
     batch_size: int,
-    mesh: Mesh | None,
 ) -> Explanation:
-    """Explains many items; with a mesh, they are shared among the devices."""
-    num_items = components.num_items
-
-    def program(predictor: Any, components: Any, method: Any, keys: Any) -> Explanation:
-        return _in_groups(predictor, components, method, keys, batch_size)
-
-    if mesh is None:
-        return program(predictor, components, method, keys)
-    everywhere, shared = PartitionSpec(), PartitionSpec(mesh.axis_names)
-    items, keys = pad_items((components, keys), -num_items % mesh.size)
-    explanations = jax.shard_map(
-        program,
-        mesh=mesh,
-        in_specs=(everywhere, shared, everywhere, shared),
-        out_specs=shared,
-        check_vma=False,
-    )(predictor, items, method, keys)
-    # Explanations are small: every device gets all of them.
-    replicated = NamedSharding(mesh, everywhere)
-    return jax.tree.map(
-        lambda x: jax.lax.with_sharding_constraint(x[:num_items], replicated), explanations
-    )
-
-
-def _in_groups(
-    predictor: Predictor, components: Components, method: Method, keys: MaybeKey, batch_size: int
-) -> Explanation:
-    """Maps over groups of items; a group is as many items as fill a batch with their masks."""
+    """Explains many items, in groups that fill a batch with their masks."""
     num_items = components.num_items
     size = group_size(method, keys, num_items, components.num_components, batch_size)
     filled = pad_items((components, keys), -num_items % size)
     grouped = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), filled)
-
-    def run(group: tuple[Components, MaybeKey]) -> Explanation:
-        return run_group(predictor, group[0], method, group[1], batch_size)
-
-    explanations = jax.lax.map(run, grouped)
+    explanations = jax.lax.map(
+        lambda group: explain_items(predictor, group[0], method, group[1], batch_size), grouped
+    )
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_items], explanations)
 
 
-def run_group(
+def explain_items(
     predictor: Predictor,
     components: Recomposable,
     method: Method,
@@ -99,20 +90,33 @@ def run_group(
     batch_size: int,
     devices: tuple[str, ...] = (),
 ) -> Explanation:
-    """Explains a group of items, from one neighbourhood or in rounds of them."""
-    is_adaptive = isinstance(method.sampler, Auto)
-    run = sequential.explain_item if is_adaptive else accumulate.explain_group
-    return run(predictor, components, method, keys, batch_size, devices)
+    """Explains a group of items, in a single traceable program.
+
+    Args:
+      predictor: the model.
+      components: of all items, a leading axis on every array.
+      method: how they are explained.
+      keys: one per item, or None.
+      batch_size: inputs at a time.
+      devices: names of mesh axes, inside `shard_map`: the rows are shared among their devices.
+    """
+    if method.stopping is not None:
+        return sequential.explain_item(predictor, components, method, keys, batch_size, devices)
+    neighbourhoods = accumulate.draw(method, keys, components.num_items, components.num_components)
+    blocks = accumulate.accumulate(
+        predictor, components, method, neighbourhoods, batch_size, devices
+    )
+    return finalize.finalize(method, neighbourhoods, blocks)
 
 
 def group_size(
-    method: Method, keys: MaybeKey, num_items: int, num_components: int, batch_size: int
+    method: Method, keys: MaybeKey, num_items: int, num_components: int, size: int
 ) -> int:
-    """Returns how many items fill a batch, in groups of equal size."""
-    if isinstance(method.sampler, Auto):
+    """Returns how many items fill a batch of a size, in groups of equal size."""
+    if method.stopping is not None:
         return 1  # every item stops when its own targets are met
-    num_masks, _ = neighbourhood_size(method, item_of(keys, 0), num_components)
-    largest = max(1, min(num_items, batch_size // num_masks))
+    num_masks = batch_size.neighbourhood_size(method, keys, num_components).num_masks
+    largest = max(1, min(num_items, size // num_masks))
     return accumulate.even_batch_size(num_items, 1, largest)
 
 

@@ -8,10 +8,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lime_jax.core.explanation import Explanation, Status
 from lime_jax.core.item_axis import each
-from lime_jax.core.masks.bernoulli import Bernoulli
+from lime_jax.core.masks.bernoulli import Bernoulli, BernoulliBlocks
 from lime_jax.core.masks.neighbourhood import Neighbourhood
 from lime_jax.core.masks.orthogonal_array import OrthogonalArray
-from lime_jax.core.masks.sequential import Auto
 from lime_jax.core.methods import Method
 from lime_jax.core.surrogates import lime_equivalent, statistics, uncertainty
 from lime_jax.core.surrogates.kernels import Exponential, Flat
@@ -108,7 +107,7 @@ def explain_blocks(
 def _is_compared(method: Method) -> bool:
     """Whether LIME's own masks with the same kernel and ridge estimate the same coefficients."""
     return (
-        isinstance(method.sampler, (OrthogonalArray, Auto))
+        isinstance(method.sampler, (OrthogonalArray, BernoulliBlocks))
         and isinstance(method.kernel, (Exponential, Flat))
         and isinstance(method.surrogate, Ridge)
     )

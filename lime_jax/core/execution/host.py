@@ -9,56 +9,77 @@ import numpy as np
 
 from lime_jax.core.components import Components
 from lime_jax.core.execution import accumulate, memory
-from lime_jax.core.execution.accumulate import Plan, inputs_of, rows_of
+from lime_jax.core.execution import batch_size as batch_sizes
+from lime_jax.core.execution.accumulate import Steps, inputs_of, rows_of
 from lime_jax.core.execution.compiled import group_size
 from lime_jax.core.execution.host_model import HostModel, predict_in_batches
 from lime_jax.core.execution.progress import Progress
 from lime_jax.core.execution.stepwise import explain_in_rounds, fold, no_blocks
 from lime_jax.core.explanation import Explanation
-from lime_jax.core.item_axis import as_one_item, item_of
-from lime_jax.core.keys import MaybeKey
+from lime_jax.core.item_axis import item_of
 from lime_jax.core.masks.neighbourhood import Neighbourhood
 from lime_jax.core.methods import Method
-from lime_jax.core.pytree import is_traced
+from lime_jax.core.plan import Plan
+from lime_jax.core.problem import Problem
 from lime_jax.core.surrogates.statistics import Statistics
 
 # Large enough to keep a framework busy.
 _HOST_BATCH = 64
 
 
-def run_on_host(
-    model: HostModel,
-    components: Components,
-    method: Method,
-    keys: MaybeKey,
-    batch_size: int | None,
-    progress: Progress | None,
-) -> Explanation:
-    """Explains all items, groups of them at a time, with a model outside jit."""
-    if is_traced((components, method, keys)):
-        raise ValueError("a host model cannot run inside jit or vmap. Call `explain` outside.")
-    num_items, num_components = components.num_items, components.num_components
-    size = batch_size or _host_batch_size(item_of(components, 0))
-    group = group_size(method, keys, num_items, num_components, size)
-    each = []
-    for start in range(0, num_items, group):
-        items, item_keys = item_of((components, keys), slice(start, start + group))
-        each.append(_run_group_on_host(model, items, item_keys, method, size, progress))
-    return jax.tree.map(lambda *x: jnp.concatenate(x), *each)
+class Host:
+    """Models outside jit: the device draws masks, recomposes and sums up around their calls."""
+
+    def plan(self, problem: Problem) -> Plan | None:
+        """Returns how it would be done; None for a model that is JAX.
+
+        Raises:
+          ValueError: inside jit, or with a mesh.
+        """
+        if not isinstance(problem.predict, HostModel):
+            return None
+        if problem.mesh is not None:
+            raise ValueError("`mesh` is for models that run on it. Leave it out for a host model.")
+        if problem.is_traced:
+            raise ValueError("a host model cannot run inside jit or vmap. Call `explain` outside.")
+        size = problem.batch_size or _host_batch_size(problem)
+        return batch_sizes.plan_of(self, problem, size, "calls of a host model")
+
+    def run(self, plan: Plan) -> Explanation:
+        """Explains all items, groups of them at a time."""
+        problem, method, size = plan.problem, plan.problem.method, plan.batch_size
+        num_items, (_, keys) = problem.num_items, problem.items
+        group = group_size(method, keys, num_items, problem.num_components, size)
+        explanations = []
+        for start in range(0, num_items, group):
+            items, item_keys = item_of(problem.items, slice(start, start + group))
+            sum_up = functools.partial(
+                _accumulate_on_host, problem.predict, items, method, batch_size=size
+            )
+            explanations.append(
+                explain_in_rounds(sum_up, items, method, item_keys, problem.progress)
+            )
+        return problem.as_stated(jax.tree.map(lambda *x: jnp.concatenate(x), *explanations))
+
+    def predict(self, plan: Plan) -> jax.Array:
+        """Evaluates the given masks."""
+        problem, masks = plan.problem, plan.problem.given_masks
+        size = min(plan.batch_size, len(masks))
+        chunks = [
+            np.array(_recompose(problem.components, masks[start : start + size]))
+            for start in range(0, len(masks), size)
+        ]
+        outputs = [predict_in_batches(problem.predict, chunk, size) for chunk in chunks]
+        return jnp.asarray(np.concatenate(outputs))
+
+    def num_bytes(self, plan: Plan) -> int:
+        """Estimates what two batches of inputs take, the one at work and the next."""
+        return 2 * batch_sizes.num_in_memory(plan) * _bytes_of_input(plan.problem)
 
 
-def _run_group_on_host(
-    model: HostModel,
-    components: Components,
-    keys: MaybeKey,
-    method: Method,
-    batch_size: int,
-    progress: Progress | None,
-) -> Explanation:
-    sum_up = functools.partial(
-        _accumulate_on_host, model, components, method, batch_size=batch_size
-    )
-    return explain_in_rounds(sum_up, components, method, keys, progress)
+@jax.jit
+def _recompose(components: Components, masks: jax.Array) -> jax.Array:
+    return jax.vmap(components.recomposed)(masks)
 
 
 def _accumulate_on_host(
@@ -72,7 +93,7 @@ def _accumulate_on_host(
 ) -> Statistics:
     num_items = components.num_items
     total = neighbourhoods.num_masks
-    split = accumulate.plan(total, accumulate.round_size(neighbourhoods), batch_size, num_items)
+    split = accumulate.steps_of(total, accumulate.round_size(neighbourhoods), batch_size, num_items)
     blocks = None
     for stop, masks, counts, outputs in evaluate_on_host(model, components, neighbourhoods, split):
         if blocks is None:
@@ -84,19 +105,19 @@ def _accumulate_on_host(
     return blocks
 
 
-def _host_batch_size(components: Components) -> int:
+def _host_batch_size(problem: Problem) -> int:
     """Returns how many inputs fit twice, those at work and the next."""
-    mask = jax.ShapeDtypeStruct((1, 1, components.num_components), jnp.bool_)
-
-    def inputs(components: Components, mask: jax.Array) -> jax.Array:
-        return accumulate.inputs_of(as_one_item(components), mask)
-
-    fitting = memory.batch_size_for(inputs, components, mask)
+    fitting = memory.num_fitting(_bytes_of_input(problem))
     return min(_HOST_BATCH, max(1, fitting // 2))
 
 
+def _bytes_of_input(problem: Problem) -> int:
+    mask = jax.ShapeDtypeStruct((1, problem.num_components), jnp.bool_)
+    return memory.num_bytes(_recompose, problem.first[0], mask)
+
+
 def evaluate_on_host(
-    model: HostModel, components: Components, neighbourhoods: Neighbourhood, split: Plan
+    model: HostModel, components: Components, neighbourhoods: Neighbourhood, split: Steps
 ) -> Iterator[tuple[int, jax.Array, jax.Array, np.ndarray]]:
     """Yields last row, masks, counts and outputs of every step, the next inputs under way."""
 

@@ -28,8 +28,22 @@ def batch_size_for(function: Callable[..., Any], *arguments: Any) -> int:
       function: maps `arguments`, made for a batch of one, to outputs.
       arguments: arrays, or shapes and dtypes.
     """
+    return num_fitting(num_bytes(function, *arguments))
+
+
+def num_bytes(function: Callable[..., Any], *arguments: Any) -> int:
+    """Returns the most bytes of intermediate values alive at once, were nothing fused.
+
+    Args:
+      function: see `batch_size_for`.
+      arguments: arrays, or shapes and dtypes.
+    """
+    return max(_peak_bytes(jax.make_jaxpr(function)(*arguments).jaxpr), 1)
+
+
+def num_fitting(per_input: int) -> int:
+    """Returns how many inputs of so many bytes fit into the memory budget."""
     device = jax.local_devices()[0]
-    per_input = max(_peak_bytes(jax.make_jaxpr(function)(*arguments).jaxpr), 1)
     fitting = budget(device) // per_input
     if device.platform == "cpu":
         fitting = max(min(fitting, _USUAL_CPU_BATCH), _CPU_CACHES // per_input)

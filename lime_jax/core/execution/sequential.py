@@ -9,7 +9,7 @@ from lime_jax.core.components import Recomposable
 from lime_jax.core.execution import accumulate, finalize
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.masks.neighbourhood import Neighbourhood, size_of
-from lime_jax.core.masks.sequential import Auto
+from lime_jax.core.masks.stopping import StoppingRule
 from lime_jax.core.methods import Method
 from lime_jax.core.predictor import Predictor
 from lime_jax.core.pytree import pytree
@@ -41,8 +41,8 @@ def explain_item(
     batch_size: int,
     devices: tuple[str, ...] = (),
 ) -> Explanation:
-    """Explains one item as `accumulate.explain_group` does, in as many rounds as it takes."""
-    auto, num_components = sampler_of(method), components.num_components
+    """Explains one item in as many rounds as it takes."""
+    rule, num_components = rule_of(method), components.num_components
 
     def blocks_of(number: Int[Array, ""]) -> Statistics:
         neighbourhood = draw_round(method, keys, number, num_components)
@@ -54,21 +54,22 @@ def explain_item(
         return add_round(rounds, blocks_of(rounds.number))
 
     means = jax.eval_shape(lambda number: blocks_of(number).output_mean, jnp.int32(0))
-    nothing = start_rounds(auto, num_components, means.shape[-1])
-    most = auto.most_rounds(num_components)
-    if most == 1:
+    nothing = start_rounds(rule, num_components, means.shape[-1])
+    if rule.most_rounds == 1:
         return finalize_rounds(method, one_more(nothing))
 
     def goes_on(rounds: Rounds) -> Bool[Array, ""]:
-        return (rounds.number == 0) | ((rounds.number < most) & ~targets_are_met(method, rounds))
+        return (rounds.number == 0) | (
+            (rounds.number < rule.most_rounds) & ~targets_are_met(method, rounds)
+        )
 
     return finalize_rounds(method, jax.lax.while_loop(goes_on, one_more, nothing))
 
 
-def sampler_of(method: Method) -> Auto:
-    """Returns the sampler, which is an `Auto` here."""
-    assert isinstance(method.sampler, Auto)
-    return method.sampler
+def rule_of(method: Method) -> StoppingRule:
+    """Returns the rule, which there is here."""
+    assert method.stopping is not None
+    return method.stopping
 
 
 def draw_round(
@@ -79,10 +80,9 @@ def draw_round(
     return accumulate.draw(method, keys, 1, num_components)
 
 
-def start_rounds(auto: Auto, num_components: int, num_outputs: int) -> Rounds:
+def start_rounds(rule: StoppingRule, num_components: int, num_outputs: int) -> Rounds:
     """Returns rounds that hold no masks yet."""
-    slots = auto.num_slots(num_components)
-    nothing = accumulate.empty_blocks(num_components, num_outputs, (1, slots))
+    nothing = accumulate.empty_blocks(num_components, num_outputs, (1, rule.num_slots))
     return Rounds(nothing, jnp.int32(0))
 
 
@@ -101,43 +101,45 @@ def add_round(rounds: Rounds, blocks: Statistics) -> Rounds:
 
 def targets_are_met(method: Method, rounds: Rounds) -> Bool[Array, ""]:
     """Returns whether every target is met by every output that counts."""
-    auto = sampler_of(method)
+    rule = rule_of(method)
     explanation = jax.tree.map(lambda x: x[0], finalize_rounds(method, rounds))
     # A constant or broken output gets no better.
-    open_outputs = _counting(auto, explanation.prediction) & (explanation.status == 0)
+    open_outputs = _counting(rule, explanation.prediction) & (explanation.status == 0)
     met = jnp.ones_like(open_outputs)
-    if auto.std_error is not None:
+    if rule.std_error is not None:
         few = t_quantile(explanation.degrees_of_freedom, 0.95) / _NORMAL
-        met &= explanation.std_error.max(axis=-1) * few <= auto.std_error
-    if auto.top_k is not None:
-        confidence = uncertainty.top_k_confidence(explanation, auto.top_k, sign=auto.sign)
-        met &= confidence >= auto.confidence
+        met &= explanation.std_error.max(axis=-1) * few <= rule.std_error
+    if rule.top_k is not None:
+        confidence = uncertainty.top_k_confidence(explanation, rule.top_k, sign=rule.sign)
+        met &= confidence >= rule.confidence
     return (met | ~open_outputs).all()
 
 
 def finalize_rounds(method: Method, rounds: Rounds) -> Explanation:
     """Returns the explanation from all rounds, with a leading axis of one item."""
-    auto = sampler_of(method)
+    rule = rule_of(method)
     num_components = rounds.blocks.mask_mean.shape[-1]
-    one_round = size_of(auto, num_components)
+    one_round = size_of(method.sampler, num_components)
     num_counted = rounds.number * one_round.num_counted
     # The same strength of the ridge, however many rounds it took.
-    scale = auto.equivalent_num_samples / num_counted.astype(jnp.float32)
+    scale = rule.equivalent_num_samples / num_counted.astype(jnp.float32)
     num_slots = rounds.blocks.weight.shape[1]
     return finalize.explain_blocks(
         method,
         rounds.blocks.scale(scale),
-        num_counted=float(auto.equivalent_num_samples),
+        num_counted=float(rule.equivalent_num_samples),
         num_used=jnp.minimum(rounds.number * one_round.num_blocks, num_slots)[None],
         num_evaluations=(rounds.number * one_round.num_masks)[None],
-        num_samples=auto.equivalent_num_samples,
+        num_samples=rule.equivalent_num_samples,
     )
 
 
-def _counting(auto: Auto, prediction: Float[Array, " all_outputs"]) -> Bool[Array, " all_outputs"]:
+def _counting(
+    rule: StoppingRule, prediction: Float[Array, " all_outputs"]
+) -> Bool[Array, " all_outputs"]:
     """The outputs whose targets count: of the first group, those that are asked for."""
-    num_first = len(prediction) // auto.num_groups
-    asked_for = _asked_for(auto.outputs, prediction[:num_first])
+    num_first = len(prediction) // rule.num_groups
+    asked_for = _asked_for(rule.outputs, prediction[:num_first])
     return jnp.pad(asked_for, (0, len(prediction) - num_first))
 
 

@@ -8,18 +8,19 @@ import jax
 import jax.numpy as jnp
 
 from lime_jax.core.components import Components
-from lime_jax.core.execution import accumulate, finalize, sequential
-from lime_jax.core.execution.batch_size import neighbourhood_size
-from lime_jax.core.execution.compiled import group_size, pad_items
+from lime_jax.core.execution import accumulate, finalize, memory, sequential
+from lime_jax.core.execution import batch_size as batch_sizes
+from lime_jax.core.execution.compiled import explain_items, group_size, pad_items
 from lime_jax.core.execution.progress import Progress
 from lime_jax.core.execution.signature_cache import SignatureCache, signature
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.item_axis import item_of
 from lime_jax.core.keys import MaybeKey
 from lime_jax.core.masks.neighbourhood import Neighbourhood
-from lime_jax.core.masks.sequential import Auto
 from lime_jax.core.methods import Method
+from lime_jax.core.plan import Plan
 from lime_jax.core.predictor import Predictor
+from lime_jax.core.problem import Problem
 from lime_jax.core.surrogates.statistics import Statistics
 
 # A step of this much work takes milliseconds, and calling it by itself a fraction of one.
@@ -28,96 +29,100 @@ HEAVY_FLOPS = 2e9
 _step_flops: SignatureCache[float] = SignatureCache()
 
 
-def is_heavy(
-    predictor: Predictor, components: Components, method: Method, keys: MaybeKey, batch_size: int
-) -> bool:
-    """Returns whether `run_in_steps` is worth its calls for these items."""
-    num_items, num_components = components.num_items, components.num_components
-    size = group_size(method, keys, num_items, num_components, batch_size)
-    num_masks, round_size = neighbourhood_size(method, item_of(keys, 0), num_components)
-    num_rows = accumulate.plan(num_masks, round_size, batch_size, size).steps[0][1]
-    return is_heavy_step(predictor, item_of(components, slice(size)), num_rows, batch_size)
+class Stepwise:
+    """The same explanation called one step at a time.
 
-
-def is_heavy_step(predictor: Predictor, items: Components, num_rows: int, batch_size: int) -> bool:
-    """Whether steps are worth calling one by one: on CPUs, where XLA fuses less inside loops.
-
-    VGG16 runs at 0.89 of its own speed inside a `lax.scan`, and at 0.99 in steps.
-
-    Args:
-      predictor: the model.
-      items: the components of a group.
-      num_rows: masks of each item in one step.
-      batch_size: inputs at a time.
+    So progress can be reported, and on CPUs XLA makes more of a network outside of a loop than
+    inside: VGG16 runs at 0.89 of its own speed inside a `lax.scan`, and at 0.99 in steps.
     """
+
+    def plan(self, problem: Problem) -> Plan | None:
+        """Returns how it would be done; None for light steps of which nobody waits to hear."""
+        if problem.masks is not None:
+            return None
+        size = batch_sizes.choose_batch_size(problem)
+        if problem.progress is None and not is_heavy(problem, size):
+            return None
+        return batch_sizes.plan_of(self, problem, size, "one program called step by step")
+
+    def run(self, plan: Plan) -> Explanation:
+        """Explains all items, groups of them at a time; smaller ones where memory runs out."""
+        explanations, reached = memory.retry_with_smaller_batches(
+            functools.partial(_explain, plan.problem), plan.batch_size
+        )
+        batch_sizes.remember_reached(plan, reached)
+        return plan.problem.as_stated(explanations)
+
+    def num_bytes(self, plan: Plan) -> int:
+        """Estimates what a batch takes."""
+        return batch_sizes.num_in_memory(plan) * batch_sizes.bytes_per_input(plan.problem)
+
+
+def is_heavy(problem: Problem, batch_size: int) -> bool:
+    """Returns whether steps of these items are worth calls of their own: on CPUs."""
     if jax.devices()[0].platform != "cpu":
         return False
-    return _flops(predictor, items, num_rows, batch_size) >= HEAVY_FLOPS
+    num_items, size = problem.num_items, batch_sizes.size_of_neighbourhood(problem)
+    group = group_size(problem.method, problem.key, num_items, problem.num_components, batch_size)
+    split = accumulate.steps_of(size.num_masks, size.round_size, batch_size, group)
+    num_rows = split.steps[0][1]
+    return flops_of_step(problem, group, num_rows, batch_size) >= HEAVY_FLOPS
 
 
-def _flops(predictor: Predictor, items: Components, num_rows: int, batch_size: int) -> float:
-    """Returns the work of one step, `num_rows` masks of each item."""
+def flops_of_step(problem: Problem, num_items: int, num_rows: int, batch_size: int) -> float:
+    """Returns the work of one step.
+
+    Args:
+      problem: with the model and the shapes of an item.
+      num_items: in a group.
+      num_rows: masks of each item in the step.
+      batch_size: inputs at a time.
+    """
+    predictor, components = problem.predictor, problem.first[0]
 
     def measure() -> float:
-        masks = jax.ShapeDtypeStruct((items.num_items, num_rows, items.num_components), jnp.bool_)
-        leaves, structure = jax.tree.flatten((predictor, items, masks))
+        arrays, structure = jax.tree.flatten(components)
+        of_group = [jax.ShapeDtypeStruct((num_items, *x.shape), x.dtype) for x in arrays]
+        masks = jax.ShapeDtypeStruct((num_items, num_rows, problem.num_components), jnp.bool_)
 
         # The model is traced inside, for the very shapes it is going to run with.
-        def step(*leaves: Any) -> Any:
-            arguments = jax.tree.unflatten(structure, leaves)
-            return accumulate.compiled_evaluate(*arguments, batch_size=batch_size)
+        def step(predictor: Predictor, arrays: Any, masks: Any) -> Any:
+            items = jax.tree.unflatten(structure, arrays)
+            return accumulate.evaluate(predictor, items, masks, batch_size=batch_size)
 
-        cost = jax.jit(step).lower(*leaves).cost_analysis()
+        cost = jax.jit(step).lower(predictor, of_group, masks).cost_analysis()
         return float((cost or {}).get("flops", 0.0))
 
-    shapes = (signature(predictor, items), num_rows, batch_size)
+    shapes = (signature(predictor, components), num_items, num_rows, batch_size)
     return _step_flops.get_or_make(shapes, measure)
 
 
-def run_in_steps(
-    predictor: Predictor,
-    components: Components,
-    method: Method,
-    keys: MaybeKey,
-    batch_size: int,
-    progress: Progress | None = None,
-) -> Explanation:
-    """Explains many items as `compiled.run_batch` does, called one step at a time.
-
-    So progress can be reported, and on CPUs XLA makes more of a network outside of a loop than
-    inside.
-    """
-    num_items, num_components = components.num_items, components.num_components
-    size = group_size(method, keys, num_items, num_components, batch_size)
-    items = pad_items((components, keys), -num_items % size)
-    starts = range(0, num_items, size)
-    if progress is None and _takes_one_step(method, keys, size, num_components, batch_size):
-        one_call = functools.partial(_run_group_at_once, size=size, batch_size=batch_size)
-        groups = [one_call(predictor, method, items, jnp.int32(start)) for start in starts]
-    else:
-        first, _ = _group(items, jnp.int32(0), size=size)
-        num_outputs = _num_outputs(predictor, method, first, keys, batch_size)
-        groups = [
-            _run_group_in_steps(
-                predictor, group, method, group_keys, batch_size, num_outputs, progress
-            )
-            for group, group_keys in (
-                _group(items, jnp.int32(start), size=size) for start in starts
-            )
-        ]
+def _explain(problem: Problem, batch_size: int) -> Explanation:
+    """Explains all items as `compiled.explain_many` does, one step at a time."""
+    num_items, method, (_, keys) = problem.num_items, problem.method, problem.items
+    size = group_size(method, keys, num_items, problem.num_components, batch_size)
+    items = pad_items(problem.items, -num_items % size)
+    groups = [
+        _explain_group(problem, items, jnp.int32(start), size, batch_size)
+        for start in range(0, num_items, size)
+    ]
     if len(groups) == 1:
         return item_of(groups[0], slice(num_items))
     return jax.tree.map(lambda *x: jnp.concatenate(x)[:num_items], *groups)
 
 
-def _takes_one_step(
-    method: Method, keys: MaybeKey, size: int, num_components: int, batch_size: int
-) -> bool:
-    """Whether a batch has room for all masks of a group; then one call does all of it."""
-    if isinstance(method.sampler, Auto):
-        return False
-    num_masks, round_size = neighbourhood_size(method, item_of(keys, 0), num_components)
-    return len(accumulate.plan(num_masks, round_size, batch_size, size).steps) == 1
+def _explain_group(
+    problem: Problem, items: Any, start: Any, size: int, batch_size: int
+) -> Explanation:
+    """Explains a group: by one call if a batch has room for all its masks, else in steps."""
+    predictor, method = problem.predictor, problem.method
+    whole = batch_sizes.size_of_neighbourhood(problem)
+    split = accumulate.steps_of(whole.num_masks, whole.round_size, batch_size, size)
+    if problem.progress is None and method.stopping is None and len(split.steps) == 1:
+        return _run_group_at_once(predictor, method, items, start, size=size, batch_size=batch_size)
+    components, keys = _group(items, start, size=size)
+    sum_up = functools.partial(_accumulate, predictor, components, method, batch_size=batch_size)
+    return explain_in_rounds(sum_up, components, method, keys, problem.progress)
 
 
 @functools.partial(jax.jit, static_argnames=("size", "batch_size"))
@@ -125,35 +130,7 @@ def _run_group_at_once(
     predictor: Predictor, method: Method, items: Any, start: Any, *, size: int, batch_size: int
 ) -> Explanation:
     components, keys = _group(items, start, size=size)
-    return accumulate.explain_group(predictor, components, method, keys, batch_size)
-
-
-def _num_outputs(
-    predictor: Predictor, method: Method, group: Components, keys: MaybeKey, batch_size: int
-) -> int:
-    num_masks, round_size = neighbourhood_size(method, item_of(keys, 0), group.num_components)
-    split = accumulate.plan(num_masks, round_size, batch_size, group.num_items)
-    return accumulate.num_outputs(predictor, group, split)
-
-
-def _run_group_in_steps(
-    predictor: Predictor,
-    components: Components,
-    method: Method,
-    keys: MaybeKey,
-    batch_size: int,
-    num_outputs: int,
-    progress: Progress | None,
-) -> Explanation:
-    sum_up = functools.partial(
-        _accumulate_in_steps,
-        predictor,
-        components,
-        method,
-        batch_size=batch_size,
-        num_outputs=num_outputs,
-    )
-    return explain_in_rounds(sum_up, components, method, keys, progress)
+    return explain_items(predictor, components, method, keys, batch_size)
 
 
 def explain_in_rounds(
@@ -173,10 +150,10 @@ def explain_in_rounds(
       progress: counts all rounds there could be.
     """
     num_items, num_components = components.num_items, components.num_components
-    if not isinstance(method.sampler, Auto):
+    if method.stopping is None:
         neighbourhoods = _draw(method, keys, num_items, num_components)
         return _finish(method, neighbourhoods, sum_up(neighbourhoods, progress=progress))
-    most = method.sampler.most_rounds(num_components)
+    most = method.stopping.most_rounds
     rounds = None
     for number in range(most):
         neighbourhoods = _draw_round(method, keys, jnp.int32(number), num_components)
@@ -184,7 +161,7 @@ def explain_in_rounds(
         blocks = sum_up(neighbourhoods, progress=report)
         if rounds is None:
             num_outputs = blocks.output_mean.shape[-1]
-            rounds = sequential.start_rounds(method.sampler, num_components, num_outputs)
+            rounds = sequential.start_rounds(method.stopping, num_components, num_outputs)
         rounds = _add_round(rounds, blocks)
         if most == 1 or bool(_is_sure(method, rounds)):
             break
@@ -196,23 +173,24 @@ def _later(progress: Progress, number: int, most: int) -> Progress:
     return lambda done, total: progress(number * total + done, most * total)
 
 
-def _accumulate_in_steps(
+def _accumulate(
     predictor: Predictor,
     components: Components,
     method: Method,
     neighbourhoods: Neighbourhood,
     *,
     batch_size: int,
-    num_outputs: int,
     progress: Progress | None,
 ) -> Statistics:
     num_items = components.num_items
     total = neighbourhoods.num_masks
-    split = accumulate.plan(total, accumulate.round_size(neighbourhoods), batch_size, num_items)
+    rows = accumulate.round_size(neighbourhoods)
+    split = accumulate.steps_of(total, rows, batch_size, num_items)
+    num_outputs = accumulate.num_outputs(predictor, components, split)
     blocks = no_blocks(neighbourhoods, num_items, num_outputs)
+    arguments = predictor, components, method, neighbourhoods, split.batch_size
     for start, num_rows in split.steps:
-        arguments = predictor, components, method, neighbourhoods, blocks, jnp.int32(start)
-        blocks = _step(*arguments, num_rows=num_rows, batch_size=split.batch_size, stop=total)
+        blocks, _ = _step(*arguments, num_rows, total, blocks, jnp.int32(start))
         if progress is not None:
             jax.block_until_ready(blocks)
             progress(min(start + num_rows, total), total)
@@ -225,7 +203,7 @@ def _group(items: Any, start: Any, *, size: int) -> Any:
     return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), items)
 
 
-_step = jax.jit(accumulate.step, static_argnames=("num_rows", "batch_size", "stop"))
+_step = jax.jit(accumulate.step, static_argnames=("batch_size", "num_rows", "stop"))
 
 fold = jax.jit(accumulate.fold)
 no_blocks = jax.jit(accumulate.no_blocks, static_argnums=(1, 2))

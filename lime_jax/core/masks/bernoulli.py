@@ -1,6 +1,8 @@
 """Fair coins: the sampler of LIME, and what it draws of few masks in a histogram."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +49,41 @@ class Bernoulli:
         return Neighbourhood(
             key, table, draw, self.num_samples, num_components, num_masks, num_blocks
         )
+
+
+@pytree
+class BernoulliBlocks:
+    """Fair coins in blocks of one size; the unperturbed input is behind them and does not count.
+
+    Attributes:
+      num_samples: a multiple of the number of blocks, 16.
+    """
+
+    num_samples: int = static()
+
+    def __call__(self, key: MaybeKey, num_components: int) -> Neighbourhood:
+        check_num_samples(self.num_samples)
+        return Neighbourhood(
+            needed_key(key),
+            None,
+            _rows_before_full(self.num_samples),
+            self.num_samples,
+            num_components,
+            self.num_samples + 1,
+            NUM_BLOCKS,
+            self.num_samples,
+        )
+
+
+@functools.cache
+def _rows_before_full(num_counted: int) -> Callable[..., Any]:
+    """The same function for the same number, because jit compares functions by identity."""
+    return functools.partial(_coins_then_full, num_counted)
+
+
+def _coins_then_full(num_counted: int, key: MaybeKey, rows: Rows, num_components: int) -> Masks:
+    # Row 0 of the drawn ones is the unperturbed input, which must count no more than others.
+    return bernoulli_rows(key, rows + 1, num_components) | (rows == num_counted)[:, None]
 
 
 def bernoulli_rows(key: MaybeKey, rows: Rows, num_components: int) -> Masks:

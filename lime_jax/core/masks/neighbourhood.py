@@ -107,6 +107,7 @@ class Size:
     num_counted: int
     num_blocks: int
     has_table: bool
+    is_exact: bool
 
     @property
     def round_size(self) -> int:
@@ -130,7 +131,9 @@ def size_of(sampler: Sampler, num_components: int, key: Any = "any") -> Size:
         drawn = sampler(key, num_components)
         num_counted = drawn.num_counted or drawn.num_masks
         has_table = drawn.table is not None
-        sizes.append(Size(drawn.num_masks, num_counted, drawn.num_blocks, has_table))
+        sizes.append(
+            Size(drawn.num_masks, num_counted, drawn.num_blocks, has_table, drawn.is_exact)
+        )
 
     jax.eval_shape(note, key)
     return sizes[0]

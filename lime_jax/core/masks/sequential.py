@@ -5,19 +5,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
 from lime_jax.core.masks import nearest, orthogonal_array
-from lime_jax.core.masks.bernoulli import bernoulli_rows
+from lime_jax.core.masks.bernoulli import BernoulliBlocks
 from lime_jax.core.masks.exhaustive import Exhaustive
 from lime_jax.core.masks.neighbourhood import (
+    NUM_BLOCKS,
     MaybeKey,
     Neighbourhood,
     Sampler,
     check_num_samples,
-    needed_key,
     size_of,
 )
+from lime_jax.core.masks.stopping import StoppingRule
 from lime_jax.core.pytree import pytree, static
 from lime_jax.core.ranking import check_sign
 
@@ -26,7 +27,7 @@ _FEW_MASKS = 2048
 # A head per mask instead of a network: more of them are still few.
 _FEW_LOOKED_UP = 2**14
 _ARRAYS_PER_ROUND = 4
-_NUM_BERNOULLI_BLOCKS, _MASKS_PER_BLOCK = 16, 128
+_MASKS_PER_BLOCK = 128
 _NUM_SLOTS = 32
 # Of the weight of all masks with one component off: coefficients keep five digits.
 _NEGLIGIBLE = 1e-5
@@ -35,13 +36,12 @@ _MOST_NARROW = 100  # components; counts of 2**-num_components must be float32 n
 
 @pytree
 class Auto:
-    """All masks while they are few, orthogonal arrays beyond, fair coins where arrays are too long.
+    """As many masks as an answer needs; make one with `auto`.
 
+    All masks while they are few, orthogonal arrays beyond, fair coins where arrays are too long.
     Where the kernel is so narrow that masks with more than a few components off weigh nothing, as
-    in SLIME, those near by are all.
-
-    Masks come in rounds until the target is met; without one, the first round is all. Called as a
-    sampler, it draws one round. Make one with `auto`.
+    in SLIME, those near by are all. Stands in place of a sampler until the number of components is
+    known: `resolve` makes it one, with a rule for when to stop. Called, it draws one round.
 
     Attributes:
       std_error: target for the largest standard error, widened for few rounds (see `auto`).
@@ -52,7 +52,6 @@ class Auto:
         None means all.
       equivalent_num_samples: the ridge is as strong as `lime` has it at this many samples.
       max_evaluations: where rounds end in any case.
-      num_groups: the outputs come in so many groups of one size, of which only the first counts.
     """
 
     std_error: Float[Array, ""] | float | None
@@ -62,54 +61,58 @@ class Auto:
     outputs: tuple[int, ...] | int | None = static(default=None)
     equivalent_num_samples: int = static(default=1000)
     max_evaluations: int = static(default=70_000)
-    num_groups: int = static(default=1)
 
     def __call__(self, key: MaybeKey, num_components: int) -> Neighbourhood:
-        size = self._array_size(num_components)
-        if size is None:
-            return _bernoulli_blocks(key, num_components, self.max_evaluations)
-        arrays = min(_ARRAYS_PER_ROUND, (self.max_evaluations - 1) // size)
-        return orthogonal_array.OrthogonalArray(arrays * size)(key, num_components)
+        return self._round_of(num_components)[0](key, num_components)
 
     @property
-    def has_target(self) -> bool:
-        """Whether there is anything to wait for."""
-        return self.std_error is not None or self.top_k is not None
-
-    def num_slots(self, num_components: int) -> int:
-        """Returns how many independent parts errors are estimated from; later rounds share them."""
-        return _NUM_BERNOULLI_BLOCKS if self._array_size(num_components) is None else _NUM_SLOTS
-
-    def most_rounds(self, num_components: int) -> int:
-        """Returns how many rounds fit under the ceiling."""
-        if not self.has_target:
-            return 1
-        return max(1, self.max_evaluations // size_of(self, num_components).num_masks)
+    def limit(self) -> Exhaustive:
+        """All masks, which every way of choosing comes close to."""
+        return Exhaustive(self.equivalent_num_samples)
 
     def resolve(
-        self, num_components: int, weights: np.ndarray | None, *, with_lookup: bool = False
-    ) -> "Sampler":
-        """All masks, or all that the kernel sees, where they are few enough; itself otherwise.
+        self,
+        num_components: int,
+        weights: np.ndarray | None,
+        *,
+        with_lookup: bool = False,
+        num_groups: int = 1,
+    ) -> tuple[Sampler, StoppingRule | None]:
+        """Chooses a sampler; and when to stop, unless its masks are all that count.
 
         Args:
           num_components: of the input.
           weights: of the kernel by the number of zeros; None if it is not known yet.
           with_lookup: whether a mask costs a head only.
+          num_groups: the outputs come in so many groups of one size, and the first one's count.
         """
         few = min(_FEW_LOOKED_UP if with_lookup else _FEW_MASKS, self.max_evaluations)
         off = num_components if weights is None else _most_off(weights)
+        sampler, num_slots = self._round_of(num_components)
+        num_masks = size_of(sampler, num_components).num_masks
         # Arrays and coins would hardly ever draw what a narrow kernel sees.
-        bearable = max(few, size_of(self, num_components).num_masks)
-        if off < num_components and nearest.num_nearest(num_components, off) <= bearable:
-            return nearest.Nearest(off, self.equivalent_num_samples)
-        return Exhaustive(self.equivalent_num_samples) if 2**num_components <= few else self
+        if off < num_components and nearest.num_nearest(num_components, off) <= max(few, num_masks):
+            return nearest.Nearest(off, self.equivalent_num_samples), None
+        if 2**num_components <= few:
+            return self.limit, None
+        has_target = self.std_error is not None or self.top_k is not None
+        most_rounds = max(1, self.max_evaluations // num_masks) if has_target else 1
+        return sampler, StoppingRule(
+            self.std_error, self.confidence, self.top_k, self.sign, self.outputs,
+            self.equivalent_num_samples, most_rounds, num_slots, num_groups,
+        )  # fmt: skip
 
-    def _array_size(self, num_components: int) -> int | None:
-        """None where three arrays, which it takes to tell an error, are too many evaluations."""
-        if num_components > orthogonal_array.MOST_COMPONENTS:
-            return None
-        size = orthogonal_array.array_size(num_components)
-        return size if 3 * size < self.max_evaluations else None
+    def _round_of(self, num_components: int) -> tuple[Sampler, int]:
+        """Returns what draws a round, and how many independent parts errors are estimated from."""
+        if num_components <= orthogonal_array.MOST_COMPONENTS:
+            size = orthogonal_array.array_size(num_components)
+            # It takes three arrays to tell an error.
+            if 3 * size < self.max_evaluations:
+                arrays = min(_ARRAYS_PER_ROUND, (self.max_evaluations - 1) // size)
+                return orthogonal_array.OrthogonalArray(arrays * size), _NUM_SLOTS
+        num_blocks = NUM_BLOCKS
+        per_block = min(_MASKS_PER_BLOCK, (self.max_evaluations - 1) // num_blocks)
+        return BernoulliBlocks(per_block * num_blocks), num_blocks
 
 
 def auto(
@@ -196,19 +199,3 @@ def _most_off(weights: np.ndarray) -> int:
     beyond = np.cumsum(share[::-1])[::-1]
     negligible = np.flatnonzero(beyond[1:] <= _NEGLIGIBLE * share[1])
     return max(1, int(negligible[0])) if len(negligible) else num_components
-
-
-def _bernoulli_blocks(key: MaybeKey, num_components: int, most: int) -> Neighbourhood:
-    """Fair coins in blocks; the unperturbed input, behind them, does not count."""
-    num_counted = min(_MASKS_PER_BLOCK, (most - 1) // _NUM_BERNOULLI_BLOCKS) * _NUM_BERNOULLI_BLOCKS
-    return Neighbourhood(
-        needed_key(key), None, _bernoulli_rows, num_counted, num_components, num_counted + 1,
-        _NUM_BERNOULLI_BLOCKS, num_counted,
-    )  # fmt: skip
-
-
-def _bernoulli_rows(
-    key: MaybeKey, rows: Int[Array, " rows"], num_components: int
-) -> Bool[Array, "rows num_components"]:
-    # Row 0 of the drawn ones is the unperturbed input, which must count no more than others.
-    return bernoulli_rows(key, rows + 1, num_components)

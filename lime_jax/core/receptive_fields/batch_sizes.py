@@ -23,9 +23,7 @@ def window_batch_sizes(
         return batch_size, batch_size
 
     def measure() -> tuple[int, int]:
-        shape = list(components.sources.shape[1:])
-        shape[model.axis] = model.window
-        window = jax.ShapeDtypeStruct((1, *shape), components.sources.dtype)
+        window = shape_of_window(model, components)
         features = jax.eval_shape(_backbone, model, window)
         windows = jax.ShapeDtypeStruct((1, len(layout.first), *features.shape[1:]), features.dtype)
         return (
@@ -34,6 +32,13 @@ def window_batch_sizes(
         )
 
     return _window_sizes.get_or_make((signature(model, components), layout.num_entries), measure)
+
+
+def shape_of_window(model: Windowed, components: Components) -> jax.ShapeDtypeStruct:
+    """Returns the shape of a batch of one window."""
+    shape = list(components.sources.shape[1:])
+    shape[model.axis] = model.window
+    return jax.ShapeDtypeStruct((1, *shape), components.sources.dtype)
 
 
 def head_batch_size(model: Layerwise, lookup: Lookup) -> int:

@@ -172,12 +172,6 @@ class Layout:
         return self.window_of, self.masks, self.first, self.steps
 
 
-def cut_alike(components: Components) -> bool:
-    """Returns whether all items are cut into the same segments."""
-    labels = np.asarray(components.labels)
-    return bool((labels == labels[:1]).all())
-
-
 def layout_of(model: Windowed, components: Components, num_masks: int) -> Layout | None:
     """Returns the entries of a lookup, or None where whole inputs are cheaper.
 

@@ -8,7 +8,7 @@ import pytest
 import lime_jax as lj
 from lime_jax.core.execution import accumulate
 from lime_jax.core.execution import batch_size as batch_sizes
-from lime_jax.core.predictor import as_predictor
+from lime_jax.core.problem import Problem
 
 
 @pytest.mark.parametrize("round_size", [1, 16])
@@ -16,7 +16,7 @@ from lime_jax.core.predictor import as_predictor
 @pytest.mark.parametrize("batch_size", [1, 5, 16, 37, 144, 256, 2048])
 class TestPlan:
     def test_every_row_has_its_step_and_little_is_padded(self, num_masks, batch_size, round_size):
-        split = accumulate.plan(num_masks, round_size, batch_size)
+        split = accumulate.steps_of(num_masks, round_size, batch_size)
         stops = [start + rows for start, rows in split.steps]
         starts = [start for start, _ in split.steps]
         assert starts == [0, *stops[:-1]]
@@ -31,7 +31,7 @@ class TestPlan:
 
 
 def test_items_share_a_batch():
-    assert accumulate.plan(32, 1, 256, num_items=8) == accumulate.Plan(0, 32, 32, 256)
+    assert accumulate.steps_of(32, 1, 256, num_items=8) == accumulate.Steps(0, 32, 32, 256)
 
 
 class TestFastest:
@@ -62,16 +62,14 @@ def test_the_fastest_size_is_remembered(monkeypatch):
     monkeypatch.setattr(batch_sizes, "fastest", lambda trial, sizes, num_inputs: 48)
     for _ in range(3):
         lj.explain(network, components, lj.exhaustive(), batch_size=None)
-    predictor = as_predictor(network)
-    assert batch_sizes.choose_batch_size(predictor, components, lj.exhaustive(), None) == 48
+    problem = Problem.of_item(network, components, lj.exhaustive())
+    assert batch_sizes.choose_batch_size(problem) == 48
     assert set(sizes) == {1, 48}
 
 
 def test_the_trial_runs_the_model():
-    predictor = as_predictor(lambda inputs: jnp.tanh(inputs))
-    seconds = batch_sizes._trial(
-        predictor, lj.from_stems(jax.random.normal(jax.random.key(0), (4, 9)))
-    )
+    components = lj.from_stems(jax.random.normal(jax.random.key(0), (4, 9)))
+    seconds = batch_sizes._trial(Problem.of_item(jnp.tanh, components, lj.exhaustive()))
     assert 0 < seconds(16) < 5
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import lime_jax as lj
 from lime_jax.core.execution import compiled, stepwise
-from lime_jax.core.predictor import as_predictor
+from lime_jax.core.problem import Problem
 
 
 def network(inputs):
@@ -45,9 +45,9 @@ def test_steps_explain_like_a_single_program(heavy, method, batch_size, num_item
     heavy(heavy=False)
     whole = explain()
     heavy(heavy=True)
-    calls = compiled.run_batch._cache_size()
+    calls = compiled.explain_many._cache_size()
     steps = explain()
-    assert compiled.run_batch._cache_size() == calls
+    assert compiled.explain_many._cache_size() == calls
     for a, b in zip(jax.tree.leaves(steps), jax.tree.leaves(whole), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
@@ -67,8 +67,7 @@ def test_a_hundred_heavy_items_compile_one_program(heavy):
 
 
 def test_the_work_of_a_step_is_counted():
-    items = jax.vmap(lj.from_stems)(jnp.ones((1, 2, 1000)))
-    product = as_predictor(jax.tree_util.Partial(lambda w, x: x @ w, jnp.ones((1000, 1000))))
+    product = jax.tree_util.Partial(lambda w, x: x @ w, jnp.ones((1000, 1000)))
+    problem = Problem.of_item(product, lj.from_stems(jnp.ones((2, 1000))), lj.shapley())
     # 2 million operations per input
-    assert stepwise.is_heavy_step(product, items, 1100, 1100)
-    assert not stepwise.is_heavy_step(product, items, 900, 900)
+    assert stepwise.flops_of_step(problem, 1, 1100, 1100) == pytest.approx(2.2e9, rel=0.01)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lime_jax as lj
-from lime_jax.core.receptive_fields import layers
+from lime_jax.core.receptive_fields import layer_columns
 
 SIZE, SOURCES = 97, 2
 KEYS = jax.random.split(jax.random.key(0), 4)
@@ -79,7 +79,7 @@ METHODS = {
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(layers, "_BLOCK", 64)
+    monkeypatch.setattr(layer_columns, "BLOCK", 64)
 
 
 def same(one, other):
@@ -101,13 +101,13 @@ def same(one, other):
 )
 def test_the_explanation_is_that_of_the_whole_network(components, method, monkeypatch):
     components, method, key = COMPONENTS[components], METHODS[method], jax.random.key(3)
-    lookups, look_up_columns = [], layers.look_up_columns
+    lookups, look_up_columns = [], layer_columns.look_up_columns
 
     def count_calls(*arguments):
         lookups.append(look_up_columns(*arguments))
         return lookups[-1]
 
-    monkeypatch.setattr(layers, "look_up_columns", count_calls)
+    monkeypatch.setattr(layer_columns, "look_up_columns", count_calls)
     explanation = lj.explain(MODEL, components, method, key=key)
     assert lookups
     same(explanation, lj.explain(whole, components, method, key=key))
@@ -127,32 +127,32 @@ def test_every_mask_has_the_outputs_of_the_whole_network(components, getkey):
 
 
 def test_no_column_sees_silence():
-    columns = layers.plan_columns(MODEL, COMPONENTS["with silence"], 1024)
+    columns = layer_columns.plan_columns(MODEL, COMPONENTS["with silence"], 1024)
     assert not columns[0].sees[:5, 0].any() and columns[0].sees[:5, 1].all()
-    everything = layers.plan_columns(MODEL, COMPONENTS["stems × time"], 1024)
+    everything = layer_columns.plan_columns(MODEL, COMPONENTS["stems × time"], 1024)
     assert columns[-1].num_entries < everything[-1].num_entries
 
 
 def test_less_is_computed_where_segments_do_not_meet():
-    columns = layers.plan_columns(MODEL, COMPONENTS["stems × time"], 1024)
+    columns = layer_columns.plan_columns(MODEL, COMPONENTS["stems × time"], 1024)
     shares = [some.num_evaluations for some in columns]
     assert shares == sorted(shares) and shares[0] < 6 and shares[-1] < 20
 
 
 @pytest.mark.parametrize("num_masks, is_worth_it", [(8, False), (1024, True)])
 def test_few_masks_are_evaluated_whole(num_masks, is_worth_it):
-    columns = layers.plan_columns(MODEL, COMPONENTS["stems × time"], num_masks)
+    columns = layer_columns.plan_columns(MODEL, COMPONENTS["stems × time"], num_masks)
     assert (columns is not None) == is_worth_it
 
 
 def test_columns_that_do_not_fit_into_memory_are_not_planned(monkeypatch):
-    monkeypatch.setattr(layers, "_MOST_BYTES", 1000)
-    assert layers.plan_columns(MODEL, COMPONENTS["stems × time"], 1024) is None
+    monkeypatch.setattr(layer_columns, "_MOST_BYTES", 1000)
+    assert layer_columns.plan_columns(MODEL, COMPONENTS["stems × time"], 1024) is None
 
 
 def test_columns_that_see_too_many_components_are_not_planned(monkeypatch):
-    monkeypatch.setattr(layers, "_MOST_PER_COLUMN", 3)
-    assert layers.plan_columns(MODEL, COMPONENTS["stems × time"], 1024) is None
+    monkeypatch.setattr(layer_columns, "_MOST_PER_COLUMN", 3)
+    assert layer_columns.plan_columns(MODEL, COMPONENTS["stems × time"], 1024) is None
 
 
 def test_an_attribute_declares_layers(getkey):
@@ -195,13 +195,13 @@ def test_averages_over_fills_are_those_of_the_whole_network(method, getkey):
 
 
 def test_fills_share_one_plan(monkeypatch, getkey):
-    plans, plan_columns = [], layers.plan_columns
+    plans, plan_columns = [], layer_columns.plan_columns
 
     def count_calls(*arguments):
         plans.append(plan_columns(*arguments))
         return plans[-1]
 
-    monkeypatch.setattr(layers, "plan_columns", count_calls)
+    monkeypatch.setattr(layer_columns, "plan_columns", count_calls)
     lj.explain_over_fills(MODEL, COMPONENTS["time"], FILLS, METHODS["lime"], key=getkey())
     assert len(plans) == 1 and plans[0] is not None
 
@@ -281,7 +281,7 @@ def test_out_of_memory_whole_inputs_are_evaluated(monkeypatch, getkey):
     def full(*_):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
 
-    monkeypatch.setattr(layers, "look_up_columns", full)
+    monkeypatch.setattr(layer_columns, "look_up_columns", full)
     key, components = getkey(), COMPONENTS["stems × time"]
     same(
         lj.explain(MODEL, components, lj.lime(600), key=key),
@@ -290,8 +290,9 @@ def test_out_of_memory_whole_inputs_are_evaluated(monkeypatch, getkey):
 
 
 def test_columns_that_do_not_pay_are_not_listed(monkeypatch):
-    monkeypatch.setattr(layers, "_columns", lambda _: pytest.fail("they were listed"))
-    assert layers.plan_columns(MODEL, COMPONENTS["stems × time"], 8) is None
+    listed = property(lambda _: pytest.fail("they were listed"))
+    monkeypatch.setattr(layer_columns.Columns, "masks", listed)
+    assert layer_columns.plan_columns(MODEL, COMPONENTS["stems × time"], 8) is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,46 @@
+"""The one place that decides how something is computed."""
+
+from collections.abc import Iterator
+
+import jax
+
+from lime_jax.core.execution.compiled import Compiled
+from lime_jax.core.execution.host import Host
+from lime_jax.core.execution.meshed import Meshed
+from lime_jax.core.execution.stepwise import Stepwise
+from lime_jax.core.execution.traced import Traced
+from lime_jax.core.explanation import Explanation
+from lime_jax.core.plan import Evaluator, Executor, Plan
+from lime_jax.core.problem import Problem
+from lime_jax.core.receptive_fields.layers_executor import Layers
+from lime_jax.core.receptive_fields.sums_executor import ExactSums
+from lime_jax.core.receptive_fields.windows_executor import Windows
+
+EXECUTORS: tuple[Executor, ...] = (
+    Host(), Traced(), ExactSums(), Layers(), Windows(), Meshed(), Stepwise(), Compiled(),
+)  # fmt: skip
+"""In the order in which they are asked; the last one always has a plan."""
+
+
+def plans(problem: Problem) -> Iterator[Plan]:
+    """Yields the plans for a problem, the best first; others are for where memory runs out."""
+    for executor in EXECUTORS:
+        if (plan := executor.plan(problem)) is not None:
+            yield plan
+
+
+def solve(problem: Problem) -> Explanation:
+    """Explains by the first plan that can be carried out."""
+    for plan in plans(problem):
+        if (explanation := plan.executor.run(plan)) is not None:
+            return explanation
+    raise AssertionError("the last executor always explains")
+
+
+def predict(problem: Problem) -> jax.Array:
+    """Evaluates given masks by the first plan that can be carried out."""
+    for plan in plans(problem):
+        assert isinstance(plan.executor, Evaluator)
+        if (outputs := plan.executor.predict(plan)) is not None:
+            return outputs
+    raise AssertionError("the last executor always predicts")

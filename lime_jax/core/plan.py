@@ -1,0 +1,88 @@
+"""How a problem will be solved and what that takes, before anything is run."""
+
+import dataclasses
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+
+from lime_jax.core.explanation import Explanation
+from lime_jax.core.problem import Problem
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """One way of solving a problem. `print` says it in words.
+
+    Attributes:
+      executor: what carries it out.
+      problem: what is explained.
+      way: the executor in words, for example "one compiled program".
+      num_evaluations: of the model or, where it sees little at a time, of its windows, for every
+        item; at the most, where it stops when targets are met.
+      batch_size: inputs at a time.
+      is_exact: whether there is no sampling error.
+      unit: what is evaluated: inputs, windows, or passes (columns of a layer in units of all).
+      window: elements of the input that one window holds; None for whole inputs.
+      details: what the executor has worked out.
+    """
+
+    executor: "Executor"
+    problem: Problem
+    way: str
+    num_evaluations: int
+    batch_size: int
+    is_exact: bool
+    unit: str = "evaluations"
+    window: int | None = None
+    details: Any = None
+
+    @property
+    def num_bytes(self) -> int:
+        """What is in memory at a time beside the model and the components, estimated."""
+        return self.executor.num_bytes(self)
+
+    def __str__(self) -> str:
+        stopping = None if self.is_exact else self.problem.method.stopping
+        most = "at most " if stopping is not None and stopping.most_rounds > 1 else ""
+        each = "" if self.problem.is_single else f" for each of {self.problem.num_items} items"
+        number = f"{most}{self.num_evaluations:,} {self.unit}{each}"
+        at_a_time = min(self.batch_size, self.num_evaluations * self.problem.num_items)
+        kind = "exact" if self.is_exact else "sampled"
+        return (
+            f"{kind} through {self.way}: {number}, {at_a_time:,} at a time, "
+            f"about {format_bytes(self.num_bytes)}"
+        )
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """One way of computing explanations."""
+
+    def plan(self, problem: Problem) -> Plan | None:
+        """Returns how it would solve a problem; None if it cannot, or others would sooner."""
+        ...
+
+    def run(self, plan: Plan) -> Explanation | None:
+        """Carries a plan out; None if memory turned out to be too short for it."""
+        ...
+
+    def num_bytes(self, plan: Plan) -> int:
+        """Estimates what is in memory at a time."""
+        ...
+
+
+@runtime_checkable
+class Evaluator(Protocol):
+    """An executor that also evaluates given masks; others have no plan for them."""
+
+    def predict(self, plan: Plan) -> jax.Array | None:
+        """Returns their outputs, `(num_masks, num_outputs)`; None if memory is too short."""
+        ...
+
+
+def format_bytes(number: int) -> str:
+    """Returns a number of bytes in words."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number} bytes"

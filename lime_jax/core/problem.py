@@ -1,0 +1,198 @@
+"""What is to be explained and with what means, checked where it comes in."""
+
+import dataclasses
+import functools
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
+
+import jax
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool
+
+from lime_jax.core.components import Components, check_one_item
+from lime_jax.core.execution.host_model import HostModel
+from lime_jax.core.execution.precision import products
+from lime_jax.core.execution.progress import Progress
+from lime_jax.core.explanation import Explanation
+from lime_jax.core.item_axis import as_one_item, item_of
+from lime_jax.core.keys import MaybeKey, keys_per_item, single_key
+from lime_jax.core.methods import Method, limit_of, resolve
+from lime_jax.core.predictor import Predictor, as_predictor
+from lime_jax.core.pytree import is_traced
+from lime_jax.core.receptive_fields.declaration import declaration
+
+Kind = TypeVar("Kind")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Problem:
+    """What every way of computing an explanation starts from.
+
+    Attributes:
+      predict: the model, as its user gave it.
+      components: of one item, or of many with a leading axis on every array.
+      stated: the method as its user stated it; None where `masks` are given.
+      key: of one item, or one per item; or None.
+      batch_size: inputs at a time, if it is asked for.
+      precision: of products, see `lime_jax.core.execution.precision.products`.
+      mesh: devices that share the work, or None.
+      progress: called as `progress(done, total)`, or None.
+      num_groups: the outputs come in so many groups; the errors of the first one count.
+      masks: what to evaluate instead of a neighbourhood, `(num_masks, num_components)`, or None.
+      may_measure: whether batch sizes may be tried out.
+    """
+
+    predict: Any
+    components: Components
+    stated: Method | None
+    key: MaybeKey = None
+    batch_size: int | None = None
+    precision: str | None = None
+    mesh: Mesh | None = None
+    progress: Progress | None = None
+    num_groups: int = 1
+    masks: Bool[Array, "num_masks num_components"] | None = None
+    may_measure: bool = True
+
+    @classmethod
+    def of_item(
+        cls, predict: Any, components: Components, method: Method, **means: Any
+    ) -> "Problem":
+        """States the explanation of a single item.
+
+        Raises:
+          ValueError: if there are several items or keys, or the batch size is impossible.
+        """
+        means["key"] = single_key(means.get("key"))
+        check_one_item(components)
+        return cls(predict=predict, components=components, stated=method, **_checked(means))
+
+    @classmethod
+    def of_items(
+        cls, predict: Any, components: Components, method: Method, **means: Any
+    ) -> "Problem":
+        """States the explanations of many items, with one key each.
+
+        Raises:
+          ValueError: if there is one item only, the keys do not fit, or the batch size is
+            impossible.
+        """
+        if not components.is_batched:
+            raise ValueError(
+                f"`components` must have a leading axis over items, got sources of shape "
+                f"{components.sources.shape}. Make them with `jax.vmap(from_stems)(stems)`."
+            )
+        means["key"] = keys_per_item(means.get("key"), components.num_items)
+        return cls(predict=predict, components=components, stated=method, **_checked(means))
+
+    @classmethod
+    def of_masks(
+        cls,
+        predict: Any,
+        components: Components,
+        masks: Bool[Array, "num_masks num_components"],
+        **means: Any,
+    ) -> "Problem":
+        """States the evaluation of given masks of a single item.
+
+        Raises:
+          ValueError: if there is no mask, or the batch size is impossible.
+        """
+        if len(masks) == 0:
+            raise ValueError("`masks` is empty. Pass at least one mask.")
+        means = _checked(means)
+        return cls(predict=predict, components=components, stated=None, masks=masks, **means)
+
+    @property
+    def given_masks(self) -> Bool[Array, "num_masks num_components"]:
+        """The masks to evaluate, which there are here."""
+        assert self.masks is not None
+        return self.masks
+
+    @property
+    def num_components(self) -> int:
+        """How many components a mask switches."""
+        return self.components.num_components
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the components have no axis over items."""
+        return not self.components.is_batched
+
+    @property
+    def num_items(self) -> int:
+        """How many items are explained."""
+        return 1 if self.is_single else self.components.num_items
+
+    @functools.cached_property
+    def method(self) -> Method:
+        """The method where every mask costs an evaluation of the model."""
+        assert self.stated is not None
+        return resolve(self.stated, self.num_components, num_groups=self.num_groups)
+
+    @functools.cached_property
+    def method_with_lookup(self) -> Method:
+        """The method where a mask costs a head only."""
+        assert self.stated is not None
+        return resolve(
+            self.stated, self.num_components, with_lookup=True, num_groups=self.num_groups
+        )
+
+    @property
+    def limit(self) -> tuple[Method, int] | None:
+        """The method over all masks and how many it may replace; None if it is for a sample."""
+        return None if self.stated is None else limit_of(self.stated, self.num_components)
+
+    @functools.cached_property
+    def predictor(self) -> Predictor:
+        """The model taken apart."""
+        return as_predictor(self.predict)
+
+    @functools.cached_property
+    def is_traced(self) -> bool:
+        """Whether this is inside jit, vmap or grad."""
+        return is_traced((self.predict, self.components, self.stated, self.key, self.masks))
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this process alone computes, and outside jit."""
+        return not self.is_traced and (self.mesh is None or jax.process_count() == 1)
+
+    @property
+    def products(self) -> AbstractContextManager[None]:
+        """How exactly products are computed meanwhile; a host model computes as it likes."""
+        return nullcontext() if isinstance(self.predict, HostModel) else products(self.precision)
+
+    def declared(self, kind: type[Kind]) -> Kind | None:
+        """Returns what the model declares of its receptive field, where use can be made of it."""
+        return declaration(self.predict, kind) if self.is_here else None
+
+    @functools.cached_property
+    def items(self) -> tuple[Components, MaybeKey]:
+        """Components and keys with a leading axis over items."""
+        here = self.components, self.key
+        return as_one_item(here) if self.is_single else here
+
+    @functools.cached_property
+    def first(self) -> tuple[Components, MaybeKey]:
+        """Components and key of the first item."""
+        here = self.components, self.key
+        return here if self.is_single else item_of(here, 0)
+
+    def as_stated(self, explanations: Explanation) -> Explanation:
+        """Drops the axis over items where the components have none."""
+        return item_of(explanations, 0) if self.is_single else explanations
+
+    def report_in_full(self, explanation: Explanation) -> Explanation:
+        """Reports that all is done, once."""
+        if self.progress is not None:
+            number = int(explanation.num_evaluations)
+            self.progress(number, number)
+        return explanation
+
+
+def _checked(means: dict[str, Any]) -> dict[str, Any]:
+    batch_size = means.get("batch_size")
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1 or None, got {batch_size}.")
+    return means

@@ -1,0 +1,67 @@
+"""What plans that evaluate windows have in common."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lime_jax.core.execution import memory
+from lime_jax.core.explanation import Explanation
+from lime_jax.core.plan import Executor, Plan
+from lime_jax.core.problem import Problem
+from lime_jax.core.receptive_fields import batch_sizes
+from lime_jax.core.receptive_fields.windows import Layout, Windowed
+
+
+def are_cut_alike(problem: Problem) -> bool:
+    """Returns whether all items are cut into the same segments."""
+    if problem.is_single:
+        return True
+    labels = np.asarray(problem.components.labels)
+    return bool((labels == labels[:1]).all())
+
+
+def plan_of(
+    executor: Executor, problem: Problem, layout: Layout, *, way: str, is_exact: bool, details: Any
+) -> Plan:
+    """Returns the plan of evaluating the windows of a layout."""
+    model = windowed(problem)
+    sizes = batch_sizes.window_batch_sizes(model, problem.first[0], layout, problem.batch_size)
+    return Plan(
+        executor=executor,
+        problem=problem,
+        way=way,
+        num_evaluations=layout.num_entries,
+        batch_size=sizes[0],
+        is_exact=is_exact,
+        unit="windows",
+        window=model.window,
+        details=details,
+    )
+
+
+def as_stated(plan: Plan, explanations: Explanation) -> Explanation:
+    """Returns the explanations that a problem states, with the windows as their evaluations."""
+    problem = plan.problem
+    number = jnp.full(problem.num_items, plan.num_evaluations, jnp.int32)
+    counted = dataclasses.replace(explanations, num_evaluations=number)
+    return problem.report_in_full(problem.as_stated(counted))
+
+
+def num_bytes(plan: Plan) -> int:
+    """Estimates what the features of all windows and of a batch at work take."""
+    model = windowed(plan.problem)
+    components = plan.problem.first[0]
+    window = batch_sizes.shape_of_window(model, components)
+    features = jax.eval_shape(model.backbone, window)
+    table = plan.num_evaluations * features.size * features.dtype.itemsize
+    return table + plan.batch_size * memory.num_bytes(model.backbone, window)
+
+
+def windowed(problem: Problem) -> Windowed:
+    """Returns the declaration, which there is here."""
+    model = problem.declared(Windowed)
+    assert model is not None
+    return model
