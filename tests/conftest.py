@@ -35,7 +35,7 @@ jax.config.update("jax_enable_compilation_cache", False)
 # Every program maps memory, and a process with 65530 maps (Linux) crashes in XLA.
 _MOST_MAPS = 20_000
 # With room for what a single file needs, a process stays below 1.5 GB.
-_MOST_BYTES = 1_150_000_000
+_MOST_BYTES = 1_250_000_000
 
 # Tracing makes millions of objects that live on; looking through all of them takes its time.
 gc.set_threshold(100_000, 20, 50)

@@ -57,7 +57,13 @@ NEIGHBOURHOODS = {
 RIDGES = [(alpha, fit) for alpha in (0.0, 0.01, 1.0) for fit in (True, False)]
 
 
-@pytest.mark.parametrize("masks", NEIGHBOURHOODS.values(), ids=NEIGHBOURHOODS)
+@pytest.mark.parametrize(
+    "masks",
+    [
+        pytest.param(masks, id=name, marks=pytest.mark.slow if name.startswith("12") else ())
+        for name, masks in NEIGHBOURHOODS.items()
+    ],
+)
 class TestParityWithLime:
     @pytest.mark.parametrize(("alpha", "fit_intercept"), RIDGES)
     def test_ridge(self, masks, alpha, fit_intercept):
