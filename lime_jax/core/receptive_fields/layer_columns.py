@@ -179,20 +179,23 @@ def look_up_columns(
     """
     total, done = sum(some.num_entries for some in columns), columns[0].num_entries
     table = _first_table(model, components, columns[0])
+    _report(progress, table, done, total)
     for one, below, here in zip(model.layers[1:], columns, columns[1:], strict=False):
         blocks = _blocks(_entries_below(one, below, here))
         made = _empty(one, table, _round_up(len(blocks)))
         for number, index in enumerate(blocks):
             made = _fill(made, one, table, index, np.int32(number * BLOCK), _chunk())
             done += min(BLOCK, here.num_entries - number * BLOCK)
-            if progress is not None:
-                jax.block_until_ready(made)
-                progress(done, total)
+            _report(progress, made, done, total)
         table = made
-    if progress is not None:
-        progress(total, total)
     last = columns[-1]
     return Lookup(table, jnp.asarray(last.first), jnp.asarray(last.steps), len(last.steps[0]))
+
+
+def _report(progress: Progress | None, made: Array, done: int, total: int) -> None:
+    if progress is not None:
+        jax.block_until_ready(made)
+        progress(done, total)
 
 
 def _first_table(model: Layerwise, components: Components, columns: Columns) -> Array:

@@ -1,5 +1,6 @@
 """Several devices and several processes give the answer of one device."""
 
+import json
 import os
 import socket
 import subprocess
@@ -13,17 +14,17 @@ import pytest
 import lime_jax as lj
 
 COMPONENTS = lj.from_stems(jnp.eye(3))
-SCRIPT = Path(__file__).with_name("on_devices.py")
+HERE = Path(__file__).parent
 
 
-def start(num_devices, *arguments):
+def start(num_devices, *arguments, script="on_devices.py"):
     flags = f"--xla_force_host_platform_device_count={num_devices}"
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}",
     }
     return subprocess.Popen(
-        [sys.executable, SCRIPT, *arguments],
+        [sys.executable, HERE / script, *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -47,6 +48,22 @@ def test_two_processes_agree_with_one_device():
     outputs = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert all("4 devices agree" in output for output in outputs)
+
+
+@pytest.mark.slow
+def test_only_sums_travel_between_devices():
+    """Masks of one input are shared: statistics are added up. Items are shared: nothing is."""
+    process = start(8, script="traffic_on_devices.py")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    result = json.loads(output.splitlines()[-1])
+    assert result["devices"] == 8
+    kinds = {kind for kind, _ in result["masks"]}
+    moved = sum(number for _, number in result["masks"])
+    # Statistics of 16 blocks, 11 components and 3 outputs, against 2.2 MB of input.
+    assert kinds == {"all-reduce"} and 0 < moved < 20_000 < result["input"] / 100
+    explanations = sum(number for _, number in result["items"])
+    assert explanations < result["input"] / 10, "explanations alone are gathered"
 
 
 def total(inputs):

@@ -10,8 +10,7 @@ from sklearn.metrics import pairwise_distances
 import lime_jax as lj
 from lime_jax.core.masks.exhaustive import Exhaustive
 from lime_jax.core.surrogates import feature_selection, statistics
-from lime_jax.core.surrogates.ridge import Ridge
-from lime_jax.core.surrogates.sparse import ForwardSelection, HighestWeights, LassoPath
+from lime_jax.core.surrogates.sparse import HighestWeights
 
 
 def sigmoid(x):
@@ -251,69 +250,6 @@ def test_audiolime_golden_numbers_at_200_samples():
     np.testing.assert_allclose(fit.intercept[1], 0.55935659, atol=5e-6)
     np.testing.assert_allclose(fit.fidelity[1], 0.98581561, atol=5e-6)
     np.testing.assert_allclose(fit.local_prediction[1], 0.22156052, atol=5e-6)
-
-
-SURROGATES = {
-    "ridge": Ridge(1.0),
-    "forward": ForwardSelection(3),
-    "highest": HighestWeights(3),
-    "lasso": LassoPath(3),
-}
-
-
-@pytest.mark.parametrize("surrogate", SURROGATES.values(), ids=SURROGATES)
-class TestSurrogateLaws:
-    def fit(self, surrogate, masks, outputs, counts=None):
-        method = lj.Method(lj.lime().sampler, lj.lime().kernel, surrogate)
-        counts = None if counts is None else jnp.asarray(counts, jnp.float32)
-        return lj.fit_surrogate(jnp.asarray(masks), jnp.asarray(outputs), method, counts=counts)
-
-    def test_permuting_components_permutes_coefficients(self, surrogate):
-        masks = sampled(7, 150, 5)
-        outputs = outputs_of(masks, 6)
-        order = np.random.RandomState(0).permutation(7)
-        one, other = (
-            self.fit(surrogate, masks, outputs),
-            self.fit(surrogate, masks[:, order], outputs),
-        )
-        np.testing.assert_allclose(one.coefficients[:, order], other.coefficients, atol=2e-6)
-
-    def test_scaling_an_output_scales_its_coefficients(self, surrogate):
-        masks = sampled(7, 150, 5)
-        outputs = outputs_of(masks, 6)
-        one, other = self.fit(surrogate, masks, outputs), self.fit(surrogate, masks, 3 * outputs)
-        np.testing.assert_allclose(3 * one.coefficients, other.coefficients, atol=5e-6)
-        np.testing.assert_allclose(one.fidelity, other.fidelity, atol=5e-6)
-
-    def test_outputs_do_not_meet(self, surrogate):
-        masks = sampled(7, 150, 5)
-        outputs = outputs_of(masks, 6)
-        together = self.fit(surrogate, masks, outputs)
-        for label in range(3):
-            alone = self.fit(surrogate, masks, outputs[:, label : label + 1])
-            np.testing.assert_allclose(
-                together.coefficients[label], alone.coefficients[0], atol=1e-6
-            )
-
-    def test_counting_a_row_twice_is_repeating_it(self, surrogate):
-        masks = sampled(7, 150, 5)
-        outputs = outputs_of(masks, 6)
-        counts = 1.0 + (np.arange(150) % 3 == 0)
-        repeated = np.repeat(np.arange(150), counts.astype(int))
-        one = self.fit(surrogate, masks, outputs, counts)
-        other = self.fit(surrogate, masks[repeated], outputs[repeated])
-        np.testing.assert_allclose(one.coefficients, other.coefficients, atol=2e-6)
-
-    def test_a_nan_output_spoils_no_other(self, surrogate):
-        masks = sampled(7, 150, 5)
-        outputs = outputs_of(masks, 6)
-        broken = outputs.copy()
-        broken[17, 1] = np.nan
-        one, other = self.fit(surrogate, masks, outputs), self.fit(surrogate, masks, broken)
-        for label in (0, 2):
-            np.testing.assert_allclose(
-                one.coefficients[label], other.coefficients[label], atol=1e-6
-            )
 
 
 @pytest.mark.parametrize(

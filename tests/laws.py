@@ -1,0 +1,463 @@
+"""The laws that every sampler, kernel, surrogate, fill and way of computing keeps.
+
+Each object stands once in a table; a new one gets all laws of its kind by one row. Segmentations
+have theirs in tests/core/test_components.py and tests/audio/test_segment.py.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lime_jax as lj
+from lime_jax.core import choose
+from lime_jax.core.execution.compiled import Compiled
+from lime_jax.core.execution.host import Host
+from lime_jax.core.execution.meshed import Meshed
+from lime_jax.core.execution.stepwise import Stepwise
+from lime_jax.core.execution.traced import Traced
+from lime_jax.core.masks import neighbourhood
+from lime_jax.core.masks.bernoulli import Bernoulli, BernoulliBlocks
+from lime_jax.core.masks.exhaustive import Exhaustive
+from lime_jax.core.masks.nearest import Nearest
+from lime_jax.core.masks.orthogonal_array import OrthogonalArray
+from lime_jax.core.masks.shapley_pairs import KernelShap
+from lime_jax.core.predictor import as_predictor
+from lime_jax.core.problem import Problem
+from lime_jax.core.receptive_fields.layers_executor import Layers
+from lime_jax.core.receptive_fields.sums_executor import ExactSums
+from lime_jax.core.receptive_fields.windows_executor import Windows
+from lime_jax.core.surrogates import kernels
+from lime_jax.core.surrogates.banzhaf import Banzhaf
+from lime_jax.core.surrogates.ridge import Ridge
+from lime_jax.core.surrogates.shapley import Shapley
+from lime_jax.core.surrogates.sparse import ForwardSelection, HighestWeights, LassoPath
+
+D = 6
+
+# --- samplers -------------------------------------------------------------------------------------
+
+SAMPLERS = {
+    "Bernoulli rows": Bernoulli(300, distinct=False),
+    "Bernoulli table": Bernoulli(300),
+    "BernoulliBlocks": BernoulliBlocks(160),
+    "Exhaustive": Exhaustive(),
+    "KernelShap rows": KernelShap(40),
+    "KernelShap table": KernelShap(300),
+    "Nearest": Nearest(2, 1000),
+    "OrthogonalArray": OrthogonalArray(3 * 128),
+    "Auto": lj.auto(std_error=0.1),
+}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
+class TestSamplers:
+    def test_masks_are_bool_of_the_size_that_is_told_without_drawing(self, sampler, getkey):
+        drawn, size = sampler(getkey(), D), neighbourhood.size_of(sampler, D)
+        assert drawn.masks.dtype == bool
+        assert drawn.masks.shape == (size.num_masks, D)
+        told = size.num_blocks, size.has_table, size.is_exact
+        assert told == (drawn.num_blocks, drawn.table is not None, drawn.is_exact)
+
+    def test_the_unperturbed_input_comes_first_or_behind_those_that_count(self, sampler, getkey):
+        drawn = sampler(getkey(), D)
+        place = 0 if drawn.num_counted is None else drawn.num_counted
+        assert np.asarray(drawn.masks)[place].all()
+        assert place in (0, drawn.num_masks - 1)
+
+    def test_the_same_key_gives_the_same_masks(self, sampler, getkey):
+        key = getkey()
+        first, second = sampler(key, D), sampler(key, D)
+        np.testing.assert_array_equal(first.masks, second.masks)
+        np.testing.assert_array_equal(first.counts, second.counts)
+
+    def test_a_row_depends_on_its_index_alone(self, sampler, getkey):
+        drawn = sampler(getkey(), D)
+        some = np.array([drawn.num_masks - 1, 3, 0])
+        np.testing.assert_array_equal(drawn.rows(jnp.asarray(some)), np.asarray(drawn.masks)[some])
+
+    def test_works_inside_jit(self, sampler, getkey):
+        key = getkey()
+        inside = jax.jit(lambda key: sampler(key, D).masks)(key)
+        np.testing.assert_array_equal(inside, sampler(key, D).masks)
+
+    def test_counts_are_not_negative(self, sampler, getkey):
+        drawn = sampler(getkey(), D)
+        counts = np.asarray(drawn.counts)
+        assert counts.shape == (drawn.num_masks,)
+        assert counts.min() >= 0 and counts.sum() > 0
+
+    def test_without_a_key_nothing_is_drawn_but_what_needs_none(self, sampler):
+        try:
+            drawn = sampler(None, D)
+        except ValueError as error:
+            assert "`key` is None" in str(error)
+        else:
+            assert drawn.is_exact
+
+
+# --- kernels --------------------------------------------------------------------------------------
+
+KERNELS = {
+    "Flat": kernels.Flat(),
+    "cosine": kernels.Exponential(0.25, kernels.cosine),
+    "l2": kernels.Exponential(0.7, kernels.l2),
+    "hamming": kernels.Exponential(0.5, kernels.hamming),
+    "Shapley": kernels.Shapley(),
+}
+ALL_MASKS = np.asarray(Exhaustive()(None, D).masks)
+
+
+@pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
+class TestKernels:
+    def test_weights_are_finite_and_not_negative(self, kernel):
+        weights = np.asarray(kernel(jnp.asarray(ALL_MASKS)))
+        assert weights.shape == (2**D,) and weights.dtype == np.float32
+        assert np.isfinite(weights).all() and weights.min() >= 0 and weights.max() > 0
+
+    def test_the_order_of_components_does_not_matter(self, kernel):
+        order = np.random.default_rng(0).permutation(D)
+        there, back = kernel(jnp.asarray(ALL_MASKS)), kernel(jnp.asarray(ALL_MASKS[:, order]))
+        np.testing.assert_allclose(there, back, rtol=1e-6)
+
+    def test_weights_by_zeros_are_those_of_the_masks(self, kernel):
+        by_zeros = kernels.weights_by_zeros(kernel, D)
+        expected = by_zeros[(~ALL_MASKS).sum(axis=1)]
+        np.testing.assert_allclose(kernel(jnp.asarray(ALL_MASKS)), expected, rtol=1e-5)
+
+    def test_works_inside_jit(self, kernel):
+        inside = jax.jit(lambda kernel, masks: kernel(masks))(kernel, jnp.asarray(ALL_MASKS))
+        np.testing.assert_allclose(inside, kernel(jnp.asarray(ALL_MASKS)), rtol=1e-6)
+
+
+# --- surrogates -----------------------------------------------------------------------------------
+
+SURROGATES = {
+    "Ridge": Ridge(1.0),
+    "ForwardSelection": ForwardSelection(3),
+    "HighestWeights": HighestWeights(3),
+    "LassoPath": LassoPath(3),
+    "Shapley": Shapley(),
+    "Banzhaf": Banzhaf(),
+}
+NUM_ROWS, NUM_OUTPUTS = 150, 3
+
+
+def sampled_outputs(seed=6):
+    """Masks with all on in front and all off behind, and outputs that are not linear in them."""
+    rng = np.random.default_rng(seed)
+    masks = rng.random((NUM_ROWS, 7)) < 0.5
+    masks[0], masks[-1] = True, False
+    linear, pairs = rng.normal(size=(7, NUM_OUTPUTS)), rng.normal(size=(7, 7, NUM_OUTPUTS)) / 7
+    z = masks.astype(float)
+    summed = z @ linear + np.einsum("ni,nj,ijl->nl", z, z, pairs)
+    return masks, (1 / (1 + np.exp(-summed))).astype(np.float32)
+
+
+def fit(surrogate, masks, outputs, counts=None):
+    method = lj.Method(Bernoulli(1000), kernels.Exponential(0.25, kernels.cosine), surrogate)
+    counts = jnp.ones(len(masks)) if counts is None else jnp.asarray(counts, jnp.float32)
+    return lj.fit_surrogate(jnp.asarray(masks), jnp.asarray(outputs), method, counts=counts)
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES.values(), ids=SURROGATES)
+class TestSurrogates:
+    def test_permuting_components_permutes_coefficients(self, surrogate):
+        masks, outputs = sampled_outputs()
+        order = np.random.default_rng(0).permutation(7)
+        one, other = fit(surrogate, masks, outputs), fit(surrogate, masks[:, order], outputs)
+        there = np.asarray(one.coefficients)[:, order]
+        np.testing.assert_allclose(there, other.coefficients, atol=2e-6)
+
+    def test_scaling_an_output_scales_its_coefficients(self, surrogate):
+        masks, outputs = sampled_outputs()
+        one, other = fit(surrogate, masks, outputs), fit(surrogate, masks, 3 * outputs)
+        scaled = 3 * np.asarray(one.coefficients)
+        np.testing.assert_allclose(scaled, other.coefficients, atol=5e-6)
+        np.testing.assert_allclose(one.fidelity, other.fidelity, atol=5e-6)
+
+    def test_outputs_do_not_meet(self, surrogate):
+        masks, outputs = sampled_outputs()
+        together = np.asarray(fit(surrogate, masks, outputs).coefficients)
+        for label in range(NUM_OUTPUTS):
+            alone = fit(surrogate, masks, np.repeat(outputs[:, [label]], NUM_OUTPUTS, axis=1))
+            np.testing.assert_allclose(together[label], alone.coefficients[0], atol=1e-6)
+
+    def test_counting_a_row_twice_is_repeating_it(self, surrogate):
+        masks, outputs = sampled_outputs()
+        counts = 1.0 + (np.arange(NUM_ROWS) % 3 == 0)
+        repeated = np.repeat(np.arange(NUM_ROWS), counts.astype(int))
+        one = fit(surrogate, masks, outputs, counts)
+        other = fit(surrogate, masks[repeated], outputs[repeated])
+        np.testing.assert_allclose(one.coefficients, other.coefficients, atol=2e-6)
+
+    def test_a_nan_output_spoils_no_other(self, surrogate):
+        masks, outputs = sampled_outputs()
+        broken = outputs.copy()
+        broken[17, 1] = np.nan
+        one, other = (np.asarray(fit(surrogate, masks, y).coefficients) for y in (outputs, broken))
+        np.testing.assert_allclose(one[[0, 2]], other[[0, 2]], atol=1e-6)
+
+
+# --- fills ----------------------------------------------------------------------------------------
+
+FILLS = {
+    "zero": lambda x, key: lj.fills.zero(x),
+    "minimum": lambda x, key: lj.fills.minimum(x),
+    "maximum": lambda x, key: lj.fills.maximum(x),
+    "mean": lambda x, key: lj.fills.mean(x),
+    "uniform": lambda x, key: lj.fills.uniform(x, key=key),
+    "noise": lambda x, key: lj.fills.noise(x, key=key),
+    "shuffle": lambda x, key: lj.fills.shuffle(x, key=key),
+}
+SIGNAL = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize("fill_of", FILLS.values(), ids=FILLS)
+class TestFills:
+    def test_a_fill_is_finite_and_fits_the_signal(self, fill_of, getkey):
+        fill = fill_of(jnp.asarray(SIGNAL), getkey())
+        assert fill.dtype == jnp.float32 and np.isfinite(fill).all()
+        assert np.broadcast_shapes(fill.shape, SIGNAL.shape) == SIGNAL.shape
+
+    def test_all_on_is_the_signal_and_all_off_the_fill(self, fill_of, getkey):
+        fill = fill_of(jnp.asarray(SIGNAL), getkey())
+        labels = jnp.asarray(np.arange(6, dtype=np.int32)[:, None] // 2)
+        components = lj.from_labels(SIGNAL, labels, 3, fill=fill)
+        on, off = (lj.recompose(components, jnp.asarray([state] * 3)) for state in (True, False))
+        np.testing.assert_array_equal(on, SIGNAL)
+        np.testing.assert_array_equal(off, np.broadcast_to(fill, SIGNAL.shape))
+
+    def test_the_same_key_gives_the_same_fill_inside_jit_too(self, fill_of, getkey):
+        key = getkey()
+        inside = jax.jit(fill_of)(jnp.asarray(SIGNAL), key)
+        np.testing.assert_allclose(inside, fill_of(jnp.asarray(SIGNAL), key), rtol=1e-6)
+
+
+# --- executors ------------------------------------------------------------------------------------
+
+SIZE, NUM_SEGMENTS, WINDOW, STRIDE = 24, 8, 6, 3
+WEIGHTS = np.random.default_rng(1).normal(size=(WINDOW, 2)).astype(np.float32)
+INPUTS = np.random.default_rng(2).normal(size=(2, SIZE)).astype(np.float32)
+
+
+def backbone(windows):
+    return jnp.tanh(jnp.matmul(windows, WEIGHTS, precision="highest"))
+
+
+def all_windows(inputs):
+    starts = np.arange(0, SIZE - WINDOW + 1, STRIDE)
+    windows = inputs[:, starts[:, None] + np.arange(WINDOW)]
+    return backbone(windows.reshape(-1, WINDOW)).reshape(len(inputs), len(starts), 2)
+
+
+def summed(inputs):
+    return all_windows(inputs).sum(axis=1)
+
+
+def loudest(inputs):
+    return all_windows(inputs).max(axis=1)
+
+
+def of_windows(whole, head):
+    return lj.receptive_fields.windowed(
+        whole, backbone=backbone, head=head, window=WINDOW, stride=STRIDE
+    )
+
+
+def pair(columns):
+    return jnp.tanh(columns.sum(axis=1))
+
+
+def loudest_pair(inputs):
+    columns = all_windows(inputs)
+    pairs = jnp.stack([columns[:, :-1], columns[:, 1:]], axis=2)
+    return pair(pairs.reshape(-1, 2, 2)).reshape(len(inputs), -1, 2).max(axis=1)
+
+
+LAYERWISE = lj.receptive_fields.layerwise(
+    loudest_pair,
+    layers=[
+        lj.receptive_fields.layer(backbone, window=WINDOW, stride=STRIDE),
+        lj.receptive_fields.layer(pair, window=2),
+    ],
+    head=lambda columns: columns.max(axis=1),
+)
+ONE_DEVICE = jax.sharding.Mesh(jax.devices()[:1], ("devices",))
+
+
+def unchanged(function):
+    return function
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """A case that an executor is chosen for.
+
+    Attributes:
+      executor: its class.
+      predict: the model, which is `whole` or declares it.
+      whole: the same model as a plain function.
+      options: of `explain`.
+      inside: what `explain` is called inside of.
+      reports: whether progress is reported.
+    """
+
+    executor: type
+    predict: Any
+    whole: Any = summed
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    inside: Any = unchanged
+    reports: bool = True
+
+    def broken_by(self, function):
+        """The model with a function in place of what it computes first."""
+        if self.executor is Host:
+            return lj.host_model(function)
+        if self.executor is Layers:
+            layer = dataclasses.replace(self.predict.layers[0], apply=as_predictor(function))
+            return dataclasses.replace(self.predict, layers=(layer, self.predict.layers[1]))
+        if self.executor in (ExactSums, Windows):
+            return dataclasses.replace(self.predict, backbone=as_predictor(function))
+        return function
+
+    def explain(self, item, method, **options):
+        options = self.options | {"key": jax.random.key(3)} | options
+        return self.inside(lambda x: lj.explain(self.predict, components_of(x), method, **options))(
+            jnp.asarray(INPUTS[item])
+        )
+
+
+EXECUTORS = {
+    "Host": Way(Host, lj.host_model(lambda x: np.asarray(summed(jnp.asarray(x))))),
+    "Traced": Way(Traced, summed, inside=jax.jit, reports=False),
+    "ExactSums": Way(ExactSums, of_windows(summed, "sum")),
+    "Layers": Way(Layers, LAYERWISE, loudest_pair),
+    "Windows": Way(Windows, of_windows(loudest, lambda x: x.max(axis=1)), loudest),
+    "Meshed": Way(Meshed, summed, options={"mesh": ONE_DEVICE}),
+    "Stepwise": Way(Stepwise, summed, options={"progress": lambda done, total: None}),
+    "Compiled": Way(Compiled, summed, reports=False),
+}
+METHOD = lj.exhaustive()
+
+
+def components_of(signal):
+    return lj.from_labels(signal, lj.equal_segments(SIZE, NUM_SEGMENTS), NUM_SEGMENTS)
+
+
+def as_one_program(whole, item):
+    problem = Problem.of_item(whole, components_of(jnp.asarray(INPUTS[item])), METHOD)
+    return Compiled().run(Compiled().plan(problem))
+
+
+def same(one, other):
+    for field in ("coefficients", "intercept", "fidelity", "local_prediction", "prediction"):
+        ours, theirs = np.asarray(getattr(one, field)), np.asarray(getattr(other, field))
+        np.testing.assert_allclose(ours, theirs, atol=1e-5, err_msg=field)
+    np.testing.assert_array_equal(one.status, other.status)
+
+
+def test_every_executor_has_its_laws():
+    assert [type(executor) for executor in choose.EXECUTORS] == [
+        way.executor for way in EXECUTORS.values()
+    ]
+
+
+@pytest.mark.parametrize("way", EXECUTORS.values(), ids=EXECUTORS)
+class TestExecutors:
+    def test_is_chosen_and_explains_as_one_program(self, way, monkeypatch):
+        chosen, run = [], way.executor.run
+        monkeypatch.setattr(
+            way.executor, "run", lambda self, plan: chosen.append(plan) or run(self, plan)
+        )
+        explanation = way.explain(0, METHOD)
+        assert len(chosen) == 1
+        same(explanation, as_one_program(way.whole, 0))
+
+    @pytest.mark.parametrize("batch_size", [7, 1000])
+    def test_the_batch_size_changes_nothing(self, way, batch_size):
+        same(way.explain(0, METHOD, batch_size=batch_size), as_one_program(way.whole, 0))
+
+    def test_items_are_explained_as_if_alone(self, way):
+        options = {name: option for name, option in way.options.items() if name != "progress"}
+
+        def explain(inputs):
+            items = jax.vmap(components_of)(inputs)
+            return lj.explain_batch(way.predict, items, METHOD, **options)
+
+        together = way.inside(explain)(jnp.asarray(INPUTS))
+        for item in range(len(INPUTS)):
+            alone = jax.tree.map(lambda x, item=item: x[item], together)
+            same(alone, as_one_program(way.whole, item))
+
+    def test_progress_is_reported_once_in_full(self, way):
+        if not way.reports:
+            pytest.skip("nobody can be told inside a program")
+        reports = []
+        way.explain(0, METHOD, progress=lambda done, total: reports.append((done, total)))
+        done, totals = zip(*reports, strict=True)
+        assert len(set(totals)) == 1, "of one total"
+        assert list(done) == sorted(set(done)) and done[-1] == totals[0]
+
+    def test_inside_jit_and_vmap_it_explains_or_says_why_not(self, way):
+        options = {name: option for name, option in way.options.items() if name != "mesh"}
+
+        def explain(signal):
+            return lj.explain(way.predict, components_of(signal), METHOD, **options)
+
+        try:
+            traced = jax.jit(jax.vmap(explain))(jnp.asarray(INPUTS))
+        except ValueError as error:
+            assert way.executor is Host and "cannot run inside jit" in str(error)
+        else:
+            first = jax.tree.map(lambda x: x[0], traced)
+            same(first, as_one_program(way.whole, 0))
+
+    def test_gradients_go_through_or_it_says_why_not(self, way):
+        def strongest(signal):
+            explanation = lj.explain(way.predict, components_of(signal), METHOD)
+            return explanation.coefficients[0, 0]
+
+        try:
+            gradient = jax.grad(strongest)(jnp.asarray(INPUTS[0]))
+        except ValueError as error:
+            assert way.executor is Host and "cannot run inside jit" in str(error)
+        else:
+            assert np.isfinite(gradient).all() and np.any(gradient)
+
+    def test_a_model_that_raises_keeps_its_traceback(self, way):
+        def broken(inputs):
+            raise ZeroDivisionError("a fault of the model")
+
+        with pytest.raises((ZeroDivisionError, lj.errors.ModelError)) as caught:
+            dataclasses.replace(way, predict=way.broken_by(broken)).explain(0, METHOD)
+        error = caught.value.__cause__ or caught.value
+        assert isinstance(error, ZeroDivisionError) and "a fault of the model" in str(caught.value)
+        names, frame = [], error.__traceback__
+        while frame is not None:
+            names.append(frame.tb_frame.f_code.co_name)
+            frame = frame.tb_next
+        assert names[-1] == "broken"
+
+    def test_the_plan_says_what_will_be_done_and_runs_nothing(self, way):
+        if way.executor is Traced:
+            pytest.skip("there is nothing to print inside a program")
+        options = {name: option for name, option in way.options.items() if name == "mesh"}
+        problem = Problem.of_item(
+            way.predict, components_of(jnp.asarray(INPUTS[0])), METHOD, **way.options
+        )
+        plan = next(choose.plans(problem))
+        assert type(plan.executor) is way.executor
+        explanation = way.explain(0, METHOD)
+        assert plan.is_exact == bool((np.asarray(explanation.std_error) == 0).all())
+        if plan.unit != "passes":
+            assert plan.num_evaluations == explanation.num_evaluations
+        words = str(plan)
+        assert "\n" not in words and f"{plan.num_evaluations:,} {plan.unit}" in words
+        assert words.startswith("exact through") and plan.num_bytes > 0
+        if way.executor is not Stepwise:
+            public = lj.plan(way.predict, problem.components, METHOD, **options)
+            assert str(public) == words
