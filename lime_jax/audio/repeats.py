@@ -12,13 +12,12 @@ from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.core import over_fills, pooling
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.execution.progress import Progress
-from lime_jax.core.explain import explain
+from lime_jax.core.explain import explain, plan
 from lime_jax.core.explanation import Explanation
-from lime_jax.core.masks.exhaustive import Exhaustive
-from lime_jax.core.methods import Method, most_evaluations, resolve
+from lime_jax.core.methods import Method
 from lime_jax.core.over_fills import FillAverage, explain_over_fills
+from lime_jax.core.plan import Plan
 from lime_jax.core.predictor import Predict
-from lime_jax.core.receptive_fields.declaration import Declaration, declaration
 from lime_jax.core.surrogates import uncertainty
 
 _REPEAT = 2
@@ -65,13 +64,20 @@ def explain_repeatedly(
       precision: as for `explain`.
       progress: called as `progress(done, total)`, in model evaluations; at first with 0 done.
     """
-    key, signal = jax.random.key(seed), audio.components.sources[0]
-    is_exhaustive = isinstance(resolve(method, len(audio.extents)).sampler, Exhaustive)
-    expected = 1 if is_exhaustive else repeats
-    if progress is not None and declaration(predict, Declaration) is None:
-        each = most_evaluations(method, len(audio.extents)) * max(1, len(fills))
-        progress(0, expected * each)
-    fill_signals = [fill_of(name, signal, fill_key(key, name)) for name in fills]
+    key = jax.random.key(seed)
+    fill_signals = _fill_signals(audio, key, fills)
+    planned = plan_repeat(
+        predict,
+        audio,
+        method,
+        seed=seed,
+        fills=fills,
+        batch_size=batch_size,
+        precision=precision,
+    )
+    expected = 1 if planned.is_exact else repeats
+    if progress is not None and planned.unit != "passes":
+        progress(0, expected * planned.num_evaluations * max(1, len(fills)))
 
     def explain_once(number: int) -> Explanation | FillAverage:
         options: dict[str, Any] = {
@@ -88,6 +94,34 @@ def explain_repeatedly(
     if not uncertainty.is_exact(_explanation(explanations[0])):
         explanations += [explain_once(number) for number in range(1, repeats)]
     return _pool(explanations, is_repeated=repeats > 1)
+
+
+def plan_repeat(
+    predict: Predict | HostModel,
+    audio: SegmentedAudio,
+    method: Method,
+    *,
+    seed: int = 0,
+    fills: Sequence[str] = (),
+    batch_size: int | None = None,
+    precision: str | None = None,
+) -> Plan:
+    """Says how one repeat will be computed, with all fills; the arguments are those of repeats."""
+    key = jax.random.key(seed)
+    return plan(
+        predict,
+        audio.components,
+        method,
+        key=key,
+        fills=_fill_signals(audio, key, fills) or None,
+        batch_size=batch_size,
+        precision=precision,
+    )
+
+
+def _fill_signals(audio: SegmentedAudio, key: Key[Array, ""], fills: Sequence[str]) -> list[Any]:
+    signal = audio.components.sources[0]
+    return [fill_of(name, signal, fill_key(key, name)) for name in fills]
 
 
 def repeat_key(key: Key[Array, ""], number: int) -> Key[Array, ""]:

@@ -1,6 +1,8 @@
 """The command that explains an excerpt of a file: a configuration in, a report out."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,13 @@ import numpy as np
 from lime_jax import models, report, settings, storage
 from lime_jax.audio.fills import FILLS, check_waveform_fill
 from lime_jax.audio.render import waveform_predictor
-from lime_jax.audio.repeats import RepeatedExplanation, explain_repeatedly
+from lime_jax.audio.repeats import RepeatedExplanation, explain_repeatedly, plan_repeat
 from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.commands import explanation_tables, terminal
 from lime_jax.commands.annotations import command
 from lime_jax.commands.excerpt import Excerpt, Say, cut_excerpt
 from lime_jax.core.components import recompose
+from lime_jax.core.execution import estimate
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.execution.progress import Progress
 from lime_jax.core.methods import Method
@@ -96,7 +99,9 @@ def explain_file(
     predict = waveform_predictor(models.wrap_errors(model, config.model), audio)
     names = _output_names(config, model, predict, audio)
     outputs = selection.resolve(names)
-    repeated = _explain(config, predict, audio, settings.target_outputs(method, outputs), progress)
+    method = settings.target_outputs(method, outputs)
+    say_plan = None if say is None else functools.partial(_say_plan, config, model, say)
+    repeated = _explain(config, predict, audio, method, progress, say_plan)
     version = {} if separator is None else {"separator_version": separator.version}
     return report.write(
         folder,
@@ -178,14 +183,41 @@ def _model(config: ExplainConfig) -> Any:
     return models.Snippets(model, num_samples)
 
 
+def _say_plan(
+    config: ExplainConfig,
+    model: Any,
+    say: Say,
+    predict: Any,
+    audio: SegmentedAudio,
+    method: Method,
+) -> None:
+    """Says before long work how it will be done and how long that takes."""
+    planned = plan_repeat(
+        predict,
+        audio,
+        method,
+        seed=config.seed,
+        fills=config.fill_names,
+        batch_size=config.batch_size,
+        precision=config.precision,
+    )
+    if estimate.is_long(planned):
+        repeats = 1 if planned.is_exact else config.repeats
+        seconds = repeats * estimate.measure_seconds(planned)
+        say(planned.describe(sample_rate=model.sample_rate, seconds=seconds))
+
+
 def _explain(
     config: ExplainConfig,
     predict: Any,
     audio: SegmentedAudio,
     method: Method,
     progress: Progress | None,
+    say_plan: Callable[[Any, SegmentedAudio, Method], None] | None,
 ) -> RepeatedExplanation:
     try:
+        if say_plan is not None:
+            say_plan(predict, audio, method)
         return explain_repeatedly(
             predict,
             audio,

@@ -2,8 +2,9 @@
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from lime_jax.core.explanation import Explanation
 from lime_jax.core.item_axis import item_of
 from lime_jax.core.keys import MaybeKey, single_key
 from lime_jax.core.methods import Method
+from lime_jax.core.over_fills import state_over_fills
 from lime_jax.core.plan import Plan
 from lime_jax.core.predictor import Predict
 from lime_jax.core.problem import Problem
@@ -90,6 +92,7 @@ def plan(
     method: Method,
     *,
     key: MaybeKey = None,
+    fills: Sequence[Any] | None = None,
     batch_size: int | None = None,
     precision: str | None = None,
     mesh: Mesh | None = None,
@@ -101,6 +104,7 @@ def plan(
       components: of one item, as for `explain`; or of many, as for `explain_batch`.
       method: as for `explain`.
       key: as for `explain`; without one, masks are counted as if there were one.
+      fills: as for `explain_over_fills`, whose plan this is then; every evaluation is of all fills.
       batch_size: as for `explain`.
       precision: as for `explain`.
       mesh: as for `explain`.
@@ -114,11 +118,14 @@ def plan(
       >>> print(plan)
       sampled through one compiled program: 64 evaluations, 64 at a time, about 7.23 MB
     """
-    state = Problem.of_items if components.is_batched else Problem.of_item
+    if fills is not None:
+        state = functools.partial(state_over_fills, fills=fills)
+    else:
+        state = Problem.of_items if components.is_batched else Problem.of_item
     problem = state(
         predict,
         components,
-        method,
+        method=method,
         key=jax.random.key(0) if key is None else key,
         batch_size=batch_size,
         precision=precision,

@@ -98,25 +98,48 @@ def explain_over_fills(
       >>> average.explanation.coefficients.round().tolist(), average.spread.round().tolist()
       ([[-2.0, 14.0]], [[6.0, 6.0]])
     """
+    problem = state_over_fills(
+        predict,
+        components,
+        fills,
+        method,
+        key=key,
+        batch_size=batch_size,
+        precision=precision,
+        mesh=mesh,
+        progress=progress,
+    )
+    with problem.products:
+        explanation = choose.solve(problem)
+    groups = _by_group(explanation, len(fills))
+    return _average(item_of(groups, 0), item_of(groups, slice(1, None)))
+
+
+def state_over_fills(
+    predict: Predict | HostModel,
+    components: Components,
+    fills: Sequence[Any],
+    method: Method,
+    *,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+    **means: Any,
+) -> Problem:
+    """States the problem that `explain_over_fills` solves, with the same arguments."""
     check_one_item(components)
     num_fills = len(fills)
     problem = Problem.of_item(
         _over_fills(predict),
         _with_fills(components, fills),
         method,
-        key=key,
         batch_size=batch_size,
-        precision=precision,
-        mesh=mesh,
         progress=None if progress is None else _count_fills(progress, num_fills),
         num_groups=1 + num_fills,
+        **means,
     )
-    if batch_size is not None:
-        problem = dataclasses.replace(problem, batch_size=max(1, batch_size // num_fills))
-    with problem.products:
-        explanation = choose.solve(problem)
-    groups = _by_group(explanation, num_fills)
-    return _average(item_of(groups, 0), item_of(groups, slice(1, None)))
+    if batch_size is None:
+        return problem
+    return dataclasses.replace(problem, batch_size=max(1, batch_size // num_fills))
 
 
 def pool(averages: Sequence[FillAverage]) -> FillAverage:

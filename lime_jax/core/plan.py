@@ -23,6 +23,7 @@ class Plan:
       is_exact: whether there is no sampling error.
       unit: what is evaluated: inputs, windows, or passes (columns of a layer in units of all).
       window: elements of the input that one window holds; None for whole inputs.
+      share: of a whole input that one of them is.
       details: what the executor has worked out.
     """
 
@@ -34,6 +35,7 @@ class Plan:
     is_exact: bool
     unit: str = "evaluations"
     window: int | None = None
+    share: float = 1.0
     details: Any = None
 
     @property
@@ -42,15 +44,29 @@ class Plan:
         return self.executor.num_bytes(self)
 
     def __str__(self) -> str:
+        return self.describe()
+
+    def describe(self, *, sample_rate: int | None = None, seconds: float | None = None) -> str:
+        """Says it in one line.
+
+        Args:
+          sample_rate: of waveforms, in Hz, so that windows are told in seconds.
+          seconds: how long it is expected to take, see
+            `lime_jax.core.execution.estimate.measure_seconds`.
+        """
         stopping = None if self.is_exact else self.problem.method.stopping
         most = "at most " if stopping is not None and stopping.most_rounds > 1 else ""
         each = "" if self.problem.is_single else f" for each of {self.problem.num_items} items"
         number = f"{most}{self.num_evaluations:,} {self.unit}{each}"
         at_a_time = min(self.batch_size, self.num_evaluations * self.problem.num_items)
         kind = "exact" if self.is_exact else "sampled"
+        length = ""
+        if self.window is not None and sample_rate is not None:
+            length = f"{self.window / sample_rate:.3g}-s windows, as "
+        time = "" if seconds is None else f", about {format_seconds(seconds)}"
         return (
-            f"{kind} through {self.way}: {number}, {at_a_time:,} at a time, "
-            f"about {format_bytes(self.num_bytes)}"
+            f"{kind} through {length}{self.way}: {number}, {at_a_time:,} at a time, "
+            f"about {format_bytes(self.num_bytes)}{time}"
         )
 
 
@@ -78,6 +94,14 @@ class Evaluator(Protocol):
     def predict(self, plan: Plan) -> jax.Array | None:
         """Returns their outputs, `(num_masks, num_outputs)`; None if memory is too short."""
         ...
+
+
+def format_seconds(seconds: float) -> str:
+    """Returns a time in words, as exact as an estimate is."""
+    if seconds < 90:
+        return f"{seconds:.1g} s" if seconds < 10 else f"{round(seconds, -1):.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
 def format_bytes(number: int) -> str:

@@ -61,7 +61,7 @@ def choose_batch_size(problem: Problem) -> int:
         _num_inputs.put(shapes, num_inputs)
         return untried
     sizes = [untried, *candidates(largest, size.round_size)]
-    return _batch_sizes.put(shapes, fastest(_trial(problem), sizes, num_inputs))
+    return _batch_sizes.put(shapes, fastest(time_batches(problem), sizes, num_inputs))
 
 
 def remember_reached(plan: Plan, reached: int) -> None:
@@ -155,7 +155,8 @@ def fastest(trial: Callable[[int], float], sizes: list[int], num_inputs: int) ->
     return min(per_input, key=lambda size: per_input[size])
 
 
-def _trial(problem: Problem) -> Callable[[int], float]:
+def time_batches(problem: Problem) -> Callable[[int], float]:
+    """Returns a function that runs batches of a size and returns the seconds of one."""
     components = problem.first[0]
     items = as_one_item(components)
 

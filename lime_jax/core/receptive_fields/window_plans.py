@@ -38,6 +38,7 @@ def plan_of(
         is_exact=is_exact,
         unit="windows",
         window=model.window,
+        share=model.window / problem.first[0].sources.shape[1 + model.axis],
         details=details,
     )
 

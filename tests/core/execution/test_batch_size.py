@@ -69,7 +69,7 @@ def test_the_fastest_size_is_remembered(monkeypatch):
 
 def test_the_trial_runs_the_model():
     components = lj.from_stems(jax.random.normal(jax.random.key(0), (4, 9)))
-    seconds = batch_sizes._trial(Problem.of_item(jnp.tanh, components, lj.exhaustive()))
+    seconds = batch_sizes.time_batches(Problem.of_item(jnp.tanh, components, lj.exhaustive()))
     assert 0 < seconds(16) < 5
 
 
