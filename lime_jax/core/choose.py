@@ -1,7 +1,5 @@
 """The one place that decides how something is computed."""
 
-from collections.abc import Iterator
-
 import jax
 
 from lime_jax.core.execution.compiled import Compiled
@@ -22,25 +20,25 @@ EXECUTORS: tuple[Executor, ...] = (
 """In the order in which they are asked; the last one always has a plan."""
 
 
-def plans(problem: Problem) -> Iterator[Plan]:
-    """Yields the plans for a problem, the best first; others are for where memory runs out."""
-    for executor in EXECUTORS:
-        if (plan := executor.plan(problem)) is not None:
-            yield plan
+def best_plan(problem: Problem) -> Plan:
+    """Returns the plan of the first executor that has one; nothing is run."""
+    return next(plan for executor in EXECUTORS if (plan := executor.plan(problem)) is not None)
 
 
 def solve(problem: Problem) -> Explanation:
-    """Explains by the first plan that can be carried out."""
-    for plan in plans(problem):
-        if (explanation := plan.executor.run(plan)) is not None:
+    """Explains by the first plan that can be carried out: where memory runs out, the next one."""
+    for executor in EXECUTORS:
+        plan = executor.plan(problem)
+        if plan is not None and (explanation := executor.run(plan)) is not None:
             return explanation
     raise AssertionError("the last executor always explains")
 
 
 def predict(problem: Problem) -> jax.Array:
     """Evaluates given masks by the first plan that can be carried out."""
-    for plan in plans(problem):
-        assert isinstance(plan.executor, Evaluator)
-        if (outputs := plan.executor.predict(plan)) is not None:
-            return outputs
+    for executor in EXECUTORS:
+        plan = executor.plan(problem)
+        if plan is not None and isinstance(executor, Evaluator):
+            if (outputs := executor.predict(plan)) is not None:
+                return outputs
     raise AssertionError("the last executor always predicts")

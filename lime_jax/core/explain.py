@@ -133,7 +133,7 @@ def plan(
         may_measure=False,
     )
     with problem.products:
-        return next(choose.plans(problem))
+        return choose.best_plan(problem)
 
 
 def explain_batch(

@@ -25,9 +25,13 @@ class Predictor:
     treedef: Any = static()
 
     def __call__(self, inputs: Any) -> Any:
+        return self.rebuild()(inputs)
+
+    def rebuild(self) -> Predict:
+        """Returns the callable that was taken apart."""
         arrays = iter(self.arrays)
         leaves = [next(arrays) if leaf is _ARRAY else leaf for leaf in self.rest]
-        return jax.tree.unflatten(self.treedef, leaves)(inputs)
+        return jax.tree.unflatten(self.treedef, leaves)
 
 
 _ARRAY = type("ArrayLeaf", (), {})

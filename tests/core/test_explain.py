@@ -1,5 +1,6 @@
 """From model to explanation: exact answers, one answer, few compilations, honest errors."""
 
+import traceback
 from collections.abc import Callable
 
 import chex
@@ -247,6 +248,21 @@ def test_host_model_mistakes_are_named(getkey):
         lj.explain(flat, components, lj.exhaustive())
     with pytest.raises(lj.errors.ModelError, match="ZeroDivisionError"):
         lj.explain(lj.host_model(lambda inputs: 1 / 0), components, lj.exhaustive())
+
+
+@pytest.mark.parametrize("batch_size", [None, 20])
+def test_the_model_is_called_at_most_nine_frames_below_explain(batch_size):
+    """An error of the model shows its user few frames that are not theirs."""
+    distances = []
+
+    def model(inputs):
+        stack = traceback.extract_stack()
+        ours = [frame.name for frame in stack if "/lime_jax/core/" in frame.filename]
+        distances.append(len(ours) - ours.index("explain"))
+        return inputs.sum(axis=1, keepdims=True)
+
+    lj.explain(model, lj.from_stems(stems()), lj.exhaustive(), batch_size=batch_size)
+    assert distances and max(distances) <= 9
 
 
 class TestCompilations:

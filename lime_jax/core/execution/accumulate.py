@@ -133,7 +133,8 @@ def evaluate(
     if size >= num_rows:
         inputs = inputs_of(components, masks)
         flat = inputs.reshape(-1, *inputs.shape[2:])
-        return check_outputs(predictor(flat), len(flat)).reshape(*inputs.shape[:2], -1)
+        outputs = predictor.rebuild()(flat)
+        return check_outputs(outputs, len(flat)).reshape(*inputs.shape[:2], -1)
     repeated = jnp.repeat(masks[:, -1:], -num_rows % size, axis=1)
     padded = jnp.concatenate([masks, repeated], axis=1)
     chunks = padded.reshape(num_items, -1, size, masks.shape[2]).swapaxes(0, 1)

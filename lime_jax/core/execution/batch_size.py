@@ -185,9 +185,9 @@ def _measure(problem: Problem) -> tuple[int, int]:
     def evaluate(predictor: Predictor, components: Components, mask: Any) -> Any:
         return accumulate.evaluate(predictor, as_one_item(components), mask, batch_size=1)
 
-    def measure() -> tuple[int, int]:
-        mask = jax.ShapeDtypeStruct((1, 1, problem.num_components), jnp.bool_)
-        number = memory.num_bytes(evaluate, problem.predictor, problem.first[0], mask)
-        return number, memory.num_fitting(number)
-
-    return _largest_sizes.get_or_make(signature(problem.predictor, problem.first[0]), measure)
+    shapes = signature(problem.predictor, problem.first[0])
+    if (measured := _largest_sizes.get(shapes)) is not None:
+        return measured
+    mask = jax.ShapeDtypeStruct((1, 1, problem.num_components), jnp.bool_)
+    number = memory.num_bytes(evaluate, problem.predictor, problem.first[0], mask)
+    return _largest_sizes.put(shapes, (number, memory.num_fitting(number)))

@@ -80,21 +80,20 @@ def flops_of_step(problem: Problem, num_items: int, num_rows: int, batch_size: i
     """
     predictor, components = problem.predictor, problem.first[0]
 
-    def measure() -> float:
-        arrays, structure = jax.tree.flatten(components)
-        of_group = [jax.ShapeDtypeStruct((num_items, *x.shape), x.dtype) for x in arrays]
-        masks = jax.ShapeDtypeStruct((num_items, num_rows, problem.num_components), jnp.bool_)
-
-        # The model is traced inside, for the very shapes it is going to run with.
-        def step(predictor: Predictor, arrays: Any, masks: Any) -> Any:
-            items = jax.tree.unflatten(structure, arrays)
-            return accumulate.evaluate(predictor, items, masks, batch_size=batch_size)
-
-        cost = jax.jit(step).lower(predictor, of_group, masks).cost_analysis()
-        return float((cost or {}).get("flops", 0.0))
-
     shapes = (signature(predictor, components), num_items, num_rows, batch_size)
-    return _step_flops.get_or_make(shapes, measure)
+    if (flops := _step_flops.get(shapes)) is not None:
+        return flops
+    arrays, structure = jax.tree.flatten(components)
+    of_group = [jax.ShapeDtypeStruct((num_items, *x.shape), x.dtype) for x in arrays]
+    masks = jax.ShapeDtypeStruct((num_items, num_rows, problem.num_components), jnp.bool_)
+
+    # The model is traced inside, for the very shapes it is going to run with.
+    def step(predictor: Predictor, arrays: Any, masks: Any) -> Any:
+        items = jax.tree.unflatten(structure, arrays)
+        return accumulate.evaluate(predictor, items, masks, batch_size=batch_size)
+
+    cost = jax.jit(step).lower(predictor, of_group, masks).cost_analysis()
+    return _step_flops.put(shapes, float((cost or {}).get("flops", 0.0)))
 
 
 def _explain(problem: Problem, batch_size: int) -> Explanation:

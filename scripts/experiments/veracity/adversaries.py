@@ -17,7 +17,7 @@ Patches = Float[Array, "batch frames bands"]
 Labels = Int[Array, "frames bands"]
 
 
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Attack:
     """How an adversary searches.
 
@@ -105,7 +105,7 @@ class Adversaries:
     num_steps: Int[Array, "..."]
 
 
-@functools.partial(jax.jit, static_argnames="settings")
+@jax.jit
 def attack(
     model: Any,
     inputs: Float[Array, "batch *input"],
@@ -171,6 +171,7 @@ def _loss(
     return jnp.square(delta).sum() + settings.alpha * missed, logits
 
 
+@jax.jit
 def signal_to_noise(
     inputs: Float[Array, "batch *input"], delta: Float[Array, "batch *input"]
 ) -> Float[Array, " batch"]:
@@ -190,6 +191,7 @@ def signal_to_noise(
     return 10 * jnp.log10(energy(inputs) / energy(delta))
 
 
+@functools.partial(jax.jit, static_argnames="num_components")
 def energies(
     delta: Patches, labels: Labels, num_components: int
 ) -> Float[Array, "batch num_components"]:
@@ -207,6 +209,7 @@ def energies(
     return jax.vmap(lambda one: nothing.at[labels].add(jnp.square(one)))(delta)
 
 
+@jax.jit
 def strongest(
     strength: Float[Array, "batch num_components"],
 ) -> Bool[Array, "batch num_components num_components"]:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import lime_jax as lj
@@ -42,8 +41,8 @@ class Cases:
 
     which: Rows
     target: bool
-    clean: jax.Array
-    changed: jax.Array
+    clean: np.ndarray
+    changed: np.ndarray
 
     @property
     def labels(self) -> jax.Array:
@@ -55,11 +54,11 @@ class Cases:
         """Of the change, in every component."""
         return adversaries.energies(self.changed - self.clean, self.labels, NUM_COMPONENTS)
 
-    def towards(self, coefficients: jax.Array) -> jax.Array:
+    def towards(self, coefficients: np.ndarray) -> np.ndarray:
         """Returns how much components speak for the target."""
         return coefficients if self.target else -coefficients
 
-    def reached(self, detector: Detector, masks: jax.Array) -> np.ndarray:
+    def reached(self, detector: Detector, masks: np.ndarray) -> np.ndarray:
         """Returns whether the label flips where only the components of a mask are changed."""
         says_yes = adversaries.says_yes(detector, self.clean, self.changed, self.labels, masks)
         return np.asarray(says_yes) == self.target
@@ -70,32 +69,39 @@ def in_batches(function: Callable[..., Any], *arrays: Any, size: int = 64) -> An
     num = len(arrays[0])
     size = min(size, num)
     rows = np.minimum(np.arange(num + -num % size), num - 1).reshape(-1, size)
-    found = [function(*(jnp.asarray(array[some]) for array in arrays)) for some in rows]
-    return jax.tree.map(lambda *pieces: jnp.concatenate(pieces)[:num], *found)
+    arrays = tuple(np.asarray(array) for array in arrays)
+    found = [function(*(array[some] for array in arrays)) for some in rows]
+    return jax.tree.map(lambda *pieces: np.concatenate(pieces)[:num], *found)
 
 
-def patches_of(detector: Detector, waveforms: Any) -> jax.Array:
+def patches_of(detector: Detector, waveforms: Any) -> np.ndarray:
     """Returns what the network sees of excerpts."""
     return in_batches(functools.partial(_patches, detector), waveforms)
 
 
 _patches = jax.jit(Detector.patches)
+_probabilities = jax.jit(Detector.__call__)
 logits = jax.jit(Detector.logits)
 
 
 def explained(
-    detector: Detector, patches: jax.Array, num_samples: int, key: jax.Array
-) -> tuple[jax.Array, np.ndarray]:
+    detector: Detector, patches: np.ndarray, num_samples: int, key: jax.Array
+) -> tuple[np.ndarray, np.ndarray]:
     """Weights `(num_patches, num_components)` and fidelity of the explanation of every patch."""
     if not len(patches):
-        return jnp.zeros((0, NUM_COMPONENTS)), np.zeros(0)
+        return np.zeros((0, NUM_COMPONENTS), np.float32), np.zeros(0)
+    found = lj.explain_batch(detector, _cut(patches), lj.lime(num_samples), key=key)
+    return np.asarray(found.coefficients)[:, 0], np.asarray(found.fidelity)[:, 0]
+
+
+@jax.jit
+def _cut(patches: jax.Array) -> lj.Components:
     labels = lj.grid(GRID, patches.shape[1:])
 
     def cut(patch):
         return lj.from_labels(patch, labels, NUM_COMPONENTS, lj.fills.mean(patch))
 
-    found = lj.explain_batch(detector, jax.vmap(cut)(patches), lj.lime(num_samples), key=key)
-    return found.coefficients[:, 0], np.asarray(found.fidelity[:, 0])
+    return jax.vmap(cut)(patches)
 
 
 def attacked(
@@ -104,7 +110,7 @@ def attacked(
     """Returns a row about every adversary, and those that reached their target in several steps."""
     clean = patches_of(detector, excerpts.waveforms)
     is_waveform = domain == "waveform"
-    inputs = jnp.asarray(excerpts.waveforms) if is_waveform else clean
+    inputs = excerpts.waveforms if is_waveform else clean
     model = adversaries.Hearing(detector) if is_waveform else detector
     found = in_batches(lambda x: adversaries.attack(model, x, target, settings), inputs)
     changed = inputs + found.delta
@@ -122,13 +128,13 @@ def attacked(
     return rows, cases
 
 
-def flips_of(detector: Detector, cases: Cases, coefficients: jax.Array) -> Rows:
+def flips_of(detector: Detector, cases: Cases, coefficients: np.ndarray) -> Rows:
     """Which labels flip when only the top components of the change are added, for every number."""
     strength = cases.towards(coefficients)
-    num_right = np.asarray((strength > 0).sum(axis=1)).tolist()
+    num_right = (strength > 0).sum(axis=1).tolist()
     rows = []
     for selection, ranked_by in {"lime": strength, "energy": cases.energies}.items():
-        flipped = cases.reached(detector, adversaries.strongest(ranked_by))
+        flipped = cases.reached(detector, np.asarray(adversaries.strongest(ranked_by)))
         for which, right, flips in zip(cases.which, num_right, flipped, strict=True):
             rows += [
                 {
@@ -145,14 +151,14 @@ def flips_of(detector: Detector, cases: Cases, coefficients: jax.Array) -> Rows:
 
 def subsets_of(detector: Detector, cases: Cases, num_samples: int, key: jax.Array) -> Rows:
     """How many of the only components that are changed an explanation finds, where that flips."""
-    masks = adversaries.strongest(cases.energies)[:, jnp.array(SUBSETS) - 1]
+    masks = np.asarray(adversaries.strongest(cases.energies))[:, np.array(SUBSETS) - 1]
     who, subset = np.nonzero(cases.reached(detector, masks))
     masks = masks[who, subset]
     patches = adversaries.transplanted(cases.clean[who], cases.changed[who], cases.labels, masks)
-    coefficients, fidelity = explained(detector, patches, num_samples, key)
-    ranked = adversaries.strongest(cases.towards(coefficients))
+    coefficients, fidelity = explained(detector, np.asarray(patches), num_samples, key)
+    ranked = np.asarray(adversaries.strongest(cases.towards(coefficients)))
     top = ranked[np.arange(len(who)), np.array(SUBSETS)[subset] - 1]
-    hits = np.asarray((top & masks).sum(axis=1))
+    hits = (top & masks).sum(axis=1)
     return [
         {**cases.which[n], "k": SUBSETS[s], "hits": int(hit), "r2": float(r2)}
         for n, s, hit, r2 in zip(who, subset, hits, fidelity, strict=True)
@@ -192,7 +198,7 @@ def horses_of(
     """For every excerpt the faintest mark that makes the family play, and what explains it."""
     clean = patches_of(detector, excerpts.waveforms)
     marks = adversaries.marks(GRID, clean.shape[1:])
-    drawings = jnp.asarray(np.stack([mark.drawing for mark in marks]))
+    drawings = np.stack([mark.drawing for mark in marks])
     probabilities = np.stack(
         [np.asarray(marked_probabilities(detector, clean, a * drawings)) for a in AMPLITUDES], 1
     )
@@ -201,13 +207,13 @@ def horses_of(
     amplitudes = np.float32(AMPLITUDES)[faintest[flipped]]
     patches = clean[flipped] + amplitudes[:, None, None] * drawings[best[flipped]]
     coefficients, fidelity = explained(detector, patches, num_samples, key)
-    before = np.asarray(in_batches(detector, clean))[:, 0]
+    before = in_batches(functools.partial(_probabilities, detector), clean)[:, 0]
     rows = [
         {**which, "before": float(p), "flipped": False}
         | dict.fromkeys(("mark", "covers", "amplitude", "after", "top", "hit", "r2", "weights"))
         for which, p in zip(excerpts.which, before, strict=True)
     ]
-    for n, weights, r2 in zip(flipped, np.asarray(coefficients), fidelity, strict=True):
+    for n, weights, r2 in zip(flipped, coefficients, fidelity, strict=True):
         mark, top = marks[best[n]], int(weights.argmax())
         rows[n] |= {
             "flipped": True, "mark": mark.shape, "covers": list(mark.components),

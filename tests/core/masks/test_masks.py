@@ -1,4 +1,4 @@
-"""Laws that hold for every neighbourhood, and the distributions they promise."""
+"""The distributions that samplers promise; the laws of all of them are in tests/laws.py."""
 
 import math
 
@@ -12,45 +12,7 @@ from lime_jax.core.masks.exhaustive import Exhaustive
 from lime_jax.core.masks.shapley_pairs import KernelShap
 from lime_jax.core.surrogates import kernels
 
-TABLE = {
-    "Bernoulli rows": Bernoulli(300, distinct=False),
-    "Bernoulli table": Bernoulli(300),
-    "Exhaustive": Exhaustive(),
-    "KernelShap rows": KernelShap(40),
-    "KernelShap table": KernelShap(300),
-}
 D = 6
-
-
-@pytest.mark.parametrize("sampler", TABLE.values(), ids=TABLE)
-class TestSamplerLaws:
-    def test_the_unperturbed_input_comes_first(self, sampler, getkey):
-        masks = np.asarray(sampler(getkey(), D).masks)
-        assert masks.dtype == bool and masks.shape[1] == D
-        assert masks[0].all()
-
-    def test_the_same_key_gives_the_same_masks(self, sampler, getkey):
-        key = getkey()
-        first, second = sampler(key, D), sampler(key, D)
-        np.testing.assert_array_equal(first.masks, second.masks)
-        np.testing.assert_array_equal(first.counts, second.counts)
-
-    def test_a_row_depends_on_its_index_alone(self, sampler, getkey):
-        neighbourhood = sampler(getkey(), D)
-        some = np.array([neighbourhood.num_masks - 1, 3, 0])
-        rows = jax.jit(lambda neighbourhood, some: neighbourhood.rows(some))(neighbourhood, some)
-        np.testing.assert_array_equal(rows, np.asarray(neighbourhood.masks)[some])
-
-    def test_works_inside_jit(self, sampler, getkey):
-        key = getkey()
-        inside = jax.jit(lambda key: sampler(key, D).masks)(key)
-        np.testing.assert_array_equal(inside, sampler(key, D).masks)
-
-    def test_counts_are_not_negative(self, sampler, getkey):
-        neighbourhood = sampler(getkey(), D)
-        assert neighbourhood.counts.shape == (neighbourhood.num_masks,)
-        counts = np.asarray(neighbourhood.counts)
-        assert counts.min() >= 0 and counts.sum() > 0
 
 
 def test_exhaustive_is_lexicographic_with_ones_first():

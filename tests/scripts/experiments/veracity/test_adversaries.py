@@ -1,4 +1,3 @@
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -34,8 +33,8 @@ class MeanOfOne:
 def test_attacks_stop_as_soon_as_the_label_flips(domain, target):
     sign = 1.0 if target else -1.0
     detector = Detector(MeanOfOne(6, sign * 0.0105), 1)
-    inputs = jnp.zeros((3, *SHAPE))
-    inputs += sign * jnp.array([0.0, 0.005, -1.0])[:, None, None]
+    levels = sign * np.array([0.0, 0.005, -1.0], np.float32)
+    inputs = np.tile(levels[:, None, None], (1, *SHAPE))
     model = detector
     if domain == "waveform":
         inputs, model = inputs.reshape(3, -1), Hearing(detector)
@@ -52,73 +51,69 @@ def test_attacks_stop_as_soon_as_the_label_flips(domain, target):
 
 def test_a_margin_lies_beyond_the_boundary():
     detector = Detector(MeanOfOne(6, 0.0105), 1)
-    inputs = jnp.zeros((1, *SHAPE))
+    inputs = np.zeros((1, *SHAPE), np.float32)
     for margin, steps in ((0.0, 11), (0.02, 13), (0.05, 16)):
         found = adversaries.attack(detector, inputs, True, Attack(1e-3, 10.0, 0.02, 50, margin))
-        assert found.num_steps.tolist() == [steps] and found.success.all()
+        assert found.num_steps.tolist() == [steps] and found.success.tolist() == [True]
 
 
 def test_an_input_with_the_target_already_is_left_alone():
     detector = Detector(MeanOfOne(6, 0.0), 1)
     settings = Attack(1e-3, 10.0, 0.02, 5)
-    found = adversaries.attack(detector, jnp.ones((1, *SHAPE)), True, settings)
-    assert found.success.all() and not found.num_steps.any() and not found.delta.any()
+    found = adversaries.attack(detector, np.ones((1, *SHAPE), np.float32), True, settings)
+    assert found.success.tolist() == [True] and found.num_steps.tolist() == [0]
+    assert not np.asarray(found.delta).any()
 
 
 def test_a_weak_target_is_outweighed_by_energy():
     detector = Detector(MeanOfOne(6, 1.0), 1)
-    inputs = jnp.zeros((1, *SHAPE))
+    inputs = np.zeros((1, *SHAPE), np.float32)
     far = Attack(1e-3, 100.0, 0.5, 200)
     near = Attack(1e-3, 0.1, 0.5, 200)
 
     def energy(s):
-        return float(jnp.square(adversaries.attack(detector, inputs, True, s).delta).sum())
+        return float(np.square(adversaries.attack(detector, inputs, True, s).delta).sum())
 
     assert energy(near) < 0.5 * energy(far)
 
 
 def test_signal_to_noise_is_a_ratio_of_energies():
-    inputs = jnp.ones((2, *SHAPE))
-    delta = inputs * jnp.array([0.1, 0.01])[:, None, None]
+    inputs = np.ones((2, *SHAPE), np.float32)
+    delta = inputs * np.array([0.1, 0.01], np.float32)[:, None, None]
     np.testing.assert_allclose(adversaries.signal_to_noise(inputs, delta), [20, 40], rtol=1e-5)
 
 
-def test_energies_of_components_add_up(getkey):
-    delta = jax.random.normal(getkey(), (3, *SHAPE))
+def test_energies_of_components_add_up():
+    delta = np.random.default_rng(0).standard_normal((3, *SHAPE), np.float32)
     found = np.asarray(adversaries.energies(delta, LABELS, NUM))
     assert found.shape == (3, NUM)
     np.testing.assert_allclose(found.sum(axis=1), np.square(delta).sum(axis=(1, 2)), rtol=1e-5)
-    ours = np.square(np.asarray(delta))[:, np.asarray(LABELS) == 7].sum(axis=1)
+    ours = np.square(delta)[:, np.asarray(LABELS) == 7].sum(axis=1)
     np.testing.assert_allclose(found[:, 7], ours, rtol=1e-5)
 
 
 def test_strongest_takes_ties_in_order():
-    masks = adversaries.strongest(jnp.array([[1.0, 3.0, 1.0, 2.0]]))
-    order = [np.flatnonzero(mask).tolist() for mask in np.asarray(masks[0])]
+    masks = np.asarray(adversaries.strongest(np.array([[1, 3, 1, 2]], np.float32)))
+    order = [np.flatnonzero(mask).tolist() for mask in masks[0]]
     assert order == [[1], [1, 3], [0, 1, 3], [0, 1, 2, 3]]
 
 
-def test_transplants_change_only_what_the_mask_names(getkey):
-    clean, changed = jax.random.normal(getkey(), (2, 1, *SHAPE))
-    masks = jnp.zeros((1, NUM), bool).at[0, jnp.array([2, 9])].set(True)
+def test_transplants_change_only_what_the_mask_names():
+    clean, changed = np.random.default_rng(0).standard_normal((2, 1, *SHAPE), np.float32)
+    masks = np.isin(np.arange(NUM), [2, 9])[None]
     mixed = np.asarray(adversaries.transplanted(clean, changed, LABELS, masks))
     inside = np.isin(LABELS, [2, 9])
-    assert (mixed[0, inside] == np.asarray(changed)[0, inside]).all()
-    assert (mixed[0, ~inside] == np.asarray(clean)[0, ~inside]).all()
+    assert (mixed[0, inside] == changed[0, inside]).all()
+    assert (mixed[0, ~inside] == clean[0, ~inside]).all()
 
 
 def test_labels_of_many_transplants():
     detector = Detector(MeanOfOne(6, 0.5), 1)
-    clean = jnp.stack([jnp.zeros(SHAPE), jnp.ones(SHAPE)])
-    says_yes = adversaries.says_yes(
-        detector,
-        clean,
-        1 - clean,
-        LABELS,
-        jnp.broadcast_to(jnp.eye(NUM, dtype=bool), (2, NUM, NUM)),
-    )
+    clean = np.stack([np.zeros(SHAPE, np.float32), np.ones(SHAPE, np.float32)])
+    masks = np.tile(np.eye(NUM, dtype=bool), (2, 1, 1))
+    says_yes = np.asarray(adversaries.says_yes(detector, clean, 1 - clean, LABELS, masks))
     assert np.flatnonzero(says_yes[0]).tolist() == [6]
-    assert np.flatnonzero(~np.asarray(says_yes[1])).tolist() == [6]
+    assert np.flatnonzero(~says_yes[1]).tolist() == [6]
 
 
 @pytest.mark.parametrize("shape", [(80, 64), (115, 80)])

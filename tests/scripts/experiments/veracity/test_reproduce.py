@@ -83,11 +83,12 @@ def test_what_the_adversary_changed_is_found(veracity, measured, direction):
 
 
 def test_flips_follow_the_ranks_and_mark_the_right_sign(veracity, detector):
-    clean = jnp.full((2, *SHAPE), -1.0)
+    clean = np.full((2, *SHAPE), -1, np.float32)
     cases = veracity.Cases([{"song": "a"}, {"song": "b"}], True, clean, -clean)
     # LIME ranks component 6 third in one case; in the other it speaks against the target.
-    weights = jnp.zeros((2, 20)).at[0, jnp.array([3, 5, 6])].set(jnp.array([3.0, 2.0, 1.0]))
-    weights = weights.at[1, 6].set(-1.0).at[1, 0].set(1.0)
+    weights = np.zeros((2, 20), np.float32)
+    weights[0, [3, 5, 6]] = 3, 2, 1
+    weights[1, [6, 0]] = -1, 1
     rows = results.where(veracity.flips_of(detector, cases, weights), selection="lime")
     first, second = results.where(rows, song="a"), results.where(rows, song="b")
     assert [row["k"] for row in first if row["flipped"]] == list(range(3, 21))
