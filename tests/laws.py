@@ -27,6 +27,8 @@ from lime_jax.core.masks.orthogonal_array import OrthogonalArray
 from lime_jax.core.masks.shapley_pairs import KernelShap
 from lime_jax.core.predictor import as_predictor
 from lime_jax.core.problem import Problem
+from lime_jax.core.pytree import pytree
+from lime_jax.core.receptive_fields import windows_executor
 from lime_jax.core.receptive_fields.layers_executor import Layers
 from lime_jax.core.receptive_fields.sums_executor import ExactSums
 from lime_jax.core.receptive_fields.windows_executor import Windows
@@ -131,6 +133,17 @@ class TestKernels:
     def test_works_inside_jit(self, kernel):
         inside = jax.jit(lambda kernel, masks: kernel(masks))(kernel, jnp.asarray(ALL_MASKS))
         np.testing.assert_allclose(inside, kernel(jnp.asarray(ALL_MASKS)), rtol=1e-6)
+
+
+def test_a_kernel_that_tells_components_apart_has_no_weights_by_zeros():
+    """Of two components one order in two is no change."""
+
+    @pytree
+    class First:
+        def __call__(self, masks):
+            return 1.0 + masks[:, 0].astype(jnp.float32)
+
+    assert kernels.weights_by_zeros(First(), 2) is None
 
 
 # --- surrogates -----------------------------------------------------------------------------------
@@ -324,11 +337,13 @@ class Way:
             return dataclasses.replace(self.predict, backbone=as_predictor(function))
         return function
 
-    def explain(self, item, method, **options):
+    def explain(self, item, method, *, cut=NUM_SEGMENTS, **options):
         options = self.options | {"key": jax.random.key(3)} | options
-        return self.inside(lambda x: lj.explain(self.predict, components_of(x), method, **options))(
-            jnp.asarray(INPUTS[item])
-        )
+
+        def explain(signal):
+            return lj.explain(self.predict, components_of(signal, cut), method, **options)
+
+        return self.inside(explain)(jnp.asarray(INPUTS[item]))
 
 
 EXECUTORS = {
@@ -344,8 +359,8 @@ EXECUTORS = {
 METHOD = lj.exhaustive()
 
 
-def components_of(signal):
-    return lj.from_labels(signal, lj.equal_segments(SIZE, NUM_SEGMENTS), NUM_SEGMENTS)
+def components_of(signal, cut=NUM_SEGMENTS):
+    return lj.from_labels(signal, lj.equal_segments(SIZE, cut), cut)
 
 
 def as_one_program(whole, item):
@@ -461,3 +476,46 @@ class TestExecutors:
         if way.executor is not Stepwise:
             public = lj.plan(way.predict, problem.components, METHOD, **options)
             assert str(public) == words
+
+
+SAMPLED = ("Host", "Traced", "Meshed", "Stepwise", "Compiled")
+
+
+@pytest.mark.parametrize("way", [EXECUTORS[name] for name in SAMPLED], ids=SAMPLED)
+def test_rounds_end_alike_whatever_the_way(way):
+    """Twelve components: arrays of 512 masks, four to a round, of which three fit the ceiling."""
+    method = lj.lime(lj.auto(std_error=1e-9, max_evaluations=6200))
+    explanation, expected = (
+        x.explain(0, method, cut=12, batch_size=300) for x in (way, EXECUTORS["Compiled"])
+    )
+    assert explanation.num_evaluations == 3 * 2049
+    np.testing.assert_allclose(explanation.coefficients, expected.coefficients, atol=1e-5)
+    np.testing.assert_allclose(explanation.std_error, expected.std_error, atol=1e-5)
+
+
+def test_all_on_is_compared_too_where_a_declaration_is_checked():
+    """Both neighbours must be on for what this model makes of them."""
+
+    def linked(inputs):
+        return loudest_pair(inputs) + inputs[:, :1] * inputs[:, 3:4]
+
+    model = dataclasses.replace(LAYERWISE, whole=as_predictor(linked))
+    with pytest.raises(ValueError, match="differ from `whole`"):
+        lj.explain(model, components_of(jnp.asarray(INPUTS[0])), METHOD)
+
+
+def test_windows_and_masks_keep_to_the_batch_that_fits(monkeypatch):
+    """Where memory runs out, both are made smaller."""
+    sizes = []
+    retry = windows_executor.memory.retry_with_smaller_batches
+    monkeypatch.setattr(
+        windows_executor.memory, "retry_with_smaller_batches", lambda run, _: retry(run, 3)
+    )
+    run = windows_executor.run_windowed
+    monkeypatch.setattr(
+        windows_executor,
+        "run_windowed",
+        lambda *arguments: sizes.append(arguments[-1]) or run(*arguments),
+    )
+    EXECUTORS["Windows"].explain(0, METHOD)
+    assert sizes == [(3, 3)]

@@ -2,9 +2,11 @@
 
     uv run --with coverage python -m scripts.testing.mutants draw    # chooses them anew
     uv run --with coverage python -m scripts.testing.mutants run     # 20 minutes on two cores
+    uv run --with coverage python -m scripts.testing.mutants run --of executors
 
 `draw` writes `mutants.json` beside this file: one changed line in each of 64 functions of
-`lime_jax/core`, drawn with a fixed seed. `run` puts them in one at a time, in copies of the
+`lime_jax/core`, drawn with a fixed seed; with `--of executors` another list, of 60 functions in the
+files that state, choose and carry out problems. `run` puts them in one at a time, in copies of the
 repository, and runs the default tests that reach the function. It prints every mutant that no test
 kills and writes all verdicts to `--out`.
 """
@@ -26,9 +28,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LIST = Path(__file__).with_name("mutants.json")
-ENGINE, TESTS = "lime_jax/core", "tests/core"
-SEED, NUMBER = 2026, 64
+ENGINE, TESTS, LAWS = "lime_jax/core", "tests/core", "tests/laws.py"
+SEED = 2026
+# What is drawn from, and how many.
+KINDS = {
+    "core": (("*.py", "*/*.py"), 64),
+    "executors": (
+        (
+            "problem.py", "plan.py", "choose.py", "explain.py", "stages.py", "over_fills.py",
+            "execution/*.py", "masks/stopping.py", "masks/sequential.py",
+            "receptive_fields/*_executor.py", "receptive_fields/window_plans.py",
+            "receptive_fields/layer_columns.py",
+        ),
+        60,
+    ),
+}  # fmt: skip
 _MOST_SECONDS = 600
 
 _COMPARISONS = {"Lt": "<=", "LtE": "<", "Gt": ">=", "GtE": ">", "Eq": "!=", "NotEq": "=="}
@@ -56,17 +70,24 @@ class Mutant:
     after: str
 
 
-def draw(root: Path, seed: int = SEED, number: int = NUMBER) -> list[Mutant]:
+def draw(root: Path, kind: str = "core", seed: int = SEED) -> list[Mutant]:
     """Draws mutants, one of every function that is drawn, in the order of files and names."""
     generator = random.Random(seed)
+    patterns, number = KINDS[kind]
     choices = []
-    for path in sorted((root / ENGINE).rglob("*.py")):
+    for path in sorted({path for pattern in patterns for path in (root / ENGINE).glob(pattern)}):
         lines = path.read_text(encoding="utf-8").splitlines()
         for name, function in functions(ast.parse("\n".join(lines))):
             mutants = list(_mutants(str(path.relative_to(root)), name, function, lines))
             choices += [generator.choice(mutants)] if mutants else []
     drawn = generator.sample(choices, number)
     return sorted(drawn, key=lambda mutant: (mutant.file, mutant.function))
+
+
+def list_of(kind: str) -> Path:
+    """Returns where the list of drawn mutants is kept."""
+    name = "mutants.json" if kind == "core" else f"mutants_of_{kind}.json"
+    return Path(__file__).with_name(name)
 
 
 def functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.FunctionDef]]:
@@ -170,7 +191,7 @@ def test_files(root: Path) -> dict[str, list[str]]:
         command = [sys.executable, "-m", "coverage", "run", f"--rcfile={settings}"]
         command += [f"--data-file={data}", f"--source={ENGINE}", "-m", "pytest", "-q", "-n0"]
         started = time.perf_counter()
-        subprocess.run([*command, TESTS, ENGINE], cwd=root, check=True, stdout=sys.stderr)
+        subprocess.run([*command, TESTS, LAWS, ENGINE], cwd=root, check=True, stdout=sys.stderr)
         print(f"the tests took {time.perf_counter() - started:.0f} s", file=sys.stderr)
         script = (
             "import coverage, json, sys; data = coverage.CoverageData(sys.argv[1]); data.read();"
@@ -222,7 +243,8 @@ def _files_for(root: Path, mutant: Mutant, reached: dict[str, list[str]]) -> lis
     lines = range(function.lineno + 1, (function.end_lineno or 0) + 1)
     contexts = {name for line in lines for name in reached.get(f"{mutant.file}:{line}", ())}
     names = {context.split(".")[-3 if ".Test" in context else -2] for context in contexts}
-    files = [path for path in (root / TESTS).rglob("test_*.py") if path.stem in names]
+    tests = [*(root / TESTS).rglob("test_*.py"), root / LAWS]
+    files = [path for path in tests if path.stem in names]
     own = Path(mutant.file).stem
     files.sort(key=lambda path: (path.stem != f"test_{own}", path.stat().st_size))
     return [mutant.file, *(str(path.relative_to(root)) for path in files)]
@@ -256,11 +278,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("action", choices=("draw", "run"))
     parser.add_argument("--root", type=Path, default=ROOT, help="the checkout to try")
-    parser.add_argument("--list", type=Path, default=LIST)
+    parser.add_argument("--of", choices=KINDS, default="core", help="what is drawn from")
+    parser.add_argument("--list", type=Path, default=None)
     parser.add_argument("--out", type=Path, default=None, help="JSON with all verdicts")
     arguments = parser.parse_args()
+    arguments.list = arguments.list or list_of(arguments.of)
     if arguments.action == "draw":
-        rows = [dataclasses.asdict(mutant) for mutant in draw(arguments.root)]
+        rows = [dataclasses.asdict(mutant) for mutant in draw(arguments.root, arguments.of)]
         arguments.list.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
         return 0
     mutants = [Mutant(**row) for row in json.loads(arguments.list.read_text(encoding="utf-8"))]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lime_jax as lj
-from lime_jax.core.execution import accumulate
+from lime_jax.core.execution import accumulate, compiled, memory
 from lime_jax.core.execution import batch_size as batch_sizes
 from lime_jax.core.problem import Problem
 
@@ -32,6 +32,22 @@ class TestPlan:
 
 def test_items_share_a_batch():
     assert accumulate.steps_of(32, 1, 256, num_items=8) == accumulate.Steps(0, 32, 32, 256)
+
+
+def test_a_group_is_filled_with_its_last_item():
+    tree = {"x": jnp.arange(6.0).reshape(3, 2), "key": jax.random.split(jax.random.key(0), 3)}
+    filled = compiled.pad_items(tree, 2)
+    np.testing.assert_array_equal(filled["x"], np.arange(6.0).reshape(3, 2)[[0, 1, 2, 2, 2]])
+    assert filled["key"].shape == (5,)
+
+
+def test_the_largest_of_two_branches_counts():
+    def function(is_large, x):
+        return jax.lax.cond(is_large, lambda x: jnp.outer(x, x).sum(), lambda x: x.sum(), x)
+
+    flag, x = jax.ShapeDtypeStruct((), bool), jax.ShapeDtypeStruct((1000,), jnp.float32)
+    for branches in (function, lambda flag, x: function(~flag, x)):
+        assert memory.num_bytes(branches, flag, x) >= 4_000_000
 
 
 class TestFastest:

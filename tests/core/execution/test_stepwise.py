@@ -66,6 +66,15 @@ def test_a_hundred_heavy_items_compile_one_program(heavy):
     assert stepwise._step._cache_size() - in_steps == 2, "steps and a shorter last one"
 
 
+def test_a_step_is_heavy_by_all_masks_in_it(monkeypatch):
+    """Four masks of one item: eight million operations."""
+    product = jax.tree_util.Partial(lambda w, x: x @ w, jnp.ones((1000, 1000)))
+    problem = Problem.of_item(product, lj.from_stems(jnp.ones((2, 1000))), lj.shapley())
+    for limit, heavy in ((7.9e6, True), (8.1e6, False)):
+        monkeypatch.setattr(stepwise, "HEAVY_FLOPS", limit)
+        assert stepwise.is_heavy(problem, 100) == heavy
+
+
 def test_the_work_of_a_step_is_counted():
     product = jax.tree_util.Partial(lambda w, x: x @ w, jnp.ones((1000, 1000)))
     problem = Problem.of_item(product, lj.from_stems(jnp.ones((2, 1000))), lj.shapley())

@@ -15,6 +15,10 @@ from lime_jax.core.surrogates import kernels
 D = 6
 
 
+def test_two_samples_are_enough_to_be_drawn():
+    assert Bernoulli(2)(jax.random.key(0), 3).num_samples == 2
+
+
 def test_exhaustive_is_lexicographic_with_ones_first():
     masks = np.asarray(Exhaustive()(None, 3).masks).astype(int)
     assert masks.tolist() == [

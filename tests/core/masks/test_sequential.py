@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lime_jax as lj
-from lime_jax.core.execution import stepwise
+from lime_jax.core.execution import accumulate, sequential, stepwise
 from lime_jax.core.masks.sequential import Auto
 from lime_jax.core.methods import most_evaluations, resolve
 
@@ -33,6 +33,15 @@ class TestChoice:
     )
     def test_all_masks_then_arrays_then_coins(self, num_components, expected):
         assert most_evaluations(lj.lime("auto"), num_components) == expected
+
+    def test_coins_in_sixteen_equal_blocks_stay_below_the_ceiling(self):
+        assert most_evaluations(lj.lime(lj.auto(max_evaluations=1500)), 70) == 16 * 93 + 1
+
+    def test_beyond_arrays_the_unperturbed_input_is_predicted_too(self):
+        components = lj.from_stems(jnp.eye(70))
+        method = lj.lime(lj.auto(max_evaluations=200))
+        found = lj.explain(lambda x: x[:, :2], components, method, key=jax.random.key(0))
+        np.testing.assert_array_equal(found.prediction, [1.0, 1.0])
 
     def test_a_looked_up_mask_may_be_one_of_more(self):
         sampler = resolve(lj.lime("auto"), 14, with_lookup=True).sampler
@@ -118,6 +127,18 @@ def test_inside_jit_an_unknown_width_is_taken_to_be_wide(getkey):
         )
 
     assert jax.jit(run)(jnp.float32(0.25)).num_evaluations == 2049
+
+
+def test_a_round_fills_the_next_slots():
+    rule = resolve(lj.lime(lj.auto(std_error=0.1)), D).stopping
+    rounds = sequential.start_rounds(rule, D, 1)
+    one = accumulate.empty_blocks(D, 1, (1, 4))
+    filled = dataclasses.replace(one, weight=jnp.arange(1.0, 5.0)[None])
+    for number in range(9):
+        rounds = sequential.add_round(rounds, filled)
+        weights = np.asarray(rounds.blocks.weight[0])
+        expected = [(1 + slot % 4) * (1 + (number - slot // 4) // 8) for slot in range(32)]
+        np.testing.assert_array_equal(weights, expected)
 
 
 class TestStopping:

@@ -93,6 +93,14 @@ def test_confidence_in_the_top_one_of_two_is_a_t_test(sign):
     )
 
 
+def test_two_blocks_have_one_degree_of_freedom():
+    rows = np.array([[0.3, -0.3], [-0.3, 0.3]])
+    explanation = explained([1.0, 0.5], rows)
+    error = np.sqrt(np.square(rows[:, 0] - rows[:, 1]).sum())
+    found = lj.top_k_confidence(explanation, 1)
+    np.testing.assert_allclose(found, [1 - stats.t.sf(0.5 / error, 1)], rtol=1e-4)
+
+
 def test_a_weak_component_may_be_strong_with_its_other_sign():
     """0.5 for sure against 0.01 ± 1, with two degrees of freedom."""
     rows = np.array([[0.0, np.sqrt(0.5)], [0.0, -np.sqrt(0.5)], [0.0, 0.0]])

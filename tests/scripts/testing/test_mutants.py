@@ -30,14 +30,15 @@ def test_an_unknown_line_is_refused():
 
 
 def test_every_drawn_mutant_is_valid_code():
-    for mutant in mutants.draw(mutants.ROOT, number=100):
+    for mutant in mutants.draw(mutants.ROOT, "executors"):
         source = (mutants.ROOT / mutant.file).read_text(encoding="utf-8")
         assert ast.unparse(ast.parse(mutants.mutated(source, mutant)))
 
 
-def test_the_stored_list_fits_the_engine():
-    listed = json.loads(mutants.LIST.read_text(encoding="utf-8"))
-    assert len(listed) == mutants.NUMBER
+@pytest.mark.parametrize("kind", mutants.KINDS)
+def test_the_stored_list_fits_the_engine(kind):
+    listed = json.loads(mutants.list_of(kind).read_text(encoding="utf-8"))
+    assert len(listed) == mutants.KINDS[kind][1]
     for entry in listed:
         mutant = Mutant(**entry)
         source = (mutants.ROOT / mutant.file).read_text(encoding="utf-8")
