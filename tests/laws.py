@@ -4,8 +4,10 @@ Each object stands once in a table; a new one gets all laws of its kind by one r
 have theirs in tests/core/test_components.py and tests/audio/test_segment.py.
 """
 
+import contextlib
 import dataclasses
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -80,6 +82,18 @@ class TestSamplers:
         drawn = sampler(getkey(), D)
         some = np.array([drawn.num_masks - 1, 3, 0])
         np.testing.assert_array_equal(drawn.rows(jnp.asarray(some)), np.asarray(drawn.masks)[some])
+
+    def test_masks_differ_and_so_do_those_of_other_keys(self, sampler, getkey):
+        drawn, other = (sampler(getkey(), D) for _ in range(2))
+        assert len(np.unique(np.asarray(drawn.masks), axis=0)) > D
+        if not drawn.is_exact and drawn.table is None:
+            assert (np.asarray(drawn.masks) != np.asarray(other.masks)).any()
+        if not drawn.is_exact and drawn.table is not None and drawn.num_masks < drawn.num_samples:
+            assert (np.asarray(drawn.counts) != np.asarray(other.counts)).any()
+
+    def test_jit_meets_the_same_function_for_the_same_settings(self, sampler, getkey):
+        again = dataclasses.replace(sampler)
+        assert sampler(getkey(), D).draw is again(getkey(), D).draw
 
     def test_works_inside_jit(self, sampler, getkey):
         key = getkey()
@@ -343,7 +357,16 @@ class Way:
         def explain(signal):
             return lj.explain(self.predict, components_of(signal, cut), method, **options)
 
-        return self.inside(explain)(jnp.asarray(INPUTS[item]))
+        with self.must_run():
+            return self.inside(explain)(jnp.asarray(INPUTS[item]))
+
+    @contextlib.contextmanager
+    def must_run(self):
+        """No law is kept by an executor that did not run."""
+        run = self.executor.run
+        with mock.patch.object(self.executor, "run", autospec=True, side_effect=run) as spy:
+            yield
+        assert spy.call_count == 1
 
 
 EXECUTORS = {
@@ -356,15 +379,16 @@ EXECUTORS = {
     "Stepwise": Way(Stepwise, summed, options={"progress": lambda done, total: None}),
     "Compiled": Way(Compiled, summed, reports=False),
 }
-METHOD = lj.exhaustive()
+METHOD, SAMPLED = lj.exhaustive(), lj.lime(200)
 
 
 def components_of(signal, cut=NUM_SEGMENTS):
     return lj.from_labels(signal, lj.equal_segments(SIZE, cut), cut)
 
 
-def as_one_program(whole, item):
-    problem = Problem.of_item(whole, components_of(jnp.asarray(INPUTS[item])), METHOD)
+def as_one_program(whole, item, method=METHOD):
+    components = components_of(jnp.asarray(INPUTS[item]))
+    problem = Problem.of_item(whole, components, method, key=jax.random.key(3))
     return Compiled().run(Compiled().plan(problem))
 
 
@@ -376,21 +400,39 @@ def same(one, other):
 
 
 def test_every_executor_has_its_laws():
-    assert [type(executor) for executor in choose.EXECUTORS] == [
-        way.executor for way in EXECUTORS.values()
-    ]
+    assert [type(executor).__name__ for executor in choose.EXECUTORS] == list(EXECUTORS)
 
 
 @pytest.mark.parametrize("way", EXECUTORS.values(), ids=EXECUTORS)
 class TestExecutors:
-    def test_is_chosen_and_explains_as_one_program(self, way, monkeypatch):
-        chosen, run = [], way.executor.run
-        monkeypatch.setattr(
-            way.executor, "run", lambda self, plan: chosen.append(plan) or run(self, plan)
+    def test_all_masks_are_explained_as_by_one_program(self, way):
+        same(way.explain(0, METHOD), as_one_program(way.whole, 0))
+
+    def test_sampled_masks_are_those_of_the_key(self, way):
+        """With errors, numbers of evaluations and all; sums have no samples, but their limit."""
+        if way.executor is ExactSums:
+            pytest.skip("nothing is sampled")
+        found, expected = way.explain(0, SAMPLED), as_one_program(way.whole, 0, SAMPLED)
+        same(found, expected)
+        for field in ("std_error", "deviations", "degrees_of_freedom", "num_lime_samples"):
+            ours, theirs = np.asarray(getattr(found, field)), np.asarray(getattr(expected, field))
+            np.testing.assert_allclose(ours, theirs, atol=1e-5, err_msg=field)
+        assert found.num_samples == expected.num_samples
+        if way.predict is way.whole:
+            assert found.num_evaluations == expected.num_evaluations
+
+    def test_given_masks_are_predicted_as_by_the_whole_model(self, way):
+        """Whoever explains: executors that evaluate no given masks leave it to others."""
+        rng = np.random.default_rng(4)
+        components = components_of(jnp.asarray(INPUTS[0]))
+        given = jnp.asarray(rng.random((60, NUM_SEGMENTS)) < 0.5)
+        options = {k: v for k, v in way.options.items() if k not in ("mesh", "progress")}
+        masks, outputs = lj.predict_neighbourhood(
+            way.predict, components, given, batch_size=7, **options
         )
-        explanation = way.explain(0, METHOD)
-        assert len(chosen) == 1
-        same(explanation, as_one_program(way.whole, 0))
+        np.testing.assert_array_equal(masks, given)
+        expected = way.whole(jax.vmap(lj.recompose, (None, 0))(components, given))
+        np.testing.assert_allclose(outputs, expected, atol=1e-5)
 
     @pytest.mark.parametrize("batch_size", [7, 1000])
     def test_the_batch_size_changes_nothing(self, way, batch_size):
@@ -410,7 +452,7 @@ class TestExecutors:
 
     def test_progress_is_reported_once_in_full(self, way):
         if not way.reports:
-            pytest.skip("nobody can be told inside a program")
+            pytest.skip("progress has another executor take over, or nobody to tell")
         reports = []
         way.explain(0, METHOD, progress=lambda done, total: reports.append((done, total)))
         done, totals = zip(*reports, strict=True)
@@ -478,10 +520,10 @@ class TestExecutors:
             assert str(public) == words
 
 
-SAMPLED = ("Host", "Traced", "Meshed", "Stepwise", "Compiled")
+OF_WHOLE_INPUTS = ("Host", "Traced", "Meshed", "Stepwise", "Compiled")
 
 
-@pytest.mark.parametrize("way", [EXECUTORS[name] for name in SAMPLED], ids=SAMPLED)
+@pytest.mark.parametrize("way", [EXECUTORS[name] for name in OF_WHOLE_INPUTS], ids=OF_WHOLE_INPUTS)
 def test_rounds_end_alike_whatever_the_way(way):
     """Twelve components: arrays of 512 masks, four to a round, of which three fit the ceiling."""
     method = lj.lime(lj.auto(std_error=1e-9, max_evaluations=6200))

@@ -39,6 +39,11 @@ class Plan:
     details: Any = None
 
     @property
+    def num_at_a_time(self) -> int:
+        """How many are evaluated at a time, which may be fewer than there is room for."""
+        return min(self.batch_size, self.num_evaluations * self.problem.num_items)
+
+    @property
     def num_bytes(self) -> int:
         """What is in memory at a time beside the model and the components, estimated."""
         return self.executor.num_bytes(self)
@@ -58,24 +63,27 @@ class Plan:
         most = "at most " if stopping is not None and stopping.most_rounds > 1 else ""
         each = "" if self.problem.is_single else f" for each of {self.problem.num_items} items"
         number = f"{most}{self.num_evaluations:,} {self.unit}{each}"
-        at_a_time = min(self.batch_size, self.num_evaluations * self.problem.num_items)
         kind = "exact" if self.is_exact else "sampled"
         length = ""
         if self.window is not None and sample_rate is not None:
             length = f"{self.window / sample_rate:.3g}-s windows, as "
         time = "" if seconds is None else f", about {format_seconds(seconds)}"
         return (
-            f"{kind} through {length}{self.way}: {number}, {at_a_time:,} at a time, "
+            f"{kind} through {length}{self.way}: {number}, {self.num_at_a_time:,} at a time, "
             f"about {format_bytes(self.num_bytes)}{time}"
         )
 
 
 @runtime_checkable
 class Executor(Protocol):
-    """One way of computing explanations."""
+    """One way of computing explanations; `lime_jax.core.choose` asks them in a fixed order."""
 
     def plan(self, problem: Problem) -> Plan | None:
-        """Returns how it would solve a problem; None if it cannot, or others would sooner."""
+        """Returns how it would solve a problem; None if it cannot, or others would sooner.
+
+        Cheap refusals come first: the first plan is carried out, and `lj.plan` shows it. An
+        executor that is no `Evaluator` has none where `problem.masks` are given.
+        """
         ...
 
     def run(self, plan: Plan) -> Explanation | None:

@@ -58,17 +58,21 @@ def choose_batch_size(problem: Problem) -> int:
     if not problem.may_measure or problem.is_traced or jax.process_count() > 1:
         return untried
     if num_inputs < _WORTH_BATCHES * largest:
-        _num_inputs.put(shapes, num_inputs)
         return untried
     sizes = [untried, *candidates(largest, size.round_size)]
     return _batch_sizes.put(shapes, fastest(time_batches(problem), sizes, num_inputs))
 
 
-def remember_reached(plan: Plan, reached: int) -> None:
-    """Remembers the batch size that fitted where the chosen one did not."""
+def remember_done(plan: Plan, reached: int) -> None:
+    """Remembers how much was done, and the batch size that fitted where the chosen one did not."""
     problem = plan.problem
-    if problem.batch_size is None and reached != plan.batch_size:
-        _batch_sizes.put(signature(problem.predictor, problem.first[0]), reached)
+    if problem.batch_size is not None:
+        return
+    shapes = signature(problem.predictor, problem.first[0])
+    if reached != plan.batch_size:
+        _batch_sizes.put(shapes, reached)
+    number = size_of_neighbourhood(problem).num_masks * problem.num_items
+    _num_inputs.put(shapes, (_num_inputs.get(shapes) or 0) + number)
 
 
 def agree(batch_size: int, mesh: Mesh | None) -> int:
@@ -96,9 +100,12 @@ def plan_of(executor: Executor, problem: Problem, batch_size: int, way: str) -> 
     )
 
 
-def num_in_memory(plan: Plan) -> int:
-    """Returns how many inputs there are at a time, which may be fewer than there is room for."""
-    return min(plan.batch_size, plan.num_evaluations * plan.problem.num_items)
+class OfWholeInputs:
+    """What executors of whole inputs have in common."""
+
+    def num_bytes(self, plan: Plan) -> int:
+        """Estimates what a batch takes, on each device."""
+        return plan.num_at_a_time * bytes_per_input(plan.problem)
 
 
 def bytes_per_input(problem: Problem) -> int:

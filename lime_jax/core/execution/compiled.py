@@ -17,7 +17,7 @@ from lime_jax.core.predictor import Predictor
 from lime_jax.core.problem import Problem
 
 
-class Compiled:
+class Compiled(batch_size.OfWholeInputs):
     """Everything in one program: the way of all models that nothing else is better for."""
 
     def plan(self, problem: Problem) -> Plan:
@@ -33,7 +33,7 @@ class Compiled:
             explain, problem.predictor, problem.components, problem.method, problem.key
         )
         explanation, reached = memory.retry_with_smaller_batches(program, plan.batch_size)
-        batch_size.remember_reached(plan, reached)
+        batch_size.remember_done(plan, reached)
         return explanation
 
     def predict(self, plan: Plan) -> jax.Array:
@@ -44,10 +44,6 @@ class Compiled:
         if problem.is_traced:
             return evaluate(plan.batch_size)[0]
         return memory.retry_with_smaller_batches(evaluate, plan.batch_size)[0][0]
-
-    def num_bytes(self, plan: Plan) -> int:
-        """Estimates what a batch takes."""
-        return batch_size.num_in_memory(plan) * batch_size.bytes_per_input(plan.problem)
 
 
 @functools.partial(jax.jit, static_argnames="batch_size")

@@ -14,7 +14,7 @@ from lime_jax.core.execution.accumulate import Steps, inputs_of, rows_of
 from lime_jax.core.execution.compiled import group_size
 from lime_jax.core.execution.host_model import HostModel, predict_in_batches
 from lime_jax.core.execution.progress import Progress
-from lime_jax.core.execution.stepwise import explain_in_rounds, fold, no_blocks
+from lime_jax.core.execution.rounds import explain_in_rounds, fold, no_blocks
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.item_axis import item_of
 from lime_jax.core.masks.neighbourhood import Neighbourhood
@@ -74,7 +74,7 @@ class Host:
 
     def num_bytes(self, plan: Plan) -> int:
         """Estimates what two batches of inputs take, the one at work and the next."""
-        return 2 * batch_sizes.num_in_memory(plan) * _bytes_of_input(plan.problem)
+        return 2 * plan.num_at_a_time * _bytes_of_input(plan.problem)
 
 
 @jax.jit

@@ -19,7 +19,7 @@ from lime_jax.core.predictor import Predictor
 from lime_jax.core.problem import Problem
 
 
-class Meshed:
+class Meshed(batch_size.OfWholeInputs):
     """One program over several devices, and over several processes that call it alike."""
 
     def plan(self, problem: Problem) -> Plan | None:
@@ -41,12 +41,8 @@ class Meshed:
         explanation, reached = memory.retry_with_smaller_batches(
             lambda size: program(batch_size=size), plan.batch_size
         )
-        batch_size.remember_reached(plan, reached)
+        batch_size.remember_done(plan, reached)
         return problem.report_in_full(explanation)
-
-    def num_bytes(self, plan: Plan) -> int:
-        """Estimates what a batch takes on each device."""
-        return batch_size.num_in_memory(plan) * batch_size.bytes_per_input(plan.problem)
 
 
 @functools.partial(jax.jit, static_argnames=("batch_size", "mesh"))

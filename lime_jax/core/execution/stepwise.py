@@ -1,21 +1,20 @@
 """One call per step: progress can be reported, and on CPUs networks run faster."""
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from lime_jax.core.components import Components
-from lime_jax.core.execution import accumulate, finalize, memory, sequential
+from lime_jax.core.execution import accumulate, memory
 from lime_jax.core.execution import batch_size as batch_sizes
 from lime_jax.core.execution.compiled import explain_items, group_size, pad_items
 from lime_jax.core.execution.progress import Progress
+from lime_jax.core.execution.rounds import explain_in_rounds, no_blocks
 from lime_jax.core.execution.signature_cache import SignatureCache, signature
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.item_axis import item_of
-from lime_jax.core.keys import MaybeKey
 from lime_jax.core.masks.neighbourhood import Neighbourhood
 from lime_jax.core.methods import Method
 from lime_jax.core.plan import Plan
@@ -29,7 +28,7 @@ HEAVY_FLOPS = 2e9
 _step_flops: SignatureCache[float] = SignatureCache()
 
 
-class Stepwise:
+class Stepwise(batch_sizes.OfWholeInputs):
     """The same explanation called one step at a time.
 
     So progress can be reported, and on CPUs XLA makes more of a network outside of a loop than
@@ -50,12 +49,8 @@ class Stepwise:
         explanations, reached = memory.retry_with_smaller_batches(
             functools.partial(_explain, plan.problem), plan.batch_size
         )
-        batch_sizes.remember_reached(plan, reached)
+        batch_sizes.remember_done(plan, reached)
         return plan.problem.as_stated(explanations)
-
-    def num_bytes(self, plan: Plan) -> int:
-        """Estimates what a batch takes."""
-        return batch_sizes.num_in_memory(plan) * batch_sizes.bytes_per_input(plan.problem)
 
 
 def is_heavy(problem: Problem, batch_size: int) -> bool:
@@ -132,46 +127,6 @@ def _run_group_at_once(
     return explain_items(predictor, components, method, keys, batch_size)
 
 
-def explain_in_rounds(
-    sum_up: Callable[..., Any],
-    components: Components,
-    method: Method,
-    keys: MaybeKey,
-    progress: Progress | None,
-) -> Explanation:
-    """Explains a group from one neighbourhood, or from rounds of them until targets are met.
-
-    Args:
-      sum_up: `(neighbourhoods, progress=…)` to the statistics of their blocks.
-      components: of a group.
-      method: how it is explained.
-      keys: one per item, or None.
-      progress: counts all rounds there could be.
-    """
-    num_items, num_components = components.num_items, components.num_components
-    if method.stopping is None:
-        neighbourhoods = _draw(method, keys, num_items, num_components)
-        return _finish(method, neighbourhoods, sum_up(neighbourhoods, progress=progress))
-    most = method.stopping.most_rounds
-    rounds = None
-    for number in range(most):
-        neighbourhoods = _draw_round(method, keys, jnp.int32(number), num_components)
-        report = None if progress is None else _later(progress, number, most)
-        blocks = sum_up(neighbourhoods, progress=report)
-        if rounds is None:
-            num_outputs = blocks.output_mean.shape[-1]
-            rounds = sequential.start_rounds(method.stopping, num_components, num_outputs)
-        rounds = _add_round(rounds, blocks)
-        if most == 1 or bool(_is_sure(method, rounds)):
-            break
-    return _finish_rounds(method, rounds)
-
-
-def _later(progress: Progress, number: int, most: int) -> Progress:
-    """Progress of round `number` as a share of all `most` rounds."""
-    return lambda done, total: progress(number * total + done, most * total)
-
-
 def _accumulate(
     predictor: Predictor,
     components: Components,
@@ -203,12 +158,3 @@ def _group(items: Any, start: Any, *, size: int) -> Any:
 
 
 _step = jax.jit(accumulate.step, static_argnames=("batch_size", "num_rows", "stop"))
-
-fold = jax.jit(accumulate.fold)
-no_blocks = jax.jit(accumulate.no_blocks, static_argnums=(1, 2))
-_finish = jax.jit(finalize.finalize)
-_draw = jax.jit(accumulate.draw, static_argnums=(2, 3))
-_draw_round = jax.jit(sequential.draw_round, static_argnums=3)
-_add_round = jax.jit(sequential.add_round)
-_is_sure = jax.jit(sequential.targets_are_met)
-_finish_rounds = jax.jit(sequential.finalize_rounds)

@@ -8,7 +8,7 @@ from lime_jax.core.plan import Plan
 from lime_jax.core.problem import Problem
 
 
-class Traced:
+class Traced(batch_size.OfWholeInputs):
     """Part of somebody else's program: nothing is tried, remembered, reported or run again."""
 
     def plan(self, problem: Problem) -> Plan | None:
@@ -27,7 +27,3 @@ class Traced:
             explain = functools.partial(over_mesh, mesh=problem.mesh)
         arguments = problem.predictor, problem.components, problem.method, problem.key
         return explain(*arguments, batch_size=plan.batch_size)
-
-    def num_bytes(self, plan: Plan) -> int:
-        """Estimates what a batch takes."""
-        return batch_size.num_in_memory(plan) * batch_size.bytes_per_input(plan.problem)

@@ -95,7 +95,11 @@ class Sampler(Protocol):
     """Draws a neighbourhood."""
 
     def __call__(self, key: MaybeKey, num_components: int) -> Neighbourhood:
-        """Returns a neighbourhood of `num_components` components, the unperturbed input first."""
+        """Returns a neighbourhood of `num_components` components.
+
+        The unperturbed input comes first, or behind all that counts. `draw` must be the same
+        function for the same settings, because jit compares functions by identity.
+        """
         ...
 
 

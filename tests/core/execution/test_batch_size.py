@@ -83,6 +83,23 @@ def test_the_fastest_size_is_remembered(monkeypatch):
     assert set(sizes) == {1, 48}
 
 
+def test_what_was_done_is_counted_once_and_planning_is_not(monkeypatch):
+    counts = []
+    components = lj.from_stems(jnp.ones((9, 3)))
+    put = batch_sizes._num_inputs.put
+    monkeypatch.setattr(
+        batch_sizes._num_inputs, "put", lambda shapes, n: counts.append(n) or put(shapes, n)
+    )
+
+    def network(inputs):
+        return jnp.tanh(inputs)
+
+    for _ in range(3):
+        lj.plan(network, components, lj.exhaustive())
+        lj.explain(network, components, lj.exhaustive())
+    assert counts == [512, 1024, 1536]
+
+
 def test_the_trial_runs_the_model():
     components = lj.from_stems(jax.random.normal(jax.random.key(0), (4, 9)))
     seconds = batch_sizes.time_batches(Problem.of_item(jnp.tanh, components, lj.exhaustive()))
