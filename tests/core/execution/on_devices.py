@@ -1,4 +1,4 @@
-"""Run by test_devices.py in processes of their own: a mesh gives the answer of one device.
+"""Run by test_meshed.py in processes of their own: a mesh gives the answer of one device.
 
 Usage: on_devices.py [COORDINATOR NUM_PROCESSES PROCESS]
 """

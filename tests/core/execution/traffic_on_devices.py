@@ -1,4 +1,4 @@
-"""Run by test_mesh.py in a process of its own: what travels between devices, as JSON."""
+"""Run by test_meshed.py in a process of its own: what travels between devices, as JSON."""
 
 import json
 import math
