@@ -27,6 +27,7 @@ from lime_jax.core.masks.exhaustive import Exhaustive
 from lime_jax.core.masks.nearest import Nearest
 from lime_jax.core.masks.orthogonal_array import OrthogonalArray
 from lime_jax.core.masks.shapley_pairs import KernelShap
+from lime_jax.core.plan import format_bytes, format_seconds
 from lime_jax.core.predictor import as_predictor
 from lime_jax.core.problem import Problem
 from lime_jax.core.pytree import pytree
@@ -502,7 +503,6 @@ class TestExecutors:
     def test_the_plan_says_what_will_be_done_and_runs_nothing(self, way):
         if way.executor is Traced:
             pytest.skip("there is nothing to print inside a program")
-        options = {name: option for name, option in way.options.items() if name == "mesh"}
         problem = Problem.of_item(
             way.predict, components_of(jnp.asarray(INPUTS[0])), METHOD, **way.options
         )
@@ -515,9 +515,8 @@ class TestExecutors:
         words = str(plan)
         assert "\n" not in words and f"{plan.num_evaluations:,} {plan.unit}" in words
         assert words.startswith("exact through") and plan.num_bytes > 0
-        if way.executor is not Stepwise:
-            public = lj.plan(way.predict, problem.components, METHOD, **options)
-            assert str(public) == words
+        public = lj.plan(way.predict, problem.components, METHOD, **way.options)
+        assert str(public) == words == repr(public)
 
 
 OF_WHOLE_INPUTS = ("Host", "Traced", "Meshed", "Stepwise", "Compiled")
@@ -561,3 +560,44 @@ def test_windows_and_masks_keep_to_the_batch_that_fits(monkeypatch):
     )
     EXECUTORS["Windows"].explain(0, METHOD)
     assert sizes == [(3, 3)]
+
+
+class TestPlans:
+    def test_what_stops_at_targets_takes_at_most_so_many_and_a_round_at_a_time(self):
+        method = lj.lime(lj.auto(std_error=0.1, max_evaluations=6200))
+        plan = lj.plan(summed, components_of(jnp.asarray(INPUTS[0]), 12), method, batch_size=5000)
+        assert (plan.num_evaluations, plan.num_at_a_time, plan.is_exact) == (6147, 2049, False)
+        assert "at most 6,147 evaluations, 2,049 at a time" in str(plan)
+
+    def test_windows_are_counted_as_they_are(self):
+        predict = EXECUTORS["Windows"].predict
+        method = lj.lime(lj.auto(std_error=0.1, max_evaluations=6200))
+        plan = lj.plan(predict, components_of(jnp.asarray(INPUTS[0]), 12), method)
+        assert plan.unit == "windows" and "most" not in str(plan)
+        assert plan.num_at_a_time <= plan.num_evaluations
+
+    def test_many_items_share_a_batch(self):
+        items = jax.vmap(components_of)(jnp.asarray(INPUTS))
+        plan = lj.plan(summed, items, METHOD, batch_size=1000)
+        assert plan.num_at_a_time == 2 * 256
+        assert "256 evaluations for each of 2 items" in str(plan)
+
+    def test_who_wants_to_be_told_is_explained_step_by_step(self):
+        plan = lj.plan(
+            summed, components_of(jnp.asarray(INPUTS[0])), METHOD, progress=lambda *_: None
+        )
+        assert type(plan.executor) is Stepwise
+
+    @pytest.mark.parametrize(
+        ("number", "words"),
+        [(999, "999 bytes"), (1234, "1.23 kB"), (999_900_000, "1 GB"), (5e12, "5 TB")],
+    )
+    def test_bytes_are_told_in_the_unit_that_fits(self, number, words):
+        assert format_bytes(int(number)) == words
+
+    @pytest.mark.parametrize(
+        ("seconds", "words"),
+        [(0.4, "0.4 s"), (9.6, "10 s"), (44.0, "40 s"), (600.0, "10 min"), (9000.0, "2.5 h")],
+    )
+    def test_times_are_told_as_exactly_as_they_are_known(self, seconds, words):
+        assert format_seconds(seconds) == words

@@ -62,22 +62,26 @@ def explain_repeatedly(
       fills: their names, see `lime_jax.audio.fills`; none takes that of `audio`.
       batch_size: as for `explain`.
       precision: as for `explain`.
-      progress: called as `progress(done, total)`, in model evaluations; at first with 0 done.
+      progress: called as `progress(done, total)`, in model evaluations; at first with 0 done,
+        where whole inputs are evaluated.
     """
     key = jax.random.key(seed)
     fill_signals = _fill_signals(audio, key, fills)
-    planned = plan_repeat(
-        predict,
-        audio,
-        method,
-        seed=seed,
-        fills=fills,
-        batch_size=batch_size,
-        precision=precision,
-    )
-    expected = 1 if planned.is_exact else repeats
-    if progress is not None and planned.unit != "passes":
-        progress(0, expected * planned.num_evaluations * max(1, len(fills)))
+    expected = repeats
+    if progress is not None:
+        planned = plan_repeat(
+            predict,
+            audio,
+            method,
+            seed=seed,
+            fills=fills,
+            batch_size=batch_size,
+            precision=precision,
+            progress=progress,
+        )
+        expected = 1 if planned.is_exact else repeats
+        if planned.unit == "evaluations":
+            progress(0, expected * planned.num_evaluations * max(1, len(fills)))
 
     def explain_once(number: int) -> Explanation | FillAverage:
         options: dict[str, Any] = {
@@ -105,6 +109,7 @@ def plan_repeat(
     fills: Sequence[str] = (),
     batch_size: int | None = None,
     precision: str | None = None,
+    progress: Progress | None = None,
 ) -> Plan:
     """Says how one repeat will be computed, with all fills; the arguments are those of repeats."""
     key = jax.random.key(seed)
@@ -116,6 +121,7 @@ def plan_repeat(
         fills=_fill_signals(audio, key, fills) or None,
         batch_size=batch_size,
         precision=precision,
+        progress=progress,
     )
 
 

@@ -200,11 +200,16 @@ def _say_plan(
         fills=config.fill_names,
         batch_size=config.batch_size,
         precision=config.precision,
+        progress=lambda done, total: None,
     )
     if estimate.is_long(planned):
         repeats = 1 if planned.is_exact else config.repeats
-        seconds = repeats * estimate.measure_seconds(planned)
-        say(planned.describe(sample_rate=model.sample_rate, seconds=seconds))
+        seconds = estimate.measure_seconds(planned)
+        each = [f"{len(config.fill_names)} fills"] if config.fill_names else []
+        each += [f"{repeats} repeats"] if repeats > 1 else []
+        often = f" × {' × '.join(each)}" if each else ""
+        total = None if seconds is None else repeats * seconds
+        say(planned.describe(sample_rate=model.sample_rate, seconds=total) + often)
 
 
 def _explain(

@@ -96,8 +96,9 @@ def plan(
     batch_size: int | None = None,
     precision: str | None = None,
     mesh: Mesh | None = None,
+    progress: Progress | None = None,
 ) -> Plan:
-    """Says how an explanation will be computed and what it takes; nothing is run.
+    """Says how an explanation will be computed and what it takes; the model is not run.
 
     Args:
       predict: as for `explain`.
@@ -108,6 +109,7 @@ def plan(
       batch_size: as for `explain`.
       precision: as for `explain`.
       mesh: as for `explain`.
+      progress: as for `explain`: who wants to be told has it done step by step.
 
     Example:
       >>> import jax.numpy as jnp, lime_jax as lj
@@ -130,6 +132,7 @@ def plan(
         batch_size=batch_size,
         precision=precision,
         mesh=mesh,
+        progress=progress,
         may_measure=False,
     )
     with problem.products:

@@ -9,7 +9,7 @@ from lime_jax.core.explanation import Explanation
 from lime_jax.core.problem import Problem
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Plan:
     """One way of solving a problem. `print` says it in words.
 
@@ -18,8 +18,10 @@ class Plan:
       problem: what is explained.
       way: the executor in words, for example "one compiled program".
       num_evaluations: of the model or, where it sees little at a time, of its windows, for every
-        item; at the most, where it stops when targets are met.
-      batch_size: inputs at a time.
+        item.
+      is_most: whether it may be fewer, because targets are met.
+      batch_size: what the executor goes by; before long work others may still be tried out.
+      num_at_a_time: how many are evaluated at a time.
       is_exact: whether there is no sampling error.
       unit: what is evaluated: inputs, windows, or passes (columns of a layer in units of all).
       window: elements of the input that one window holds; None for whole inputs.
@@ -32,16 +34,13 @@ class Plan:
     way: str
     num_evaluations: int
     batch_size: int
+    num_at_a_time: int
     is_exact: bool
+    is_most: bool = False
     unit: str = "evaluations"
     window: int | None = None
     share: float = 1.0
     details: Any = None
-
-    @property
-    def num_at_a_time(self) -> int:
-        """How many are evaluated at a time, which may be fewer than there is room for."""
-        return min(self.batch_size, self.num_evaluations * self.problem.num_items)
 
     @property
     def num_bytes(self) -> int:
@@ -59,8 +58,7 @@ class Plan:
           seconds: how long it is expected to take, see
             `lime_jax.core.execution.estimate.measure_seconds`.
         """
-        stopping = None if self.is_exact else self.problem.method.stopping
-        most = "at most " if stopping is not None and stopping.most_rounds > 1 else ""
+        most = "at most " if self.is_most else ""
         each = "" if self.problem.is_single else f" for each of {self.problem.num_items} items"
         number = f"{most}{self.num_evaluations:,} {self.unit}{each}"
         kind = "exact" if self.is_exact else "sampled"
@@ -68,10 +66,11 @@ class Plan:
         if self.window is not None and sample_rate is not None:
             length = f"{self.window / sample_rate:.3g}-s windows, as "
         time = "" if seconds is None else f", about {format_seconds(seconds)}"
-        return (
-            f"{kind} through {length}{self.way}: {number}, {self.num_at_a_time:,} at a time, "
-            f"about {format_bytes(self.num_bytes)}{time}"
-        )
+        at_a_time = "" if self.unit == "passes" else f", {self.num_at_a_time:,} at a time"
+        size = format_bytes(self.num_bytes)
+        return f"{kind} through {length}{self.way}: {number}{at_a_time}, about {size}{time}"
+
+    __repr__ = __str__
 
 
 @runtime_checkable
@@ -106,15 +105,17 @@ class Evaluator(Protocol):
 
 def format_seconds(seconds: float) -> str:
     """Returns a time in words, as exact as an estimate is."""
+    if seconds < 9.5:
+        return f"{seconds:.1g} s"
     if seconds < 90:
-        return f"{seconds:.1g} s" if seconds < 10 else f"{round(seconds, -1):.0f} s"
+        return f"{round(seconds, -1):.0f} s"
     minutes = seconds / 60
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
 def format_bytes(number: int) -> str:
     """Returns a number of bytes in words."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if number >= size:
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= 0.9995 * size:
             return f"{number / size:.3g} {unit}"
     return f"{number} bytes"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
@@ -13,15 +14,16 @@ from lime_jax.core.components import Components, check_one_item
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.execution.precision import products
 from lime_jax.core.execution.progress import Progress
+from lime_jax.core.execution.signature_cache import signature
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.item_axis import as_one_item, item_of
 from lime_jax.core.keys import MaybeKey, keys_per_item, single_key
 from lime_jax.core.methods import Method, limit_of, resolve
 from lime_jax.core.predictor import Predictor, as_predictor
 from lime_jax.core.pytree import is_traced
-from lime_jax.core.receptive_fields.declaration import declaration
+from lime_jax.core.receptive_fields.declaration import Declaration, Kind, declaration
 
-Kind = TypeVar("Kind")
+Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,6 +42,7 @@ class Problem:
       num_groups: the outputs come in so many groups; the errors of the first one count.
       masks: what to evaluate instead of a neighbourhood, `(num_masks, num_components)`, or None.
       may_measure: whether batch sizes may be tried out.
+      worked_out: what executors have found out about it, by name; see `once_per_problem`.
     """
 
     predict: Any
@@ -53,6 +56,7 @@ class Problem:
     num_groups: int = 1
     masks: Bool[Array, "num_masks num_components"] | None = None
     may_measure: bool = True
+    worked_out: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of_item(
@@ -96,10 +100,17 @@ class Problem:
         """States the evaluation of given masks of a single item.
 
         Raises:
-          ValueError: if there is no mask, or the batch size is impossible.
+          ValueError: if there are several items, no mask, or masks of another size, or the batch
+            size is impossible.
         """
+        check_one_item(components)
         if len(masks) == 0:
             raise ValueError("`masks` is empty. Pass at least one mask.")
+        if masks.shape[1:] != (components.num_components,):
+            raise ValueError(
+                f"`masks` must have shape (num_masks, {components.num_components}), one column per "
+                f"component, got {masks.shape}."
+            )
         means = _checked(means)
         return cls(predict=predict, components=components, stated=None, masks=masks, **means)
 
@@ -163,9 +174,18 @@ class Problem:
         """How exactly products are computed meanwhile; a host model computes as it likes."""
         return nullcontext() if isinstance(self.predict, HostModel) else products(self.precision)
 
+    @functools.cached_property
+    def signature(self) -> Any:
+        """What the programs for one item depend on."""
+        return signature(self.predictor, self.first[0])
+
+    @functools.cached_property
+    def _declared(self) -> Declaration | None:
+        return declaration(self.predict, Declaration) if self.is_here else None
+
     def declared(self, kind: type[Kind]) -> Kind | None:
         """Returns what the model declares of its receptive field, where use can be made of it."""
-        return declaration(self.predict, kind) if self.is_here else None
+        return self._declared if isinstance(self._declared, kind) else None
 
     @functools.cached_property
     def items(self) -> tuple[Components, MaybeKey]:
@@ -189,6 +209,18 @@ class Problem:
             number = int(explanation.num_evaluations)
             self.progress(number, number)
         return explanation
+
+
+def once_per_problem(function: Callable[[Problem], Result]) -> Callable[[Problem], Result]:
+    """Keeps what a function of a problem returns with that problem."""
+
+    @functools.wraps(function)
+    def call(problem: Problem) -> Result:
+        if function not in problem.worked_out:
+            problem.worked_out[function] = function(problem)
+        return problem.worked_out[function]
+
+    return call
 
 
 def _checked(means: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """How many inputs to predict at a time: what fits into memory, then what runs fastest."""
 
+import inspect
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,7 @@ from lime_jax.core.masks.neighbourhood import Size
 from lime_jax.core.methods import Method
 from lime_jax.core.plan import Executor, Plan
 from lime_jax.core.predictor import Predictor
-from lime_jax.core.problem import Problem
+from lime_jax.core.problem import Problem, once_per_problem
 
 # Trying sizes pays where the work is many times what the trials cost.
 _WORTH_SECONDS = 3.0
@@ -34,6 +35,7 @@ _num_inputs: SignatureCache[int] = SignatureCache()
 _neighbourhood_sizes: SignatureCache[Size] = SignatureCache()
 
 
+@once_per_problem
 def choose_batch_size(problem: Problem) -> int:
     """Returns the batch size asked for, the one remembered for a model and shapes, or a good one.
 
@@ -45,7 +47,7 @@ def choose_batch_size(problem: Problem) -> int:
         return min(problem.batch_size or len(problem.masks), len(problem.masks))
     if problem.batch_size is not None:
         return problem.batch_size
-    shapes = signature(problem.predictor, problem.first[0])
+    shapes = problem.signature
     if (remembered := _batch_sizes.get(shapes)) is not None:
         return remembered
     largest = _measure(problem)[1]
@@ -68,7 +70,7 @@ def remember_done(plan: Plan, reached: int) -> None:
     problem = plan.problem
     if problem.batch_size is not None:
         return
-    shapes = signature(problem.predictor, problem.first[0])
+    shapes = problem.signature
     if reached != plan.batch_size:
         _batch_sizes.put(shapes, reached)
     number = size_of_neighbourhood(problem).num_masks * problem.num_items
@@ -85,17 +87,22 @@ def agree(batch_size: int, mesh: Mesh | None) -> int:
 def plan_of(executor: Executor, problem: Problem, batch_size: int, way: str) -> Plan:
     """Returns the plan of evaluating whole inputs."""
     if problem.masks is not None:
-        number, is_exact = len(problem.masks), False
+        number, is_exact, is_most, there = len(problem.masks), False, False, len(problem.masks)
     else:
         size, stopping = size_of_neighbourhood(problem), problem.method.stopping
         rounds = 1 if stopping is None else stopping.most_rounds
         number, is_exact = rounds * size.num_masks, size.is_exact
+        is_most = rounds > 1
+        # Every item stops when its own targets are met.
+        there = size.num_masks * (problem.num_items if stopping is None else 1)
     return Plan(
         executor=executor,
         problem=problem,
         way=way,
         num_evaluations=number,
+        is_most=is_most,
         batch_size=batch_size,
+        num_at_a_time=min(batch_size, there),
         is_exact=is_exact,
     )
 
@@ -113,6 +120,7 @@ def bytes_per_input(problem: Problem) -> int:
     return _measure(problem)[0]
 
 
+@once_per_problem
 def size_of_neighbourhood(problem: Problem) -> Size:
     """Returns the size of a neighbourhood of whole inputs, which is not drawn."""
     return neighbourhood_size(problem.method, problem.key, problem.num_components)
@@ -162,7 +170,7 @@ def fastest(trial: Callable[[int], float], sizes: list[int], num_inputs: int) ->
     return min(per_input, key=lambda size: per_input[size])
 
 
-def time_batches(problem: Problem) -> Callable[[int], float]:
+def time_batches(problem: Problem, repeats: int = _REPEATS) -> Callable[[int], float]:
     """Returns a function that runs batches of a size and returns the seconds of one."""
     components = problem.first[0]
     items = as_one_item(components)
@@ -177,7 +185,7 @@ def time_batches(problem: Problem) -> Callable[[int], float]:
 
         run()
         times = []
-        for _ in range(_REPEATS):
+        for _ in range(repeats):
             start = time.perf_counter()
             run()
             times.append(time.perf_counter() - start)
@@ -190,9 +198,11 @@ def _measure(problem: Problem) -> tuple[int, int]:
     """Returns the bytes of one input on its way, and how many inputs fit."""
 
     def evaluate(predictor: Predictor, components: Components, mask: Any) -> Any:
-        return accumulate.evaluate(predictor, as_one_item(components), mask, batch_size=1)
+        items = jax.tree.map(lambda x: x[None], components)
+        # Without jit of its own, whose arguments would seem to stay alive.
+        return inspect.unwrap(accumulate.evaluate)(predictor, items, mask, batch_size=1)
 
-    shapes = signature(problem.predictor, problem.first[0])
+    shapes = problem.signature
     if (measured := _largest_sizes.get(shapes)) is not None:
         return measured
     mask = jax.ShapeDtypeStruct((1, 1, problem.num_components), jnp.bool_)

@@ -1,6 +1,7 @@
 """Models that run outside jit: the device prepares the next inputs meanwhile."""
 
 import functools
+import inspect
 from collections.abc import Iterator
 
 import jax
@@ -42,7 +43,10 @@ class Host:
             raise ValueError("`mesh` is for models that run on it. Leave it out for a host model.")
         if problem.is_traced:
             raise ValueError("a host model cannot run inside jit or vmap. Call `explain` outside.")
-        size = problem.batch_size or _host_batch_size(problem)
+        if problem.masks is not None:
+            size = batch_sizes.choose_batch_size(problem)
+        else:
+            size = problem.batch_size or _host_batch_size(problem)
         return batch_sizes.plan_of(self, problem, size, "calls of a host model")
 
     def run(self, plan: Plan) -> Explanation:
@@ -64,7 +68,7 @@ class Host:
     def predict(self, plan: Plan) -> jax.Array:
         """Evaluates the given masks."""
         problem, masks = plan.problem, plan.problem.given_masks
-        size = min(plan.batch_size, len(masks))
+        size = plan.batch_size
         chunks = [
             np.array(_recompose(problem.components, masks[start : start + size]))
             for start in range(0, len(masks), size)
@@ -113,7 +117,7 @@ def _host_batch_size(problem: Problem) -> int:
 
 def _bytes_of_input(problem: Problem) -> int:
     mask = jax.ShapeDtypeStruct((1, problem.num_components), jnp.bool_)
-    return memory.num_bytes(_recompose, problem.first[0], mask)
+    return memory.num_bytes(inspect.unwrap(_recompose), problem.first[0], mask)
 
 
 def evaluate_on_host(

@@ -1,7 +1,9 @@
 """How many masks fit into memory at once, and what to do when they turn out not to."""
 
+import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
@@ -78,9 +80,18 @@ def retry_with_smaller_batches(run: Callable[[int], T], batch_size: int) -> tupl
                 warnings.warn(
                     f"out of memory with `batch_size` = {asked}; went on with {batch_size}. Pass "
                     f"`batch_size={batch_size}` to start there.",
-                    stacklevel=3,
+                    stacklevel=_num_frames_of_ours(),
                 )
             return result, batch_size
+
+
+def _num_frames_of_ours() -> int:
+    """Returns how far up the first frame is that is not of this package: the user's line."""
+    package = str(Path(__file__).parents[2])
+    number, frame = 1, sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(package):
+        number, frame = number + 1, frame.f_back
+    return number
 
 
 def is_out_of_memory(error: Exception) -> bool:

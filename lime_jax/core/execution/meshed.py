@@ -1,5 +1,6 @@
 """Explanations over a mesh: the masks of one item, or many items, shared among devices."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -27,8 +28,10 @@ class Meshed(batch_size.OfWholeInputs):
         if problem.mesh is None or problem.masks is not None:
             return None
         size = batch_size.agree(batch_size.choose_batch_size(problem), problem.mesh)
-        way = f"one program over {problem.mesh.size} devices"
-        return batch_size.plan_of(self, problem, size, way)
+        devices = "1 device" if problem.mesh.size == 1 else f"{problem.mesh.size} devices"
+        plan = batch_size.plan_of(self, problem, size, f"one program over {devices}")
+        share = -(-plan.num_evaluations * problem.num_items // problem.mesh.size)
+        return dataclasses.replace(plan, num_at_a_time=min(plan.num_at_a_time, share))
 
     def run(self, plan: Plan) -> Explanation:
         """Explains one item or many; progress is reported at the end."""

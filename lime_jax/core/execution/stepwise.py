@@ -12,9 +12,10 @@ from lime_jax.core.execution import batch_size as batch_sizes
 from lime_jax.core.execution.compiled import explain_items, group_size, pad_items
 from lime_jax.core.execution.progress import Progress
 from lime_jax.core.execution.rounds import explain_in_rounds, no_blocks
-from lime_jax.core.execution.signature_cache import SignatureCache, signature
+from lime_jax.core.execution.signature_cache import SignatureCache
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.item_axis import item_of
+from lime_jax.core.keys import MaybeKey
 from lime_jax.core.masks.neighbourhood import Neighbourhood
 from lime_jax.core.methods import Method
 from lime_jax.core.plan import Plan
@@ -75,7 +76,7 @@ def flops_of_step(problem: Problem, num_items: int, num_rows: int, batch_size: i
     """
     predictor, components = problem.predictor, problem.first[0]
 
-    shapes = (signature(predictor, components), num_items, num_rows, batch_size)
+    shapes = (problem.signature, num_items, num_rows, batch_size)
     if (flops := _step_flops.get(shapes)) is not None:
         return flops
     arrays, structure = jax.tree.flatten(components)
@@ -96,26 +97,36 @@ def _explain(problem: Problem, batch_size: int) -> Explanation:
     num_items, method, (_, keys) = problem.num_items, problem.method, problem.items
     size = group_size(method, keys, num_items, problem.num_components, batch_size)
     items = pad_items(problem.items, -num_items % size)
-    groups = [
-        _explain_group(problem, items, jnp.int32(start), size, batch_size)
-        for start in range(0, num_items, size)
-    ]
+    starts = [jnp.int32(start) for start in range(0, num_items, size)]
+    whole = batch_sizes.size_of_neighbourhood(problem)
+    split = accumulate.steps_of(whole.num_masks, whole.round_size, batch_size, size)
+    if problem.progress is None and method.stopping is None and len(split.steps) == 1:
+        at_once = functools.partial(_run_group_at_once, size=size, batch_size=batch_size)
+        groups = [at_once(problem.predictor, method, items, start) for start in starts]
+    else:
+        first, _ = _group(items, starts[0], size=size)
+        num_outputs = accumulate.num_outputs(problem.predictor, first, split)
+        groups = [
+            _explain_in_steps(problem, _group(items, start, size=size), batch_size, num_outputs)
+            for start in starts
+        ]
     if len(groups) == 1:
         return item_of(groups[0], slice(num_items))
     return jax.tree.map(lambda *x: jnp.concatenate(x)[:num_items], *groups)
 
 
-def _explain_group(
-    problem: Problem, items: Any, start: Any, size: int, batch_size: int
+def _explain_in_steps(
+    problem: Problem, group: tuple[Components, MaybeKey], batch_size: int, num_outputs: int
 ) -> Explanation:
-    """Explains a group: by one call if a batch has room for all its masks, else in steps."""
-    predictor, method = problem.predictor, problem.method
-    whole = batch_sizes.size_of_neighbourhood(problem)
-    split = accumulate.steps_of(whole.num_masks, whole.round_size, batch_size, size)
-    if problem.progress is None and method.stopping is None and len(split.steps) == 1:
-        return _run_group_at_once(predictor, method, items, start, size=size, batch_size=batch_size)
-    components, keys = _group(items, start, size=size)
-    sum_up = functools.partial(_accumulate, predictor, components, method, batch_size=batch_size)
+    (components, keys), method = group, problem.method
+    sum_up = functools.partial(
+        _accumulate,
+        problem.predictor,
+        components,
+        method,
+        batch_size=batch_size,
+        num_outputs=num_outputs,
+    )
     return explain_in_rounds(sum_up, components, method, keys, problem.progress)
 
 
@@ -134,13 +145,13 @@ def _accumulate(
     neighbourhoods: Neighbourhood,
     *,
     batch_size: int,
+    num_outputs: int,
     progress: Progress | None,
 ) -> Statistics:
     num_items = components.num_items
     total = neighbourhoods.num_masks
     rows = accumulate.round_size(neighbourhoods)
     split = accumulate.steps_of(total, rows, batch_size, num_items)
-    num_outputs = accumulate.num_outputs(predictor, components, split)
     blocks = no_blocks(neighbourhoods, num_items, num_outputs)
     arguments = predictor, components, method, neighbourhoods, split.batch_size
     for start, num_rows in split.steps:

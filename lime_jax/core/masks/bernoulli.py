@@ -63,6 +63,10 @@ class BernoulliBlocks:
 
     def __call__(self, key: MaybeKey, num_components: int) -> Neighbourhood:
         check_num_samples(self.num_samples)
+        if self.num_samples % NUM_BLOCKS:
+            raise ValueError(
+                f"`num_samples` must be a multiple of {NUM_BLOCKS}, got {self.num_samples}."
+            )
         return Neighbourhood(
             needed_key(key),
             None,

@@ -44,9 +44,9 @@ class Layers:
             way="columns of layers that masks look up",
             num_evaluations=max(1, round(passes)),
             batch_size=problem.batch_size or layer_columns.BLOCK,
+            num_at_a_time=1,
             is_exact=False if problem.masks is not None else _is_exact(problem),
             unit="passes",
-            window=model.window,
             details=planned,
         )
 
@@ -54,10 +54,9 @@ class Layers:
         """Explains all items, one after the other; None if the columns of one do not fit."""
         explanations = []
         for number, layers in enumerate(plan.details):
-            components, key = _item(plan.problem, number)
-            if (lookup := _look_up(plan.problem, components, layers)) is None:
+            if (explanation := _explain(plan.problem, number, layers)) is None:
                 return None
-            explanations.append(_explain(plan.problem, lookup, key))
+            explanations.append(explanation)
         if plan.problem.is_single:
             return explanations[0]
         return jax.tree.map(lambda *x: jnp.stack(x), *explanations)
@@ -110,9 +109,13 @@ def _look_up(problem: Problem, components: Components, layers: list[Columns]) ->
     return lookup
 
 
-def _explain(problem: Problem, lookup: Lookup, key: MaybeKey) -> Explanation:
+def _explain(problem: Problem, number: int, layers: list[Columns]) -> Explanation | None:
+    """Explains one item, whose columns are let go before those of the next are computed."""
+    components, key = _item(problem, number)
     model = problem.declared(Layerwise)
     assert model is not None
+    if (lookup := _look_up(problem, components, layers)) is None:
+        return None
     run = functools.partial(
         compiled.explain_one, model.head, lookup, problem.method_with_lookup, key
     )

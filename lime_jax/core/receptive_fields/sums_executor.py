@@ -69,7 +69,7 @@ class ExactSums:
         return window_plans.as_stated(plan, explanations)
 
     def num_bytes(self, plan: Plan) -> int:
-        """Estimates what the table of the windows' outputs and a batch of windows take."""
+        """Estimates what the tables of all items' windows and a batch of windows take."""
         return window_plans.num_bytes(plan)
 
 

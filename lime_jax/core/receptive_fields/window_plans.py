@@ -35,6 +35,7 @@ def plan_of(
         way=way,
         num_evaluations=layout.num_entries,
         batch_size=sizes[0],
+        num_at_a_time=min(sizes[0], layout.num_entries),
         is_exact=is_exact,
         unit="windows",
         window=model.window,
@@ -58,7 +59,7 @@ def num_bytes(plan: Plan) -> int:
     window = batch_sizes.shape_of_window(model, components)
     features = jax.eval_shape(model.backbone, window)
     table = plan.num_evaluations * features.size * features.dtype.itemsize
-    return table + plan.batch_size * memory.num_bytes(model.backbone, window)
+    return table + plan.num_at_a_time * memory.num_bytes(model.backbone, window)
 
 
 def windowed(problem: Problem) -> Windowed:

@@ -34,6 +34,16 @@ def test_pages_are_mapped_once():
     assert faults("kept") < 0.1 * faults("returned")
 
 
+def test_all_settings_must_take_effect(monkeypatch):
+    class Library:
+        def mallopt(self, name, value):
+            return value == 0
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Library())
+    assert not allocator.keep_freed_memory()
+
+
 def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     assert not allocator.keep_freed_memory()

@@ -141,6 +141,10 @@ def test_a_round_fills_the_next_slots():
         np.testing.assert_array_equal(weights, expected)
 
 
+def test_the_highest_output_alone_can_be_what_counts():
+    assert lj.auto(top_k=1, outputs=1).outputs == 1
+
+
 class TestStopping:
     def test_targets_are_met_or_the_ceiling_is_reached(self, getkey):
         key = getkey()
