@@ -530,8 +530,26 @@ def test_rounds_end_alike_whatever_the_way(way):
         x.explain(0, method, cut=12, batch_size=300) for x in (way, EXECUTORS["Compiled"])
     )
     assert explanation.num_evaluations == 3 * 2049
+    assert np.isfinite(explanation.num_lime_samples).all()
     np.testing.assert_allclose(explanation.coefficients, expected.coefficients, atol=1e-5)
     np.testing.assert_allclose(explanation.std_error, expected.std_error, atol=1e-5)
+
+
+def test_the_ridge_is_as_strong_whatever_the_number_of_rounds():
+    method = lj.lime(lj.auto(std_error=1e-9, max_evaluations=6200), alpha=100.0)
+    limit = lj.exhaustive(equivalent_num_samples=1000, alpha=100.0)
+    found, exact = (EXECUTORS["Compiled"].explain(0, m, cut=12) for m in (method, limit))
+    apart = np.abs(np.asarray(found.coefficients) - np.asarray(exact.coefficients))
+    assert (apart <= 6 * np.asarray(found.std_error) + 1e-6).all()
+
+
+def test_rounds_are_shares_of_all_there_could_be():
+    reports = []
+    EXECUTORS["Stepwise"].explain(
+        0, lj.lime(lj.auto(std_error=1e-9, max_evaluations=6200)), cut=12,
+        progress=lambda done, total: reports.append((done, total)),
+    )  # fmt: skip
+    assert reports[-1] == (3 * 2049, 3 * 2049) and {total for _, total in reports} == {3 * 2049}
 
 
 def test_all_on_is_compared_too_where_a_declaration_is_checked():

@@ -146,6 +146,13 @@ def test_the_spread_is_the_sample_deviation_between_fills(getkey):
     assert found.spread.shape == (NUM_OUTPUTS, D) and (found.spread > 0).all()
 
 
+def test_fills_are_one_more_axis_of_the_input():
+    components = lj.from_labels(SIGNAL[0], lj.equal_segments(len(SIGNAL[0]), 3), 3)
+    problem = over_fills.state_over_fills(jnp.tanh, components, [0.0, 1.0], lj.shapley())
+    assert problem.components.input_ndim == components.input_ndim + 1
+    assert problem.is_single and problem.components.sources.shape[-1] == 2
+
+
 def test_a_single_fill_is_explain(getkey):
     key = getkey()
     found = lj.explain_over_fills(PREDICT, by_time(9.0), [FILLS[1]], lj.lime(40), key=key)

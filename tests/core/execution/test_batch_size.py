@@ -34,6 +34,16 @@ def test_items_share_a_batch():
     assert accumulate.steps_of(32, 1, 256, num_items=8) == accumulate.Steps(0, 32, 32, 256)
 
 
+def test_what_is_in_use_on_an_accelerator_is_left_alone():
+    class Device:
+        platform = "gpu"
+
+        def memory_stats(self):
+            return {"bytes_limit": 10_000, "bytes_in_use": 5_000}
+
+    assert 0 < memory.budget(Device()) < 5_000
+
+
 def test_a_group_is_filled_with_its_last_item():
     tree = {"x": jnp.arange(6.0).reshape(3, 2), "key": jax.random.split(jax.random.key(0), 3)}
     filled = compiled.pad_items(tree, 2)

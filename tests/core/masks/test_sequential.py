@@ -143,6 +143,7 @@ def test_a_round_fills_the_next_slots():
 
 def test_the_highest_output_alone_can_be_what_counts():
     assert lj.auto(top_k=1, outputs=1).outputs == 1
+    assert lj.auto(top_k=1, outputs=[0]).outputs == (0,)
 
 
 class TestStopping:
@@ -289,7 +290,7 @@ def test_what_it_would_have_cost_as_lime():
         (lambda: lj.auto(outputs=()), "`outputs` must be a number or indices"),
         (
             lambda: lj.explain(
-                network, STEMS, lj.lime(lj.auto(top_k=1, outputs=[3])), key=jax.random.key(0)
+                network, STEMS, lj.lime(lj.auto(top_k=1, outputs=[0, 3])), key=jax.random.key(0)
             ),
             "`outputs` must be indices below 3, got 3",
         ),
