@@ -117,8 +117,8 @@ def plan(
       >>> plan = lj.plan(lambda batch: jnp.tanh(batch[:, :2]), components, lj.lime(2000))
       >>> plan.num_evaluations, plan.is_exact
       (64, False)
-      >>> print(plan)
-      sampled through one compiled program: 64 evaluations, 64 at a time, about 7.23 MB
+      >>> str(plan).partition(", about")[0]
+      'sampled through one compiled program: 64 evaluations, 64 at a time'
     """
     if fills is not None:
         state = functools.partial(state_over_fills, fills=fills)
