@@ -34,8 +34,11 @@ jax.config.update("jax_enable_compilation_cache", False)
 
 # Every program maps memory, and a process with 65530 maps (Linux) crashes in XLA.
 _MOST_MAPS = 20_000
-# With room for what a single file needs, a process stays below 1.5 GB.
+# With room for what a single test needs, a process stays below 1.5 GB.
 _MOST_BYTES = 1_250_000_000
+# What stays after that is not looked at again until so much is new.
+_WORTH_BYTES = 100_000_000
+_kept = {"bytes": 0}
 
 # Tracing makes millions of objects that live on; looking through all of them takes its time.
 gc.set_threshold(100_000, 20, 50)
@@ -43,14 +46,27 @@ gc.set_threshold(100_000, 20, 50)
 REFERENCE = Path(__file__).parents[1].parent / "shared" / "data"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def forget_programs():
-    """After a file, compiled programs are let go once they are many or large."""
+@pytest.fixture(autouse=True)
+def forget_large_programs():
+    """After a test, compiled programs are let go once they are large."""
     yield
-    if _mapped_regions() > _MOST_MAPS or _resident_bytes() > _MOST_BYTES:
-        jax.clear_caches()
-        gc.collect()
-        _give_back()
+    if _resident_bytes() > max(_MOST_BYTES, _kept["bytes"] + _WORTH_BYTES):
+        _forget()
+        _kept["bytes"] = _resident_bytes()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_many_programs():
+    """After a file, compiled programs are let go once they are many."""
+    yield
+    if _mapped_regions() > _MOST_MAPS:
+        _forget()
+
+
+def _forget():
+    jax.clear_caches()
+    gc.collect()
+    _give_back()
 
 
 def _give_back():

@@ -435,7 +435,7 @@ class TestExecutors:
         expected = way.whole(jax.vmap(lj.recompose, (None, 0))(components, given))
         np.testing.assert_allclose(outputs, expected, atol=1e-5)
 
-    @pytest.mark.parametrize("batch_size", [7, 1000])
+    @pytest.mark.parametrize("batch_size", [7, pytest.param(1000, marks=pytest.mark.slow)])
     def test_the_batch_size_changes_nothing(self, way, batch_size):
         same(way.explain(0, METHOD, batch_size=batch_size), as_one_program(way.whole, 0))
 
@@ -474,6 +474,7 @@ class TestExecutors:
             first = jax.tree.map(lambda x: x[0], traced)
             same(first, as_one_program(way.whole, 0))
 
+    @pytest.mark.slow  # whatever is traced goes one way, which the law before has met
     def test_gradients_go_through_or_it_says_why_not(self, way):
         def strongest(signal):
             explanation = lj.explain(way.predict, components_of(signal), METHOD)
@@ -519,10 +520,17 @@ class TestExecutors:
         assert str(public) == words == repr(public)
 
 
-OF_WHOLE_INPUTS = ("Host", "Traced", "Meshed", "Stepwise", "Compiled")
+OF_WHOLE_INPUTS = ("Host", "Traced", "Meshed", "Stepwise")
 
 
-@pytest.mark.parametrize("way", [EXECUTORS[name] for name in OF_WHOLE_INPUTS], ids=OF_WHOLE_INPUTS)
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param(EXECUTORS[name], marks=pytest.mark.slow if name != "Stepwise" else ())
+        for name in OF_WHOLE_INPUTS
+    ],
+    ids=OF_WHOLE_INPUTS,
+)
 def test_rounds_end_alike_whatever_the_way(way):
     """Twelve components: arrays of 512 masks, four to a round, of which three fit the ceiling."""
     method = lj.lime(lj.auto(std_error=1e-9, max_evaluations=6200))
