@@ -69,7 +69,7 @@ class Problem:
         """
         means["key"] = single_key(means.get("key"))
         check_one_item(components)
-        return cls(predict=predict, components=components, stated=method, **_checked(means))
+        return cls(predict=predict, components=components, stated=method, **_check_means(means))
 
     @classmethod
     def of_items(
@@ -87,7 +87,7 @@ class Problem:
                 f"{components.sources.shape}. Make them with `jax.vmap(from_stems)(stems)`."
             )
         means["key"] = keys_per_item(means.get("key"), components.num_items)
-        return cls(predict=predict, components=components, stated=method, **_checked(means))
+        return cls(predict=predict, components=components, stated=method, **_check_means(means))
 
     @classmethod
     def of_masks(
@@ -111,7 +111,7 @@ class Problem:
                 f"`masks` must have shape (num_masks, {components.num_components}), one column per "
                 f"component, got {masks.shape}."
             )
-        means = _checked(means)
+        means = _check_means(means)
         return cls(predict=predict, components=components, stated=None, masks=masks, **means)
 
     @property
@@ -180,12 +180,18 @@ class Problem:
         return signature(self.predictor, self.first[0])
 
     @functools.cached_property
-    def _declared(self) -> Declaration | None:
+    def _declaration(self) -> Declaration | None:
         return declaration(self.predict, Declaration) if self.is_here else None
 
-    def declared(self, kind: type[Kind]) -> Kind | None:
+    def declaration_of(self, kind: type[Kind]) -> Kind | None:
         """Returns what the model declares of its receptive field, where use can be made of it."""
-        return self._declared if isinstance(self._declared, kind) else None
+        return self._declaration if isinstance(self._declaration, kind) else None
+
+    def needed_declaration(self, kind: type[Kind]) -> Kind:
+        """Returns the declaration of that kind, which there is here."""
+        model = self.declaration_of(kind)
+        assert model is not None
+        return model
 
     @functools.cached_property
     def items(self) -> tuple[Components, MaybeKey]:
@@ -223,7 +229,7 @@ def once_per_problem(function: Callable[[Problem], Result]) -> Callable[[Problem
     return call
 
 
-def _checked(means: dict[str, Any]) -> dict[str, Any]:
+def _check_means(means: dict[str, Any]) -> dict[str, Any]:
     batch_size = means.get("batch_size")
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1 or None, got {batch_size}.")

@@ -24,7 +24,7 @@ class Layers:
 
     def plan(self, problem: Problem) -> Plan | None:
         """Returns how it would be done; None where whole inputs are cheaper for any item."""
-        if (model := problem.declared(Layerwise)) is None:
+        if (model := problem.declaration_of(Layerwise)) is None:
             return None
         if problem.masks is not None:
             num_masks = len(problem.masks)
@@ -64,8 +64,7 @@ class Layers:
     def predict(self, plan: Plan) -> jax.Array | None:
         """Evaluates the given masks; None if the columns do not fit."""
         problem, masks = plan.problem, plan.problem.given_masks
-        model = problem.declared(Layerwise)
-        assert model is not None
+        model = problem.needed_declaration(Layerwise)
         if (lookup := _look_up(problem, problem.components, plan.details[0])) is None:
             return None
         run = functools.partial(accumulate.evaluate, model.head, *as_one_item((lookup, masks)))
@@ -74,8 +73,7 @@ class Layers:
 
     def num_bytes(self, plan: Plan) -> int:
         """Estimates what the columns of two neighbouring layers take."""
-        model = plan.problem.declared(Layerwise)
-        assert model is not None
+        model = plan.problem.needed_declaration(Layerwise)
         return max(
             layer_columns.num_bytes(model, _item(plan.problem, number)[0], layers)
             for number, layers in enumerate(plan.details)
@@ -95,8 +93,7 @@ def _is_exact(problem: Problem) -> bool:
 
 def _look_up(problem: Problem, components: Components, layers: list[Columns]) -> Lookup | None:
     """Returns the columns of one item; None where they do not fit after all."""
-    model = problem.declared(Layerwise)
-    assert model is not None
+    model = problem.needed_declaration(Layerwise)
     # Copies hold what they work out no longer than they are needed.
     fresh = [Columns(layer.sees) for layer in layers]
     try:
@@ -112,8 +109,7 @@ def _look_up(problem: Problem, components: Components, layers: list[Columns]) ->
 def _explain(problem: Problem, number: int, layers: list[Columns]) -> Explanation | None:
     """Explains one item, whose columns are let go before those of the next are computed."""
     components, key = _item(problem, number)
-    model = problem.declared(Layerwise)
-    assert model is not None
+    model = problem.needed_declaration(Layerwise)
     if (lookup := _look_up(problem, components, layers)) is None:
         return None
     run = functools.partial(

@@ -23,7 +23,7 @@ class ExactSums:
 
     def plan(self, problem: Problem) -> Plan | None:
         """Returns how it would be done; None without such a declaration, or for sampled masks."""
-        model, limit = problem.declared(Windowed), problem.limit
+        model, limit = problem.declaration_of(Windowed), problem.limit
         if model is None or limit is None or not model.is_sum:
             return None
         method, num_masks = limit
@@ -45,7 +45,7 @@ class ExactSums:
     def run(self, plan: Plan) -> Explanation:
         """Explains all items, in float64."""
         problem, (layout, weight_of) = plan.problem, plan.details
-        model, limit = window_plans.windowed(problem), problem.limit
+        model, limit = problem.needed_declaration(Windowed), problem.limit
         assert limit is not None
         check.check_windows_once(model, problem.first[0])
         method, components = limit[0], problem.items[0]

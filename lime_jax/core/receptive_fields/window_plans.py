@@ -27,7 +27,7 @@ def plan_of(
     executor: Executor, problem: Problem, layout: Layout, *, way: str, is_exact: bool, details: Any
 ) -> Plan:
     """Returns the plan of evaluating the windows of a layout."""
-    model = windowed(problem)
+    model = problem.needed_declaration(Windowed)
     sizes = batch_sizes.window_batch_sizes(model, problem.first[0], layout, problem.batch_size)
     return Plan(
         executor=executor,
@@ -54,16 +54,9 @@ def as_stated(plan: Plan, explanations: Explanation) -> Explanation:
 
 def num_bytes(plan: Plan) -> int:
     """Estimates what the features of all windows and of a batch at work take."""
-    model = windowed(plan.problem)
+    model = plan.problem.needed_declaration(Windowed)
     components = plan.problem.first[0]
     window = batch_sizes.shape_of_window(model, components)
     features = jax.eval_shape(model.backbone, window)
     table = plan.num_evaluations * features.size * features.dtype.itemsize
     return table + plan.num_at_a_time * memory.num_bytes(model.backbone, window)
-
-
-def windowed(problem: Problem) -> Windowed:
-    """Returns the declaration, which there is here."""
-    model = problem.declared(Windowed)
-    assert model is not None
-    return model

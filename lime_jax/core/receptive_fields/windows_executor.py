@@ -25,7 +25,7 @@ class Windows:
 
     def plan(self, problem: Problem) -> Plan | None:
         """Returns how it would be done; None where whole inputs are cheaper."""
-        model = problem.declared(Windowed)
+        model = problem.declaration_of(Windowed)
         if model is None or not window_plans.are_cut_alike(problem):
             return None
         layout = windows.layout_of(model, problem.first[0], _num_masks(problem))
@@ -43,7 +43,7 @@ class Windows:
     def run(self, plan: Plan) -> Explanation:
         """Explains all items, one after the other."""
         problem, layout = plan.problem, plan.details
-        model = window_plans.windowed(problem)
+        model = problem.needed_declaration(Windowed)
         check.check_windows_once(model, problem.first[0])
         components, keys = problem.items
         sizes = batch_sizes.window_batch_sizes(model, problem.first[0], layout, problem.batch_size)
@@ -59,7 +59,7 @@ class Windows:
     def predict(self, plan: Plan) -> jax.Array:
         """Evaluates the given masks."""
         problem, layout = plan.problem, plan.details
-        model = window_plans.windowed(problem)
+        model = problem.needed_declaration(Windowed)
         check.check_windows_once(model, problem.components)
         run = functools.partial(
             predict_windows, model, problem.components, layout.arrays, problem.given_masks

@@ -70,8 +70,8 @@ def in_batches(function: Callable[..., Any], *arrays: Any, size: int = 64) -> An
     size = min(size, num)
     rows = np.minimum(np.arange(num + -num % size), num - 1).reshape(-1, size)
     arrays = tuple(np.asarray(array) for array in arrays)
-    found = [function(*(array[some] for array in arrays)) for some in rows]
-    return jax.tree.map(lambda *pieces: np.concatenate(pieces)[:num], *found)
+    batches = [function(*(array[some] for array in arrays)) for some in rows]
+    return jax.tree.map(lambda *pieces: np.concatenate(pieces)[:num], *batches)
 
 
 def patches_of(detector: Detector, waveforms: Any) -> np.ndarray:
@@ -90,8 +90,8 @@ def explained(
     """Weights `(num_patches, num_components)` and fidelity of the explanation of every patch."""
     if not len(patches):
         return np.zeros((0, NUM_COMPONENTS), np.float32), np.zeros(0)
-    found = lj.explain_batch(detector, _cut(patches), lj.lime(num_samples), key=key)
-    return np.asarray(found.coefficients)[:, 0], np.asarray(found.fidelity)[:, 0]
+    explanations = lj.explain_batch(detector, _cut(patches), lj.lime(num_samples), key=key)
+    return np.asarray(explanations.coefficients)[:, 0], np.asarray(explanations.fidelity)[:, 0]
 
 
 @jax.jit

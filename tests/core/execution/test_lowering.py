@@ -37,7 +37,7 @@ def programs(monkeypatch):
     """What jit is called with while a test runs: functions, arguments and options."""
     calls = []
 
-    def recorded(function):
+    def record(function):
         def call(*arguments, **options):
             is_inside = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(arguments))
             if not is_inside:
@@ -49,7 +49,7 @@ def programs(monkeypatch):
     for module in modules():
         for name, value in vars(module).items():
             if hasattr(value, "trace") and hasattr(value, "lower"):
-                monkeypatch.setattr(module, name, recorded(value))
+                monkeypatch.setattr(module, name, record(value))
     return calls
 
 
