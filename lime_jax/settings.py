@@ -277,8 +277,9 @@ def target_outputs(method: Method, outputs: Outputs) -> Method:
     """Returns the method with targets for the errors of the reported outputs, if it has targets."""
     if not isinstance(method.sampler, Auto):
         return method
-    targets = outputs.count if outputs.indices is None else outputs.indices
-    sampler = dataclasses.replace(method.sampler, outputs=targets)
+    counting = outputs.count if outputs.indices is None else outputs.indices
+    targets = dataclasses.replace(method.sampler.targets, outputs=counting)
+    sampler = dataclasses.replace(method.sampler, targets=targets)
     return dataclasses.replace(method, sampler=sampler)
 
 

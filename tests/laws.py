@@ -1,7 +1,7 @@
-"""The laws that every sampler, kernel, surrogate, fill and way of computing keeps.
+"""The laws that every sampler, kernel, surrogate, fill, segmentation and executor keeps.
 
-Each object stands once in a table; a new one gets all laws of its kind by one row. Segmentations
-have theirs in tests/core/test_components.py and tests/audio/test_segment.py.
+Each object stands once in a table; a new one gets all laws of its kind by one row. Segmentations of
+sound, which need excerpts and extents, have theirs in tests/audio/test_segment.py.
 """
 
 import contextlib
@@ -265,6 +265,102 @@ class TestFills:
         np.testing.assert_allclose(inside, fill_of(jnp.asarray(SIGNAL), key), rtol=1e-6)
 
 
+# --- segmentations --------------------------------------------------------------------------------
+
+N, T, F, S = 101, 23, 17, 3
+
+
+def noise(*shape):
+    drawn = np.random.default_rng(sum(shape)).standard_normal(shape, np.float32)
+    return jax.device_put(drawn)
+
+
+def mask_of(on):
+    return jax.device_put(np.asarray(on, bool))
+
+
+def whole_of(components):
+    return sum(np.asarray(components.sources))
+
+
+def segments(size, num_segments):
+    return np.asarray(lj.equal_segments(size, num_segments))
+
+
+def superpixels(shape, d):
+    rows = np.arange(shape[0])[:, None] // 3
+    return (rows + np.arange(shape[1]) // 5) % d
+
+
+SEGMENTATIONS = {
+    "stems": lambda fill: lj.from_stems(noise(S, N), fill),
+    "spectrogram stems": lambda fill: lj.from_stems(noise(S, T, F), fill),
+    "time": lambda fill: lj.from_labels(noise(N), lj.equal_segments(N, 7), 7, fill),
+    "time of a spectrogram": lambda fill: lj.from_labels(
+        noise(T, F), segments(T, 4)[:, None], 4, fill
+    ),
+    "frequency": lambda fill: lj.from_labels(noise(T, F), segments(F, 5)[None, :], 5, fill),
+    "grid": lambda fill: lj.from_labels(noise(T, F), lj.grid((3, 4), (T, F)), 12, fill),
+    "superpixels": lambda fill: lj.from_labels(noise(T, F), superpixels((T, F), 6), 6, fill),
+    "complex spectrogram": lambda fill: lj.from_labels(
+        np.asarray(noise(T, F)) * np.complex64(1 + 1j), lj.grid((2, 2), (T, F)), 4, fill
+    ),
+    "stems × time": lambda fill: lj.cross(
+        lj.from_stems(noise(S, N), fill), lj.equal_segments(N, 4), 4
+    ),
+    "grid × stems": lambda fill: lj.cross(
+        lj.cross(lj.from_stems(noise(S, T, F), fill), segments(T, 2)[:, None], 2),
+        segments(F, 3)[None, :],
+        3,
+    ),
+}
+
+for_masks = jax.jit(jax.vmap(lj.recompose, (None, 0)))
+for_inputs = jax.jit(jax.vmap(lj.recompose, (0, None)))
+
+
+def pieces_of(components):
+    return np.asarray(for_masks(components, np.eye(components.num_components, dtype=bool)))
+
+
+@pytest.mark.parametrize("make", SEGMENTATIONS.values(), ids=SEGMENTATIONS)
+class TestSegmentations:
+    def test_all_on_is_the_input(self, make):
+        components = make(0.25)
+        everything = lj.recompose(components, mask_of(np.ones(components.num_components)))
+        np.testing.assert_array_equal(everything, whole_of(components))
+
+    def test_all_off_is_the_fill(self, make):
+        components = make(0.25)
+        nothing = lj.recompose(components, mask_of(np.zeros(components.num_components)))
+        np.testing.assert_array_equal(
+            nothing, np.full(nothing.shape, 0.25 * len(components.sources))
+        )
+
+    def test_pieces_add_up(self, make):
+        components = make(0.0)
+        pieces = pieces_of(components)
+        np.testing.assert_allclose(pieces.sum(axis=0), whole_of(components), atol=1e-5)
+
+    def test_every_piece_holds_something(self, make):
+        components = make(0.0)
+        pieces = pieces_of(components)
+        assert np.abs(pieces).reshape(len(pieces), -1).max(axis=1).min() > 0
+
+    def test_a_mask_and_its_complement_share_nothing(self, make):
+        components = make(0.0)
+        mask = np.random.default_rng(0).random(components.num_components) < 0.5
+        one, other = (np.asarray(lj.recompose(components, mask_of(m))) for m in (mask, ~mask))
+        np.testing.assert_allclose(one + other, whole_of(components), atol=1e-5)
+
+    def test_works_under_jit_and_vmap_over_inputs(self, make):
+        components = make(0.5)
+        many = jax.tree.map(lambda x: jax.device_put(np.stack([x, 2 * np.asarray(x)])), components)
+        mask = mask_of(np.arange(components.num_components) % 2 == 0)
+        both = np.asarray(for_inputs(many, mask))
+        np.testing.assert_array_equal(both[0], lj.recompose(components, mask))
+
+
 # --- executors ------------------------------------------------------------------------------------
 
 SIZE, NUM_SEGMENTS, WINDOW, STRIDE = 24, 8, 6, 3
@@ -314,11 +410,29 @@ LAYERWISE = lj.receptive_fields.layerwise(
     ],
     head=lambda columns: columns.max(axis=1),
 )
+METHOD, SAMPLED = lj.exhaustive(), lj.lime(200)
 ONE_DEVICE = jax.sharding.Mesh(jax.devices()[:1], ("devices",))
+
+
+def components_of(signal, cut=NUM_SEGMENTS):
+    return lj.from_labels(signal, lj.equal_segments(SIZE, cut), cut)
 
 
 def unchanged(function):
     return function
+
+
+def with_backbone(model):
+    """The model with a function in place of what it makes of a window."""
+    return lambda function: dataclasses.replace(model, backbone=as_predictor(function))
+
+
+def with_first_layer(model):
+    def put(function):
+        layer = dataclasses.replace(model.layers[0], apply=as_predictor(function))
+        return dataclasses.replace(model, layers=(layer, *model.layers[1:]))
+
+    return put
 
 
 @dataclasses.dataclass(frozen=True)
@@ -331,7 +445,12 @@ class Way:
       whole: the same model as a plain function.
       options: of `explain`.
       inside: what `explain` is called inside of.
+      cut: how many components there are; another size is another case.
+      is_sampled: whether it draws the masks of a sampler.
       reports: whether progress is reported.
+      says_plan: whether there is a plan to be seen before it runs.
+      refusal: what it says inside jit; None if it explains there.
+      broken_by: the model with a function in place of what it computes first.
     """
 
     executor: type
@@ -339,27 +458,36 @@ class Way:
     whole: Any = summed
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     inside: Any = unchanged
+    cut: int = NUM_SEGMENTS
+    is_sampled: bool = True
     reports: bool = True
+    says_plan: bool = True
+    refusal: str | None = None
+    broken_by: Any = unchanged
 
-    def broken_by(self, function):
-        """The model with a function in place of what it computes first."""
-        if self.executor is Host:
-            return lj.host_model(function)
-        if self.executor is Layers:
-            layer = dataclasses.replace(self.predict.layers[0], apply=as_predictor(function))
-            return dataclasses.replace(self.predict, layers=(layer, self.predict.layers[1]))
-        if self.executor in (ExactSums, Windows):
-            return dataclasses.replace(self.predict, backbone=as_predictor(function))
-        return function
+    def components(self, signal):
+        return components_of(signal, self.cut)
 
-    def explain(self, item, method, *, cut=NUM_SEGMENTS, **options):
+    def expected(self, item, method=METHOD):
+        """The same as one program."""
+        components = self.components(jnp.asarray(INPUTS[item]))
+        problem = Problem.of_item(self.whole, components, method, key=jax.random.key(3))
+        return Compiled().run(Compiled().plan(problem))
+
+    def explain(self, item, method=METHOD, **options):
         options = self.options | {"key": jax.random.key(3)} | options
 
         def explain(signal):
-            return lj.explain(self.predict, components_of(signal, cut), method, **options)
+            return lj.explain(self.predict, self.components(signal), method, **options)
 
         with self.must_run():
             return self.inside(explain)(jnp.asarray(INPUTS[item]))
+
+    def may_refuse(self):
+        """Whether it runs or says what it must."""
+        if self.refusal is None:
+            return contextlib.nullcontext()
+        return pytest.raises(ValueError, match=self.refusal)
 
     @contextlib.contextmanager
     def must_run(self):
@@ -370,27 +498,20 @@ class Way:
         assert spy.call_count == 1
 
 
+ON_HOST = lj.host_model(lambda x: np.asarray(summed(jnp.asarray(x))))
+SUM, LOUDEST = of_windows(summed, "sum"), of_windows(loudest, lambda x: x.max(axis=1))
 EXECUTORS = {
-    "Host": Way(Host, lj.host_model(lambda x: np.asarray(summed(jnp.asarray(x))))),
-    "Traced": Way(Traced, summed, inside=jax.jit, reports=False),
-    "ExactSums": Way(ExactSums, of_windows(summed, "sum")),
-    "Layers": Way(Layers, LAYERWISE, loudest_pair),
-    "Windows": Way(Windows, of_windows(loudest, lambda x: x.max(axis=1)), loudest),
+    "Host": Way(
+        Host, ON_HOST, refusal="a host model cannot run inside jit", broken_by=lj.host_model
+    ),
+    "Traced": Way(Traced, summed, inside=jax.jit, reports=False, says_plan=False),
+    "ExactSums": Way(ExactSums, SUM, is_sampled=False, broken_by=with_backbone(SUM)),
+    "Layers": Way(Layers, LAYERWISE, loudest_pair, broken_by=with_first_layer(LAYERWISE)),
+    "Windows": Way(Windows, LOUDEST, loudest, broken_by=with_backbone(LOUDEST)),
     "Meshed": Way(Meshed, summed, options={"mesh": ONE_DEVICE}),
     "Stepwise": Way(Stepwise, summed, options={"progress": lambda done, total: None}),
     "Compiled": Way(Compiled, summed, reports=False),
 }
-METHOD, SAMPLED = lj.exhaustive(), lj.lime(200)
-
-
-def components_of(signal, cut=NUM_SEGMENTS):
-    return lj.from_labels(signal, lj.equal_segments(SIZE, cut), cut)
-
-
-def as_one_program(whole, item, method=METHOD):
-    components = components_of(jnp.asarray(INPUTS[item]))
-    problem = Problem.of_item(whole, components, method, key=jax.random.key(3))
-    return Compiled().run(Compiled().plan(problem))
 
 
 def same(one, other):
@@ -407,13 +528,13 @@ def test_every_executor_has_its_laws():
 @pytest.mark.parametrize("way", EXECUTORS.values(), ids=EXECUTORS)
 class TestExecutors:
     def test_all_masks_are_explained_as_by_one_program(self, way):
-        same(way.explain(0, METHOD), as_one_program(way.whole, 0))
+        same(way.explain(0), way.expected(0))
 
     def test_sampled_masks_are_those_of_the_key(self, way):
         """With errors, numbers of evaluations and all; sums have no samples, but their limit."""
-        if way.executor is ExactSums:
+        if not way.is_sampled:
             pytest.skip("nothing is sampled")
-        found, expected = way.explain(0, SAMPLED), as_one_program(way.whole, 0, SAMPLED)
+        found, expected = way.explain(0, SAMPLED), way.expected(0, SAMPLED)
         same(found, expected)
         for field in ("std_error", "deviations", "degrees_of_freedom", "num_lime_samples"):
             ours, theirs = np.asarray(getattr(found, field)), np.asarray(getattr(expected, field))
@@ -425,8 +546,8 @@ class TestExecutors:
     def test_given_masks_are_predicted_as_by_the_whole_model(self, way):
         """Whoever explains: executors that evaluate no given masks leave it to others."""
         rng = np.random.default_rng(4)
-        components = components_of(jnp.asarray(INPUTS[0]))
-        given = jnp.asarray(rng.random((60, NUM_SEGMENTS)) < 0.5)
+        components = way.components(jnp.asarray(INPUTS[0]))
+        given = jnp.asarray(rng.random((60, way.cut)) < 0.5)
         options = {k: v for k, v in way.options.items() if k not in ("mesh", "progress")}
         masks, outputs = lj.predict_neighbourhood(
             way.predict, components, given, batch_size=7, **options
@@ -437,25 +558,25 @@ class TestExecutors:
 
     @pytest.mark.parametrize("batch_size", [7, pytest.param(1000, marks=pytest.mark.slow)])
     def test_the_batch_size_changes_nothing(self, way, batch_size):
-        same(way.explain(0, METHOD, batch_size=batch_size), as_one_program(way.whole, 0))
+        same(way.explain(0, batch_size=batch_size), way.expected(0))
 
     def test_items_are_explained_as_if_alone(self, way):
         options = {name: option for name, option in way.options.items() if name != "progress"}
 
         def explain(inputs):
-            items = jax.vmap(components_of)(inputs)
+            items = jax.vmap(way.components)(inputs)
             return lj.explain_batch(way.predict, items, METHOD, **options)
 
         together = way.inside(explain)(jnp.asarray(INPUTS))
         for item in range(len(INPUTS)):
             alone = jax.tree.map(lambda x, item=item: x[item], together)
-            same(alone, as_one_program(way.whole, item))
+            same(alone, way.expected(item))
 
     def test_progress_is_reported_once_in_full(self, way):
         if not way.reports:
             pytest.skip("progress has another executor take over, or nobody to tell")
         reports = []
-        way.explain(0, METHOD, progress=lambda done, total: reports.append((done, total)))
+        way.explain(0, progress=lambda done, total: reports.append((done, total)))
         done, totals = zip(*reports, strict=True)
         assert len(set(totals)) == 1, "of one total"
         assert list(done) == sorted(set(done)) and done[-1] == totals[0]
@@ -464,27 +585,20 @@ class TestExecutors:
         options = {name: option for name, option in way.options.items() if name != "mesh"}
 
         def explain(signal):
-            return lj.explain(way.predict, components_of(signal), METHOD, **options)
+            return lj.explain(way.predict, way.components(signal), METHOD, **options)
 
-        try:
+        with way.may_refuse():
             traced = jax.jit(jax.vmap(explain))(jnp.asarray(INPUTS))
-        except ValueError as error:
-            assert way.executor is Host and "cannot run inside jit" in str(error)
-        else:
-            first = jax.tree.map(lambda x: x[0], traced)
-            same(first, as_one_program(way.whole, 0))
+            same(jax.tree.map(lambda x: x[0], traced), way.expected(0))
 
     @pytest.mark.slow  # whatever is traced goes one way, which the law before has met
     def test_gradients_go_through_or_it_says_why_not(self, way):
         def strongest(signal):
-            explanation = lj.explain(way.predict, components_of(signal), METHOD)
+            explanation = lj.explain(way.predict, way.components(signal), METHOD)
             return explanation.coefficients[0, 0]
 
-        try:
+        with way.may_refuse():
             gradient = jax.grad(strongest)(jnp.asarray(INPUTS[0]))
-        except ValueError as error:
-            assert way.executor is Host and "cannot run inside jit" in str(error)
-        else:
             assert np.isfinite(gradient).all() and np.any(gradient)
 
     def test_a_model_that_raises_keeps_its_traceback(self, way):
@@ -492,7 +606,7 @@ class TestExecutors:
             raise ZeroDivisionError("a fault of the model")
 
         with pytest.raises((ZeroDivisionError, lj.errors.ModelError)) as caught:
-            dataclasses.replace(way, predict=way.broken_by(broken)).explain(0, METHOD)
+            dataclasses.replace(way, predict=way.broken_by(broken)).explain(0)
         error = caught.value.__cause__ or caught.value
         assert isinstance(error, ZeroDivisionError) and "a fault of the model" in str(caught.value)
         names, frame = [], error.__traceback__
@@ -502,14 +616,13 @@ class TestExecutors:
         assert names[-1] == "broken"
 
     def test_the_plan_says_what_will_be_done_and_runs_nothing(self, way):
-        if way.executor is Traced:
+        if not way.says_plan:
             pytest.skip("there is nothing to print inside a program")
-        problem = Problem.of_item(
-            way.predict, components_of(jnp.asarray(INPUTS[0])), METHOD, **way.options
-        )
+        components = way.components(jnp.asarray(INPUTS[0]))
+        problem = Problem.of_item(way.predict, components, METHOD, **way.options)
         plan = choose.best_plan(problem)
         assert type(plan.executor) is way.executor
-        explanation = way.explain(0, METHOD)
+        explanation = way.explain(0)
         assert plan.is_exact == bool((np.asarray(explanation.std_error) == 0).all())
         if plan.unit != "passes":
             assert plan.num_evaluations == explanation.num_evaluations
@@ -520,6 +633,11 @@ class TestExecutors:
         assert str(public) == words == repr(public)
 
 
+def of_twelve(way):
+    return dataclasses.replace(way, cut=12)
+
+
+OF_TWELVE = of_twelve(EXECUTORS["Compiled"])
 OF_WHOLE_INPUTS = ("Host", "Traced", "Meshed", "Stepwise")
 
 
@@ -535,7 +653,7 @@ def test_rounds_end_alike_whatever_the_way(way):
     """Twelve components: arrays of 512 masks, four to a round, of which three fit the ceiling."""
     method = lj.lime(lj.auto(std_error=1e-9, max_evaluations=6200))
     explanation, expected = (
-        x.explain(0, method, cut=12, batch_size=300) for x in (way, EXECUTORS["Compiled"])
+        x.explain(0, method, batch_size=300) for x in (of_twelve(way), OF_TWELVE)
     )
     assert explanation.num_evaluations == 3 * 2049
     assert np.isfinite(explanation.num_lime_samples).all()
@@ -546,17 +664,18 @@ def test_rounds_end_alike_whatever_the_way(way):
 def test_the_ridge_is_as_strong_whatever_the_number_of_rounds():
     method = lj.lime(lj.auto(std_error=1e-9, max_evaluations=6200), alpha=100.0)
     limit = lj.exhaustive(equivalent_num_samples=1000, alpha=100.0)
-    found, exact = (EXECUTORS["Compiled"].explain(0, m, cut=12) for m in (method, limit))
+    found, exact = (OF_TWELVE.explain(0, m) for m in (method, limit))
     apart = np.abs(np.asarray(found.coefficients) - np.asarray(exact.coefficients))
     assert (apart <= 6 * np.asarray(found.std_error) + 1e-6).all()
 
 
 def test_rounds_are_shares_of_all_there_could_be():
     reports = []
-    EXECUTORS["Stepwise"].explain(
-        0, lj.lime(lj.auto(std_error=1e-9, max_evaluations=6200)), cut=12,
+    of_twelve(EXECUTORS["Stepwise"]).explain(
+        0,
+        lj.lime(lj.auto(std_error=1e-9, max_evaluations=6200)),
         progress=lambda done, total: reports.append((done, total)),
-    )  # fmt: skip
+    )
     assert reports[-1] == (3 * 2049, 3 * 2049) and {total for _, total in reports} == {3 * 2049}
 
 
@@ -584,7 +703,7 @@ def test_windows_and_masks_keep_to_the_batch_that_fits(monkeypatch):
         "run_windowed",
         lambda *arguments: sizes.append(arguments[-1]) or run(*arguments),
     )
-    EXECUTORS["Windows"].explain(0, METHOD)
+    EXECUTORS["Windows"].explain(0)
     assert sizes == [(3, 3)]
 
 

@@ -59,8 +59,8 @@ class TestMethod:
         method = settings.method_of(ExplainSettings(num_samples="auto", std_error=0.1))
         outputs = OutputSelection.parse(text).resolve(NAMES)
         sampler = settings.target_outputs(method, outputs).sampler
-        assert isinstance(sampler, Auto) and sampler.outputs == targets
-        assert sampler.std_error == 0.1 and sampler.top_k is None
+        assert isinstance(sampler, Auto) and sampler.targets.outputs == targets
+        assert sampler.targets.std_error == 0.1 and sampler.targets.top_k is None
 
     @pytest.mark.parametrize("num_samples", [50, "exhaustive"])
     def test_other_methods_have_no_targets(self, num_samples):
@@ -72,7 +72,10 @@ class TestMethod:
     def test_confidence_is_that_of_the_top_k(self):
         given = ExplainSettings(num_samples="auto", confidence=0.9, top_k=2)
         sampler = settings.method_of(given).sampler
-        assert isinstance(sampler, Auto) and (sampler.top_k, sampler.confidence) == (2, 0.9)
+        assert isinstance(sampler, Auto) and (
+            sampler.targets.top_k,
+            sampler.targets.confidence,
+        ) == (2, 0.9)
 
 
 @pytest.mark.parametrize(

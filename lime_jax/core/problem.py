@@ -170,6 +170,11 @@ class Problem:
         return not self.is_traced and (self.mesh is None or jax.process_count() == 1)
 
     @property
+    def arguments(self) -> tuple[Predictor, Components, Method, MaybeKey]:
+        """What the programs for whole inputs take."""
+        return self.predictor, self.components, self.method, self.key
+
+    @property
     def products(self) -> AbstractContextManager[None]:
         """How exactly products are computed meanwhile; a host model computes as it likes."""
         return nullcontext() if isinstance(self.predict, HostModel) else products(self.precision)

@@ -1,4 +1,4 @@
-"""Laws that hold for every way of taking an input apart."""
+"""Components, beside the laws of tests/laws.py."""
 
 import jax
 import numpy as np
@@ -22,86 +22,8 @@ def mask_of(on):
     return jax.device_put(np.asarray(on, bool))
 
 
-def summed(components):
-    return sum(np.asarray(components.sources))
-
-
 def segments(size, num_segments):
     return np.asarray(lj.equal_segments(size, num_segments))
-
-
-def superpixels(shape, d):
-    rows = np.arange(shape[0])[:, None] // 3
-    return (rows + np.arange(shape[1]) // 5) % d
-
-
-TABLE = {
-    "stems": lambda fill: lj.from_stems(noise(S, N), fill),
-    "spectrogram stems": lambda fill: lj.from_stems(noise(S, T, F), fill),
-    "time": lambda fill: lj.from_labels(noise(N), lj.equal_segments(N, 7), 7, fill),
-    "time of a spectrogram": lambda fill: lj.from_labels(
-        noise(T, F), segments(T, 4)[:, None], 4, fill
-    ),
-    "frequency": lambda fill: lj.from_labels(noise(T, F), segments(F, 5)[None, :], 5, fill),
-    "grid": lambda fill: lj.from_labels(noise(T, F), lj.grid((3, 4), (T, F)), 12, fill),
-    "superpixels": lambda fill: lj.from_labels(noise(T, F), superpixels((T, F), 6), 6, fill),
-    "complex spectrogram": lambda fill: lj.from_labels(
-        np.asarray(noise(T, F)) * np.complex64(1 + 1j), lj.grid((2, 2), (T, F)), 4, fill
-    ),
-    "stems × time": lambda fill: lj.cross(
-        lj.from_stems(noise(S, N), fill), lj.equal_segments(N, 4), 4
-    ),
-    "grid × stems": lambda fill: lj.cross(
-        lj.cross(lj.from_stems(noise(S, T, F), fill), segments(T, 2)[:, None], 2),
-        segments(F, 3)[None, :],
-        3,
-    ),
-}
-
-for_masks = jax.jit(jax.vmap(lj.recompose, (None, 0)))
-for_inputs = jax.jit(jax.vmap(lj.recompose, (0, None)))
-
-
-def pieces_of(components):
-    return np.asarray(for_masks(components, np.eye(components.num_components, dtype=bool)))
-
-
-@pytest.mark.parametrize("make", TABLE.values(), ids=TABLE)
-class TestComponentLaws:
-    def test_all_on_is_the_input(self, make):
-        components = make(0.25)
-        everything = lj.recompose(components, mask_of(np.ones(components.num_components)))
-        np.testing.assert_array_equal(everything, summed(components))
-
-    def test_all_off_is_the_fill(self, make):
-        components = make(0.25)
-        nothing = lj.recompose(components, mask_of(np.zeros(components.num_components)))
-        np.testing.assert_array_equal(
-            nothing, np.full(nothing.shape, 0.25 * len(components.sources))
-        )
-
-    def test_pieces_add_up(self, make):
-        components = make(0.0)
-        pieces = pieces_of(components)
-        np.testing.assert_allclose(pieces.sum(axis=0), summed(components), atol=1e-5)
-
-    def test_every_piece_holds_something(self, make):
-        components = make(0.0)
-        pieces = pieces_of(components)
-        assert np.abs(pieces).reshape(len(pieces), -1).max(axis=1).min() > 0
-
-    def test_a_mask_and_its_complement_share_nothing(self, make):
-        components = make(0.0)
-        mask = np.random.default_rng(0).random(components.num_components) < 0.5
-        one, other = (np.asarray(lj.recompose(components, mask_of(m))) for m in (mask, ~mask))
-        np.testing.assert_allclose(one + other, summed(components), atol=1e-5)
-
-    def test_works_under_jit_and_vmap_over_inputs(self, make):
-        components = make(0.5)
-        many = jax.tree.map(lambda x: jax.device_put(np.stack([x, 2 * np.asarray(x)])), components)
-        mask = mask_of(np.arange(components.num_components) % 2 == 0)
-        both = np.asarray(for_inputs(many, mask))
-        np.testing.assert_array_equal(both[0], lj.recompose(components, mask))
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,7 @@ class Compiled(batch_size.OfWholeInputs):
         """Explains one item or many; with smaller batches where memory runs out."""
         problem = plan.problem
         explain = explain_one if problem.is_single else explain_many
-        program = functools.partial(
-            explain, problem.predictor, problem.components, problem.method, problem.key
-        )
+        program = functools.partial(explain, *problem.arguments)
         explanation, reached = memory.retry_with_smaller_batches(program, plan.batch_size)
         batch_size.remember_done(plan, reached)
         return explanation

@@ -8,9 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lime_jax.core.explanation import Explanation, Status
 from lime_jax.core.item_axis import each
-from lime_jax.core.masks.bernoulli import Bernoulli, BernoulliBlocks
-from lime_jax.core.masks.neighbourhood import Neighbourhood
-from lime_jax.core.masks.orthogonal_array import OrthogonalArray
+from lime_jax.core.masks.neighbourhood import Distribution, Neighbourhood
 from lime_jax.core.methods import Method
 from lime_jax.core.surrogates import lime_equivalent, statistics, uncertainty
 from lime_jax.core.surrogates.kernels import Exponential, Flat
@@ -37,6 +35,7 @@ def finalize(method: Method, neighbourhoods: Neighbourhood, blocks: Statistics) 
         num_used=jnp.full(num_items, num_blocks, jnp.int32),
         num_evaluations=jnp.full(num_items, neighbourhoods.num_masks, jnp.int32),
         num_samples=neighbourhoods.num_samples,
+        distribution=neighbourhoods.distribution,
     )
 
 
@@ -67,6 +66,7 @@ def explain_blocks(
     num_used: Int[Array, " items"],
     num_evaluations: Int[Array, " items"],
     num_samples: int,
+    distribution: Distribution,
 ) -> Explanation:
     """Solves the surrogates of all items from blocks of sampled masks.
 
@@ -77,14 +77,15 @@ def explain_blocks(
       num_used: how many blocks of each item hold masks, the first ones.
       num_evaluations: of the model, of each item.
       num_samples: the size asked for.
+      distribution: of the masks.
     """
 
     def solve(blocks: Statistics, num_used: Int[Array, ""]) -> tuple[Any, ...]:
         used = jnp.arange(len(blocks.weight)) < num_used
         total, fit, deviations = solve_blocks(method.surrogate, blocks, used)
-        if isinstance(method.sampler, Bernoulli):
+        if distribution == "lime":
             return total, fit, deviations, jnp.full_like(fit.fidelity, num_samples)
-        if not _is_compared(method):
+        if distribution != "uniform" or not _is_compared(method):
             return total, fit, deviations, jnp.full_like(fit.fidelity, jnp.nan)
         error = uncertainty.std_error(deviations)
         cost = lime_equivalent.num_lime_samples(
@@ -106,11 +107,7 @@ def explain_blocks(
 
 def _is_compared(method: Method) -> bool:
     """Whether LIME's own masks with the same kernel and ridge estimate the same coefficients."""
-    return (
-        isinstance(method.sampler, (OrthogonalArray, BernoulliBlocks))
-        and isinstance(method.kernel, (Exponential, Flat))
-        and isinstance(method.surrogate, Ridge)
-    )
+    return isinstance(method.kernel, (Exponential, Flat)) and isinstance(method.surrogate, Ridge)
 
 
 def _record(

@@ -37,10 +37,8 @@ class Meshed(batch_size.OfWholeInputs):
         """Explains one item or many; progress is reported at the end."""
         problem = plan.problem
         explain = explain_one if problem.is_single else explain_many
-        arguments = problem.predictor, problem.components, problem.method, problem.key
-        program = functools.partial(
-            explain, *_on_every_device(arguments, problem.mesh), mesh=problem.mesh
-        )
+        arguments = _on_every_device(problem.arguments, problem.mesh)
+        program = functools.partial(explain, *arguments, mesh=problem.mesh)
         explanation, reached = memory.retry_with_smaller_batches(
             lambda size: program(batch_size=size), plan.batch_size
         )

@@ -101,17 +101,17 @@ def add_round(rounds: Rounds, blocks: Statistics) -> Rounds:
 
 def targets_are_met(method: Method, rounds: Rounds) -> Bool[Array, ""]:
     """Returns whether every target is met by every output that counts."""
-    rule = rule_of(method)
+    rule, targets = rule_of(method), rule_of(method).targets
     explanation = jax.tree.map(lambda x: x[0], finalize_rounds(method, rounds))
     # A constant or broken output gets no better.
     open_outputs = _counting(rule, explanation.prediction) & (explanation.status == 0)
     met = jnp.ones_like(open_outputs)
-    if rule.std_error is not None:
+    if targets.std_error is not None:
         few = t_quantile(explanation.degrees_of_freedom, 0.95) / _NORMAL
-        met &= explanation.std_error.max(axis=-1) * few <= rule.std_error
-    if rule.top_k is not None:
-        confidence = uncertainty.top_k_confidence(explanation, rule.top_k, sign=rule.sign)
-        met &= confidence >= rule.confidence
+        met &= explanation.std_error.max(axis=-1) * few <= targets.std_error
+    if targets.top_k is not None:
+        confidence = uncertainty.top_k_confidence(explanation, targets.top_k, sign=targets.sign)
+        met &= confidence >= targets.confidence
     return (met | ~open_outputs).all()
 
 
@@ -131,6 +131,7 @@ def finalize_rounds(method: Method, rounds: Rounds) -> Explanation:
         num_used=jnp.minimum(rounds.number * one_round.num_blocks, num_slots)[None],
         num_evaluations=(rounds.number * one_round.num_masks)[None],
         num_samples=rule.equivalent_num_samples,
+        distribution=one_round.distribution,
     )
 
 
@@ -139,7 +140,7 @@ def _counting(
 ) -> Bool[Array, " all_outputs"]:
     """The outputs whose targets count: of the first group, those that are asked for."""
     num_first = len(prediction) // rule.num_groups
-    asked_for = _asked_for(rule.outputs, prediction[:num_first])
+    asked_for = _asked_for(rule.targets.outputs, prediction[:num_first])
     return jnp.pad(asked_for, (0, len(prediction) - num_first))
 
 

@@ -25,5 +25,4 @@ class Traced(batch_size.OfWholeInputs):
         if problem.mesh is not None:
             over_mesh = meshed.explain_one if problem.is_single else meshed.explain_many
             explain = functools.partial(over_mesh, mesh=problem.mesh)
-        arguments = problem.predictor, problem.components, problem.method, problem.key
-        return explain(*arguments, batch_size=plan.batch_size)
+        return explain(*problem.arguments, batch_size=plan.batch_size)

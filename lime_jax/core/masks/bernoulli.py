@@ -47,7 +47,14 @@ class Bernoulli:
         else:
             table, draw, num_masks = None, bernoulli_rows, self.num_samples
         return Neighbourhood(
-            key, table, draw, self.num_samples, num_components, num_masks, num_blocks
+            key,
+            table,
+            draw,
+            self.num_samples,
+            num_components,
+            num_masks,
+            num_blocks,
+            distribution="lime",
         )
 
 
@@ -76,6 +83,7 @@ class BernoulliBlocks:
             self.num_samples + 1,
             NUM_BLOCKS,
             self.num_samples,
+            distribution="uniform",
         )
 
 

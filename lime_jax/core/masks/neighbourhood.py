@@ -3,7 +3,7 @@
 import dataclasses
 import numbers
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,9 @@ Rows = Int[Array, " num_rows"]
 
 
 MaybeKey = Key[Array, ""] | None
+
+
+Distribution = Literal["lime", "uniform", "other"]
 
 
 # Enough blocks for a t interval with 15 degrees of freedom, few enough to cost nothing.
@@ -50,6 +53,8 @@ class Neighbourhood:
       num_blocks: independent parts, compared to estimate errors.
       num_counted: rows from there on are evaluated but do not count; None counts all.
       is_exact: whether there is no sampling error.
+      distribution: of the masks that count: LIME's own; uniform, if every mask is as likely as any
+        other, so that LIME's own estimate the same; or other.
     """
 
     key: Key[Array, "..."] | None
@@ -61,6 +66,7 @@ class Neighbourhood:
     num_blocks: int = static()
     num_counted: int | None = static(default=None)
     is_exact: bool = static(default=False)
+    distribution: Distribution = static(default="other")
 
     def rows(self, index: Rows) -> Masks:
         """Returns the masks with these indices, bool `(len(index), num_components)`."""
@@ -112,6 +118,7 @@ class Size:
     num_blocks: int
     has_table: bool
     is_exact: bool
+    distribution: Distribution
 
     @property
     def round_size(self) -> int:
@@ -136,7 +143,14 @@ def size_of(sampler: Sampler, num_components: int, key: Any = "any") -> Size:
         num_counted = drawn.num_counted or drawn.num_masks
         has_table = drawn.table is not None
         sizes.append(
-            Size(drawn.num_masks, num_counted, drawn.num_blocks, has_table, drawn.is_exact)
+            Size(
+                drawn.num_masks,
+                num_counted,
+                drawn.num_blocks,
+                has_table,
+                drawn.is_exact,
+                drawn.distribution,
+            )
         )
 
     jax.eval_shape(note, key)

@@ -70,6 +70,7 @@ class OrthogonalArray:
             num_counted + 1,
             replicates,
             num_counted,
+            distribution="uniform",
         )
 
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Float
 
 from lime_jax.core.masks import nearest, orthogonal_array
 from lime_jax.core.masks.bernoulli import BernoulliBlocks
@@ -18,7 +17,7 @@ from lime_jax.core.masks.neighbourhood import (
     check_num_samples,
     size_of,
 )
-from lime_jax.core.masks.stopping import StoppingRule
+from lime_jax.core.masks.stopping import StoppingRule, Targets
 from lime_jax.core.pytree import pytree, static
 from lime_jax.core.ranking import check_sign
 
@@ -44,21 +43,12 @@ class Auto:
     known: `resolve` makes it one, with a rule for when to stop. Called, it draws one round.
 
     Attributes:
-      std_error: target for the largest standard error, widened for few rounds (see `auto`).
-      confidence: that the `top_k` strongest components are the right ones.
-      top_k: how many; None means no such target.
-      sign: positive, negative or absolute.
-      outputs: indices of the outputs whose targets count, or how many of the highest predictions;
-        None means all.
+      targets: where rounds may end.
       equivalent_num_samples: the ridge is as strong as `lime` has it at this many samples.
       max_evaluations: where rounds end in any case.
     """
 
-    std_error: Float[Array, ""] | float | None
-    confidence: Float[Array, ""] | float
-    top_k: int | None = static(default=None)
-    sign: str = static(default="positive")
-    outputs: tuple[int, ...] | int | None = static(default=None)
+    targets: Targets
     equivalent_num_samples: int = static(default=1000)
     max_evaluations: int = static(default=70_000)
 
@@ -95,12 +85,11 @@ class Auto:
             return nearest.Nearest(off, self.equivalent_num_samples), None
         if 2**num_components <= few:
             return self.limit, None
-        has_target = self.std_error is not None or self.top_k is not None
-        most_rounds = max(1, self.max_evaluations // num_masks) if has_target else 1
-        return sampler, StoppingRule(
-            self.std_error, self.confidence, self.top_k, self.sign, self.outputs,
-            self.equivalent_num_samples, most_rounds, num_slots, num_groups,
-        )  # fmt: skip
+        most_rounds = 1 if self.targets.are_none else max(1, self.max_evaluations // num_masks)
+        rule = StoppingRule(
+            self.targets, self.equivalent_num_samples, most_rounds, num_slots, num_groups
+        )
+        return sampler, rule
 
     def _round_of(self, num_components: int) -> tuple[Sampler, int]:
         """Returns what draws a round, and how many independent parts errors are estimated from."""
@@ -171,10 +160,9 @@ def auto(
     def number(value):
         return float(value) if isinstance(value, int) else value
 
-    return Auto(
-        number(std_error), number(confidence), top_k, sign, _checked_outputs(outputs),
-        equivalent_num_samples, max_evaluations,
-    )  # fmt: skip
+    indices = _checked_outputs(outputs)
+    targets = Targets(number(std_error), number(confidence), top_k, sign, indices)
+    return Auto(targets, equivalent_num_samples, max_evaluations)
 
 
 def _checked_outputs(outputs: Any) -> tuple[int, ...] | int | None:

@@ -30,21 +30,13 @@ class ExactSums:
         weight_of = kernels.weights_by_zeros(method.kernel, problem.num_components)
         if weight_of is None or not window_plans.are_cut_alike(problem):
             return None
-        layout = windows.layout_of(model, problem.first[0], num_masks)
-        if layout is None:
-            return None
         return window_plans.plan_of(
-            self,
-            problem,
-            layout,
-            way="sums over windows",
-            is_exact=True,
-            details=(layout, weight_of),
+            self, problem, num_masks, way="sums over windows", is_exact=True, weight_of=weight_of
         )
 
     def run(self, plan: Plan) -> Explanation:
         """Explains all items, in float64."""
-        problem, (layout, weight_of) = plan.problem, plan.details
+        problem, layout = plan.problem, plan.details.layout
         model, limit = problem.needed_declaration(Windowed), problem.limit
         assert limit is not None
         check.check_windows_once(model, problem.first[0])
@@ -59,7 +51,7 @@ class ExactSums:
             exact_sums.statistics_of_sum(
                 np.split(share * table.astype(np.float64), layout.first[1:]),
                 layout.sets,
-                weight_of,
+                plan.details.weight_of,
                 float(min(num_samples, 2**1000)),
             )
             for table in np.asarray(tables)

@@ -1,7 +1,7 @@
 """What plans that evaluate windows have in common."""
 
 import dataclasses
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,24 @@ from lime_jax.core.execution import memory
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.plan import Executor, Plan
 from lime_jax.core.problem import Problem
-from lime_jax.core.receptive_fields import batch_sizes
+from lime_jax.core.receptive_fields import batch_sizes, windows
 from lime_jax.core.receptive_fields.windows import Layout, Windowed
+
+
+class Details(NamedTuple):
+    """What plans that evaluate windows have worked out.
+
+    Attributes:
+      layout: which windows are evaluated with which components on.
+      num_windows: evaluated at a time.
+      num_masks: looked up at a time.
+      weight_of: the kernel by the number of zeros, for sums over windows.
+    """
+
+    layout: Layout
+    num_windows: int
+    num_masks: int
+    weight_of: np.ndarray | None
 
 
 def are_cut_alike(problem: Problem) -> bool:
@@ -24,10 +40,28 @@ def are_cut_alike(problem: Problem) -> bool:
 
 
 def plan_of(
-    executor: Executor, problem: Problem, layout: Layout, *, way: str, is_exact: bool, details: Any
-) -> Plan:
-    """Returns the plan of evaluating the windows of a layout."""
+    executor: Executor,
+    problem: Problem,
+    num_masks: int,
+    *,
+    way: str,
+    is_exact: bool,
+    weight_of: np.ndarray | None = None,
+) -> Plan | None:
+    """Returns the plan of evaluating windows; None where whole inputs are cheaper.
+
+    Args:
+      executor: what carries it out.
+      problem: of items that are cut alike.
+      num_masks: evaluations of whole inputs that it would replace.
+      way: see `Plan`.
+      is_exact: see `Plan`.
+      weight_of: see `Details`.
+    """
     model = problem.needed_declaration(Windowed)
+    layout = windows.layout_of(model, problem.first[0], num_masks)
+    if layout is None:
+        return None
     sizes = batch_sizes.window_batch_sizes(model, problem.first[0], layout, problem.batch_size)
     return Plan(
         executor=executor,
@@ -40,7 +74,7 @@ def plan_of(
         unit="windows",
         window=model.window,
         share=model.window / problem.first[0].sources.shape[1 + model.axis],
-        details=details,
+        details=Details(layout, *sizes, weight_of),
     )
 
 

@@ -16,7 +16,7 @@ from lime_jax.core.masks.neighbourhood import Size
 from lime_jax.core.methods import Method
 from lime_jax.core.plan import Plan
 from lime_jax.core.problem import Problem
-from lime_jax.core.receptive_fields import batch_sizes, check, window_plans, windows
+from lime_jax.core.receptive_fields import check, window_plans
 from lime_jax.core.receptive_fields.windows import Windowed, look_up
 
 
@@ -28,25 +28,21 @@ class Windows:
         model = problem.declaration_of(Windowed)
         if model is None or not window_plans.are_cut_alike(problem):
             return None
-        layout = windows.layout_of(model, problem.first[0], _num_masks(problem))
-        if layout is None:
-            return None
         return window_plans.plan_of(
             self,
             problem,
-            layout,
+            _num_masks(problem),
             way="windows that masks look up",
             is_exact=problem.masks is None and _size_with_lookup(problem).is_exact,
-            details=layout,
         )
 
     def run(self, plan: Plan) -> Explanation:
         """Explains all items, one after the other."""
-        problem, layout = plan.problem, plan.details
+        problem, layout = plan.problem, plan.details.layout
         model = problem.needed_declaration(Windowed)
         check.check_windows_once(model, problem.first[0])
         components, keys = problem.items
-        sizes = batch_sizes.window_batch_sizes(model, problem.first[0], layout, problem.batch_size)
+        sizes = plan.details.num_windows, plan.details.num_masks
 
         def run(size: int) -> Explanation:
             fitting = (min(sizes[0], size), min(sizes[1], size))
@@ -58,7 +54,7 @@ class Windows:
 
     def predict(self, plan: Plan) -> jax.Array:
         """Evaluates the given masks."""
-        problem, layout = plan.problem, plan.details
+        problem, layout = plan.problem, plan.details.layout
         model = problem.needed_declaration(Windowed)
         check.check_windows_once(model, problem.components)
         run = functools.partial(
