@@ -142,8 +142,8 @@ def test_a_round_fills_the_next_slots():
 
 
 def test_the_highest_output_alone_can_be_what_counts():
-    assert lj.auto(top_k=1, outputs=1).outputs == 1
-    assert lj.auto(top_k=1, outputs=[0]).outputs == (0,)
+    assert lj.auto(top_k=1, outputs=1).targets.outputs == 1
+    assert lj.auto(top_k=1, outputs=[0]).targets.outputs == (0,)
 
 
 class TestStopping:
