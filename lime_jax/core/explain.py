@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from lime_jax.core import choose
@@ -235,7 +236,7 @@ def explain_stream(
                 # The last few are filled up, so that they fit the program of those before them.
                 missing = num_items - len(group) if start and not is_host else 0
                 filled = group + [group[-1]] * missing
-                index = jnp.arange(start, start + len(filled))
+                index = start + np.arange(len(filled))
                 keys = None if key is None else jax.vmap(jax.random.fold_in, (None, 0))(key, index)
                 explanations = explain_group(
                     jax.tree.map(lambda *x: jnp.stack(x), *filled), key=keys

@@ -18,6 +18,7 @@ from lime_jax.core.execution.signature_cache import signature
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.item_axis import as_one_item, item_of
 from lime_jax.core.keys import MaybeKey, keys_per_item, single_key
+from lime_jax.core.lifting import lift
 from lime_jax.core.methods import Method, limit_of, resolve
 from lime_jax.core.predictor import Predictor, as_predictor
 from lime_jax.core.pytree import is_traced
@@ -156,8 +157,20 @@ class Problem:
 
     @functools.cached_property
     def predictor(self) -> Predictor:
-        """The model taken apart."""
-        return as_predictor(self.predict)
+        """The model, whose arrays are leaves."""
+        model = as_predictor(self.predict)
+        return lift(model, self._example, with_derivatives=self.is_traced)
+
+    def trace_model(self) -> None:
+        """Traces a model that may close over arrays, here where its errors are near its caller."""
+        if not isinstance(self.predict, HostModel):
+            _ = self.predictor
+
+    def _example(self) -> jax.ShapeDtypeStruct:
+        """A batch of the size asked for: some models take no other."""
+        sources = self.components.sources
+        shape = sources.shape[-self.components.input_ndim :]
+        return jax.ShapeDtypeStruct((self.batch_size or 1, *shape), sources.dtype)
 
     @functools.cached_property
     def is_traced(self) -> bool:
@@ -186,7 +199,8 @@ class Problem:
 
     @functools.cached_property
     def _declaration(self) -> Declaration | None:
-        return declaration(self.predict, Declaration) if self.is_here else None
+        declared = declaration(self.predict, Declaration) if self.is_here else None
+        return None if declared is None else declared.lifted(self._example())
 
     def declaration_of(self, kind: type[Kind]) -> Kind | None:
         """Returns what the model declares of its receptive field, where use can be made of it."""

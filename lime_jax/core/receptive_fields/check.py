@@ -54,7 +54,8 @@ def check_receptive_field(
     if inputs is None:
         noise = np.random.default_rng(0).standard_normal((2, model.example_size))
         inputs = jnp.asarray(noise.astype(np.float32))
-    compare(model, *_both_ways(model, inputs))
+    lifted = model.lifted(jax.ShapeDtypeStruct(inputs.shape, inputs.dtype))
+    compare(model, *_both_ways(lifted, inputs))
 
 
 def compare(

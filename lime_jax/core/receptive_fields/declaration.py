@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+import jax
 from jaxtyping import Array, Float, Inexact
 
 from lime_jax.core.predictor import Predictor
@@ -24,6 +25,14 @@ class Declaration(Protocol):
     @property
     def example_size(self) -> int:
         """Elements of an input that is long enough for a check."""
+        ...
+
+    def lifted(self, example: jax.ShapeDtypeStruct) -> "Declaration":
+        """Returns the same with the arrays that its parts close over as leaves.
+
+        Args:
+          example: shape and dtype of a batch of inputs.
+        """
         ...
 
     def predict_by_parts(

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Int
 from lime_jax.core.components import Components
 from lime_jax.core.execution import memory
 from lime_jax.core.execution.progress import Progress
-from lime_jax.core.receptive_fields.layers import Layer, Layerwise
+from lime_jax.core.receptive_fields.layers import Layer, Layerwise, shape_of_column
 from lime_jax.core.receptive_fields.lookup import Lookup
 from lime_jax.core.receptive_fields.windows import Windowed, table_of
 
@@ -139,28 +139,10 @@ def _sizes(model: Layerwise, components: Components) -> list[int]:
     dtype, sizes = components.sources.dtype, []
     for one in model.layers:
         window = jax.ShapeDtypeStruct((1, one.window, *shape), dtype)
-        made = _shape_of_made(one, window)
+        made = shape_of_column(one, window)
         shape, dtype = made.shape[1:], made.dtype
         sizes.append(int(np.prod(shape)) * dtype.itemsize)
     return sizes
-
-
-def _shape_of_made(one: Layer, window: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    try:
-        made = jax.eval_shape(lambda layer, window: layer.apply(window), one, window)
-    except Exception as error:
-        # Whatever the model raises, its author declared the window that it was given.
-        error.add_note(
-            f"This was a layer with `window={one.window}`, applied to columns of shape "
-            f"{window.shape}. Does it take so many? Look at its `window` in `layer`."
-        )
-        raise
-    if made.ndim < 1 or made.shape[0] != 1:
-        raise ValueError(
-            f"`apply` of a layer with `window={one.window}` must make one column of a window of "
-            f"shape {window.shape}, got {made.shape}. Keep the axis of the batch, drop the next."
-        )
-    return made
 
 
 def look_up_columns(
@@ -239,7 +221,7 @@ def _blocks(entries: np.ndarray) -> list[np.ndarray]:
 def _empty(one: Layer, table: Array, num_blocks: int) -> Array:
     """Room for the columns of a layer, in one of a few sizes: others use the same programs."""
     window = jax.ShapeDtypeStruct((1, one.window, *table.shape[1:]), table.dtype)
-    made = _shape_of_made(one, window)
+    made = shape_of_column(one, window)
     return jnp.zeros((num_blocks * BLOCK, *made.shape[1:]), made.dtype)
 
 

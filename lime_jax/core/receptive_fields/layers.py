@@ -6,13 +6,18 @@ a mask only looks the last ones up. What is silent is seen by no column. Explana
 of the whole model; where neighbouring segments meet, only what sees both is computed for all pairs.
 """
 
+import contextlib
+import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
+from lime_jax.core.lifting import lift
 from lime_jax.core.predictor import Predictor, as_predictor
 from lime_jax.core.pytree import pytree, static
 
@@ -83,6 +88,23 @@ class Layerwise:
         """Elements of an input for three columns, at least."""
         return functools.reduce(lambda seen, one: _seen(one, seen), reversed(self.layers), 3)
 
+    def lifted(self, example: jax.ShapeDtypeStruct) -> "Layerwise":
+        """Returns the same with the arrays that its parts close over as leaves."""
+        whole, layers, below = lift(self.whole, lambda: example), [], example
+        for one in self.layers:
+            if (number := one.num_columns(below.shape[1])) < 1:
+                return self
+            shape = (below.shape[0], one.window, *below.shape[2:])
+            window = jax.ShapeDtypeStruct(shape, below.dtype)
+            with _naming(one, window):
+                apply = lift(one.apply, lambda window=window: window)
+            layers.append(dataclasses.replace(one, apply=apply))
+            column = shape_of_column(layers[-1], window)
+            shape = (below.shape[0], number, *column.shape[1:])
+            below = jax.ShapeDtypeStruct(shape, column.dtype)
+        head = lift(self.head, lambda: below)
+        return dataclasses.replace(self, whole=whole, layers=tuple(layers), head=head)
+
     def predict_by_parts(
         self, inputs: Inexact[Array, "batch *input"]
     ) -> Float[Array, "batch outputs"]:
@@ -100,6 +122,35 @@ class Layerwise:
 
 def _seen(one: Layer, columns: int) -> int:
     return (columns - 1) * one.stride + one.window
+
+
+def shape_of_column(one: Layer, window: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    """Returns the shape of the column that a layer makes of a window, in a batch.
+
+    Raises:
+      ValueError: if it makes something else. What the layer raises names its window.
+    """
+    with _naming(one, window):
+        made = jax.eval_shape(lambda layer, window: layer.apply(window), one, window)
+    if made.ndim < 1 or made.shape[0] != window.shape[0]:
+        raise ValueError(
+            f"`apply` of a layer with `window={one.window}` must make one column of a window of "
+            f"shape {window.shape}, got {made.shape}. Keep the axis of the batch, drop the next."
+        )
+    return made
+
+
+@contextlib.contextmanager
+def _naming(one: Layer, window: jax.ShapeDtypeStruct) -> Iterator[None]:
+    """Whatever a layer raises, its author declared the window that it was given."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(
+            f"This was a layer with `window={one.window}`, applied to columns of shape "
+            f"{window.shape}. Does it take so many? Look at its `window` in `layer`."
+        )
+        raise
 
 
 def layerwise(whole: Any, *, layers: Any, head: Any) -> Layerwise:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from lime_jax.core.components import Components, recompose
+from lime_jax.core.lifting import lift
 from lime_jax.core.predictor import Predictor, as_predictor
 from lime_jax.core.pytree import pytree, static
 from lime_jax.core.receptive_fields.lookup import Lookup
@@ -74,6 +75,23 @@ class Windowed:
     def example_size(self) -> int:
         """Elements of an input for three windows."""
         return self.window + 2 * self.stride - 2 * self.pad
+
+    def lifted(self, example: jax.ShapeDtypeStruct) -> "Windowed":
+        """Returns the same with the arrays that its parts close over as leaves."""
+        size = example.shape[1 + self.axis] if self.axis < len(example.shape) - 1 else 0
+        if (number := self.num_windows(size)) < 1:
+            return self
+        shape = list(example.shape)
+        shape[1 + self.axis] = self.window
+        window = jax.ShapeDtypeStruct(shape, example.dtype)
+        backbone = lift(self.backbone, lambda: window)
+
+        def windows() -> jax.ShapeDtypeStruct:
+            features = jax.eval_shape(backbone, window)
+            return jax.ShapeDtypeStruct((shape[0], number, *features.shape[1:]), features.dtype)
+
+        whole, head = lift(self.whole, lambda: example), lift(self.head, windows)
+        return dataclasses.replace(self, whole=whole, backbone=backbone, head=head)
 
     def predict_by_parts(
         self, inputs: Inexact[Array, "batch *input"]

@@ -1,0 +1,228 @@
+"""Arrays that a model closes over become arguments of the programs it is in.
+
+A bound method, a closure or a function of globals holds weights that JAX does not see: compiled
+with them inside, a program would go on explaining the weights of its first call, and keep them
+alive. So such a model is traced anew whenever it is explained, as `jax.vmap` would do; the arrays
+found are leaves, and two models are the same where what is traced is, to the letter.
+"""
+
+import hashlib
+import inspect
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jax.extend import core
+
+from lime_jax.core.predictor import Predictor
+
+# Functions of these close over nothing that changes.
+_PACKAGES = {"jax", "jaxlib", "numpy", "flax", "lime_jax", "builtins", "operator"}
+# How derivatives are computed: traced anew each time, and no part of what a model computes.
+_RULES = {"jvp_jaxpr_fun", "fwd_jaxpr_thunk", "bwd", "out_trees"}
+
+
+def lift(
+    predictor: Predictor, example: Callable[[], Any], *, with_derivatives: bool = False
+) -> Predictor:
+    """Returns the same model with all its arrays as leaves; itself where they are already.
+
+    Args:
+      predictor: the model.
+      example: returns the shape and dtype of a batch of inputs.
+      with_derivatives: whether they may be asked for: models with rules of their own for them then
+        share no programs.
+    """
+    if isinstance(predictor, Lifted) or not any(map(_may_hold_arrays, predictor.functions)):
+        return predictor
+    trace = _Trace(predictor)
+    traced = trace.of(example())
+    program = _Program(trace, traced, with_derivatives)
+    return Lifted([*trace.arrays, *_constants_of(traced)], program, trace)
+
+
+@jax.tree_util.register_pytree_node_class
+class Lifted(Predictor):
+    """A model whose closed-over arrays are leaves; made by `lift`."""
+
+    def __init__(self, arrays: list[Any], program: "_Program", trace: "_Trace | None" = None):
+        self.arrays = arrays
+        self.program = program
+        self._source = trace  # kept alive as long as somebody may still call it
+
+    def __call__(self, inputs: Any) -> Any:
+        trace = self.program.trace()
+        assert trace is not None, "a model is called after it was explained"
+        number = len(trace.arrays)
+        own, constants = self.arrays[:number], self.arrays[number:]
+        traced = trace.of(inputs)
+        fitting = iter(_fit(constants, _constants_of(traced)))
+        outputs = _evaluate(traced, fitting, [*own, inputs])
+        return jax.tree.unflatten(trace.structure, outputs)
+
+    def rebuild(self) -> Callable[[Any], Any]:
+        """Returns what is called with a batch of inputs."""
+        return self
+
+    def tree_flatten(self) -> tuple[tuple[list[Any]], Any]:
+        """Takes it apart; the function itself is no part of its structure."""
+        return (self.arrays,), self.program
+
+    @classmethod
+    def tree_unflatten(cls, structure: "_Program", children: tuple[list[Any]]) -> "Lifted":
+        """Puts it together."""
+        return cls(children[0], structure)
+
+
+class _Trace:
+    """What a function computes, for every shape that was asked for."""
+
+    def __init__(self, predictor: Predictor):
+        self.arrays, self._structure = jax.tree.flatten(predictor)
+        self.code = tuple(_code_of(function) for function in predictor.functions)
+        self.structure: Any = None
+        self._traced: dict[Any, core.ClosedJaxpr] = {}
+
+    def of(self, inputs: Any) -> core.ClosedJaxpr:
+        """Returns what is computed from inputs of this shape."""
+        # Products are computed as exactly as it is said where they are traced.
+        setting = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
+        shapes = (inputs.shape, inputs.dtype, setting)
+        if shapes not in self._traced:
+            example = jax.ShapeDtypeStruct(inputs.shape, inputs.dtype)
+            arrays = [jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x)) for x in self.arrays]
+            traced, made = jax.make_jaxpr(self._call, return_shape=True)(arrays, example)
+            self.structure = jax.tree.structure(made)
+            self._traced[shapes] = traced
+        return self._traced[shapes]
+
+    def _call(self, arrays: list[Any], inputs: Any) -> Any:
+        return jax.tree.unflatten(self._structure, arrays).rebuild()(inputs)
+
+
+class _Program:
+    """What stands in for a function in the structure of a tree: equal if the same is computed."""
+
+    def __init__(self, trace: _Trace, traced: core.ClosedJaxpr, with_derivatives: bool):
+        self.trace = weakref.ref(trace)
+        rules = object() if with_derivatives else None
+        self._key = (str(traced), trace.code, trace.structure, *_settings(traced.jaxpr, rules))
+        self._hash = hash(self._key[:2])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Program) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+def _may_hold_arrays(function: Any) -> bool:
+    package = (getattr(function, "__module__", None) or "").partition(".")[0]
+    return (
+        package not in _PACKAGES
+        or getattr(function, "__closure__", None) is not None
+        or inspect.ismethod(function)
+    )
+
+
+def _code_of(function: Any) -> Any:
+    """What tells functions apart that compute the same for one shape and not for another."""
+    inner = inspect.unwrap(getattr(function, "__func__", function))
+    return getattr(inner, "__code__", None) or type(function)
+
+
+def _constants_of(traced: core.ClosedJaxpr) -> list[Any]:
+    """Closed-over arrays: its own, and those of functions that were jitted by their author."""
+    constants = list(traced.consts)
+    for equation in traced.jaxpr.eqns:
+        if (inner := _jitted(equation)) is not None:
+            constants += _constants_of(inner)
+    return constants
+
+
+def _jitted(equation: core.JaxprEqn) -> core.ClosedJaxpr | None:
+    """The inside of a call of a jitted function that closes over arrays."""
+    if equation.primitive.name not in ("jit", "pjit"):
+        return None
+    inner = equation.params["jaxpr"]
+    return inner if _constants_of(inner) else None
+
+
+def _evaluate(
+    traced: core.ClosedJaxpr, constants: Iterator[Any], inputs: Sequence[Any]
+) -> list[Any]:
+    """Computes a program with other constants, in the order of `_constants_of`."""
+    jaxpr = traced.jaxpr
+    own = [next(constants) for _ in jaxpr.constvars]
+    if not any(map(_jitted, jaxpr.eqns)):
+        return core.jaxpr_as_fun(core.ClosedJaxpr(jaxpr, own))(*inputs)
+    values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*own, *inputs], strict=True))
+
+    def read(variable: Any) -> Any:
+        return variable.val if isinstance(variable, core.Literal) else values[variable]
+
+    for equation in jaxpr.eqns:
+        arguments = map(read, equation.invars)
+        if (inner := _jitted(equation)) is not None:
+            outputs = _evaluate(inner, constants, list(arguments))
+        else:
+            primitive = equation.primitive
+            with equation.ctx.manager:
+                made = primitive.bind(*arguments, **primitive.get_bind_params(equation.params))
+            outputs = made if primitive.multiple_results else [made]
+        values.update(zip(equation.outvars, outputs, strict=True))
+    return [read(variable) for variable in jaxpr.outvars]
+
+
+def _fit(lifted: Sequence[Any], here: Sequence[Any]) -> list[Any]:
+    """The lifted arrays in the places of those that were met for another batch size.
+
+    What has another shape there, such as a table of indices for the batch, is no weight.
+    """
+    if len(lifted) != len(here):
+        return list(here)
+    return [
+        one if (one.shape, one.dtype) == (np.shape(other), jnp.result_type(other)) else other
+        for one, other in zip(lifted, here, strict=True)
+    ]
+
+
+def _settings(jaxpr: core.Jaxpr, rules: Any) -> Iterator[Any]:
+    """What the text of a program does not tell: callbacks, and arrays that cannot be lifted.
+
+    `rules` stands for those of derivatives.
+    """
+    for equation in jaxpr.eqns:
+        for variable in equation.invars:
+            if isinstance(variable, core.Literal) and np.ndim(variable.val):
+                yield _digest(variable.val)
+        is_lifted = _jitted(equation) is not None
+        for name, value in equation.params.items():
+            for leaf in jax.tree.leaves(value, is_leaf=_is_program):
+                if isinstance(leaf, core.ClosedJaxpr):
+                    if not is_lifted:
+                        yield from map(_digest, leaf.consts)
+                    yield from _settings(leaf.jaxpr, rules)
+                elif isinstance(leaf, core.Jaxpr):
+                    yield from _settings(leaf, rules)
+                elif name in _RULES:
+                    yield rules
+                elif isinstance(leaf, (jax.Array, np.ndarray)):
+                    yield _digest(leaf)
+                elif callable(leaf) and not isinstance(leaf, type):
+                    yield leaf
+
+
+def _is_program(value: Any) -> bool:
+    return isinstance(value, (core.ClosedJaxpr, core.Jaxpr))
+
+
+def _digest(array: Any) -> Any:
+    if isinstance(array, Tracer) or jnp.issubdtype(array.dtype, jax.dtypes.extended):
+        return array if isinstance(array, Tracer) else str(jax.random.key_data(array))
+    contents = np.asarray(array)
+    return contents.shape, str(contents.dtype), hashlib.sha256(contents.tobytes()).hexdigest()
