@@ -22,13 +22,13 @@ EXECUTORS: tuple[Executor, ...] = (
 
 def best_plan(problem: Problem) -> Plan:
     """Returns the plan of the first executor that has one; nothing is run."""
-    problem.trace_model()
+    problem.prepare()
     return next(plan for executor in EXECUTORS if (plan := executor.plan(problem)) is not None)
 
 
 def solve(problem: Problem) -> Explanation:
     """Explains by the first plan that can be carried out: where memory runs out, the next one."""
-    problem.trace_model()
+    problem.prepare()
     for executor in EXECUTORS:
         plan = executor.plan(problem)
         if plan is not None and (explanation := executor.run(plan)) is not None:
@@ -38,7 +38,7 @@ def solve(problem: Problem) -> Explanation:
 
 def predict(problem: Problem) -> jax.Array:
     """Evaluates given masks by the first plan that can be carried out."""
-    problem.trace_model()
+    problem.prepare()
     for executor in EXECUTORS:
         plan = executor.plan(problem)
         if plan is not None and isinstance(executor, Evaluator):

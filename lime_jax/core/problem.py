@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool
 
 from lime_jax.core.components import Components, check_one_item
 from lime_jax.core.execution.host_model import HostModel
+from lime_jax.core.execution.kept_programs import make_room_for
 from lime_jax.core.execution.precision import products
 from lime_jax.core.execution.progress import Progress
 from lime_jax.core.execution.signature_cache import signature
@@ -161,10 +162,14 @@ class Problem:
         model = as_predictor(self.predict)
         return lift(model, self._example, with_derivatives=self.is_traced)
 
-    def trace_model(self) -> None:
-        """Traces a model that may close over arrays, here where its errors are near its caller."""
-        if not isinstance(self.predict, HostModel):
-            _ = self.predictor
+    def prepare(self) -> None:
+        """Traces a model that may close over arrays, and makes room for programs.
+
+        Called first of all, where an error of the model is not far from who called.
+        """
+        model = () if isinstance(self.predict, HostModel) else self.predictor
+        if not self.is_traced:
+            make_room_for(signature(model, self.components, self.stated))
 
     def _example(self) -> jax.ShapeDtypeStruct:
         """A batch of the size asked for: some models take no other."""

@@ -148,13 +148,18 @@ def test_averages_over_fills_have_weights_of_the_moment():
 def test_parts_of_a_declaration_have_weights_of_the_moment():
     weights = {"scale": jnp.float32(1)}
     columns = lj.from_labels(jnp.ones(24), lj.equal_segments(24, 8), 8)
+
+    def whole(x):
+        columns = jnp.tanh(x).reshape(len(x), 8, 3).sum(axis=2)
+        return weights["scale"] * columns.max(axis=1)[:, None]
+
     model = lj.receptive_fields.windowed(
-        lambda x: weights["scale"] * jnp.tanh(x).reshape(len(x), 8, 3).sum(axis=2).max(axis=1)[:, None],
+        whole,
         backbone=lambda x: weights["scale"] * jnp.tanh(x).sum(axis=1),
         head=lambda x: x.max(axis=1)[:, None],
         window=3,
         stride=3,
-    )  # fmt: skip
+    )
     method = lj.lime(100)
     for scale in (1.0, 5.0):
         weights["scale"] = jnp.float32(scale)

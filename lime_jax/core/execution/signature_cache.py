@@ -36,6 +36,9 @@ class SignatureCache(Generic[T]):
         value = self.get(signature)
         return self.put(signature, make()) if value is None else value
 
+    def __len__(self) -> int:
+        return len(self._values)
+
     def clear(self) -> None:
         """Forgets all values."""
         self._values.clear()
