@@ -16,6 +16,8 @@ class Status(enum.IntEnum):
     CONSTANT_OUTPUT = 1
     NONFINITE_OUTPUT = 2
     NO_WEIGHT = 3
+    NOT_SOLVED = 4
+    NOT_DETERMINED = 5
 
     @property
     def advice(self) -> str:
@@ -29,8 +31,12 @@ _ADVICE = {
     "`fill` really removes a component and that the output is not saturated.",
     Status.NONFINITE_OUTPUT: "the model returned NaN or infinity for some perturbation; check the "
     "model on the input with components removed.",
-    Status.NO_WEIGHT: "the kernel gives no weight to any perturbed input; use a larger "
-    "`kernel_width` or the cosine distance.",
+    Status.NO_WEIGHT: "the kernel gives next to no weight to any perturbed input; use a larger "
+    "`kernel_width` or the cosine distance, or more masks near the input.",
+    Status.NOT_SOLVED: "the coefficients are no finite numbers; check `kernel_width` and `alpha`, "
+    "and that outputs are no larger than float32 can hold.",
+    Status.NOT_DETERMINED: "the masks do not tell the components apart, so other coefficients fit "
+    "as well; take more samples, fewer components or a larger `alpha`.",
 }
 
 

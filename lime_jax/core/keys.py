@@ -1,5 +1,6 @@
 """Keys, checked where they come in."""
 
+import functools
 from typing import Any
 
 import jax
@@ -8,6 +9,8 @@ import numpy as np
 from jaxtyping import Array, Key
 
 MaybeKey = Key[Array, "..."] | None
+
+_THREEFRY = "threefry2x32"
 
 
 def single_key(key: Any) -> Any:
@@ -47,4 +50,24 @@ def check_key(key: Any) -> Any:
         raise ValueError(
             f"`key` must be a typed key, got {type(key).__name__}. Pass `jax.random.key(seed)`."
         )
-    return key
+    return key if key is None else as_threefry(key)
+
+
+def as_threefry(key: Key[Array, "..."]) -> Key[Array, "..."]:
+    """Returns keys of JAX's default kind, whatever kind they are of.
+
+    Keys of other kinds, such as "rbg", draw the same numbers for all of a batch of them where
+    `vmap` maps over keys; a mask must depend on its key and place alone.
+    """
+    if jax.random.key_impl(key) == _THREEFRY:
+        return key
+    words = jax.random.key_data(key)
+    first = jax.random.wrap_key_data(words[..., :2], impl=_THREEFRY)
+    for place in range(2, words.shape[-1]):
+        first = _fold_in(first, words[..., place])
+    return first
+
+
+@functools.partial(jnp.vectorize, signature="(),()->()")
+def _fold_in(key: Any, word: Any) -> Any:
+    return jax.random.fold_in(key, word)

@@ -1,5 +1,6 @@
 """From the statistics of blocks of masks to explanations."""
 
+import functools
 from typing import Any
 
 import jax
@@ -19,6 +20,9 @@ from lime_jax.core.surrogates.surrogate import Surrogate
 
 # Outputs that vary by less than this share of their size vary by rounding alone.
 _ROUNDING = 1e-6
+# The least share of all weight that perturbed inputs must have, and of what masks have on average.
+_UNSEEN = 2.0**-23
+_MISSED = 0.01
 
 
 def finalize(method: Method, neighbourhoods: Neighbourhood, blocks: Statistics) -> Explanation:
@@ -48,6 +52,7 @@ def finalize_exactly(
     fit = each(num_items, method.surrogate, total)
     zeros = jnp.zeros_like(fit.coefficients)
     return _record(
+        method,
         total,
         fit,
         zeros[:, None],
@@ -55,6 +60,7 @@ def finalize_exactly(
         num_evaluations=jnp.full(num_items, num_evaluations, jnp.int32),
         num_lime_samples=jnp.full_like(fit.fidelity, jnp.inf),
         num_samples=num_samples,
+        has_weight=jnp.ones(num_items, bool),
     )
 
 
@@ -83,18 +89,23 @@ def explain_blocks(
     def solve(blocks: Statistics, num_used: Int[Array, ""]) -> tuple[Any, ...]:
         used = jnp.arange(len(blocks.weight)) < num_used
         total, fit, deviations = solve_blocks(method.surrogate, blocks, used)
+        seen = jnp.bool_(True)
         if distribution == "lime":
-            return total, fit, deviations, jnp.full_like(fit.fidelity, num_samples)
+            return total, fit, deviations, jnp.full_like(fit.fidelity, num_samples), seen
         if distribution != "uniform" or not _is_compared(method):
-            return total, fit, deviations, jnp.full_like(fit.fidelity, jnp.nan)
+            return total, fit, deviations, jnp.full_like(fit.fidelity, jnp.nan), seen
         error = uncertainty.std_error(deviations)
         cost = lime_equivalent.num_lime_samples(
             method.kernel, method.surrogate, total, fit, error, num_counted
         )
-        return total, fit, deviations, cost
+        # Masks that are few and far may miss all that a narrow kernel sees.
+        expected = lime_equivalent.mean_weight(method.kernel, fit.coefficients.shape[1])
+        seen = total.weight > _MISSED * num_counted * expected
+        return total, fit, deviations, cost, seen
 
-    total, fit, deviations, cost = each(len(num_used), solve, blocks, num_used)
+    total, fit, deviations, cost, has_weight = each(len(num_used), solve, blocks, num_used)
     return _record(
+        method,
         total,
         fit,
         deviations,
@@ -102,6 +113,7 @@ def explain_blocks(
         num_evaluations=num_evaluations,
         num_lime_samples=cost,
         num_samples=num_samples,
+        has_weight=has_weight,
     )
 
 
@@ -111,6 +123,7 @@ def _is_compared(method: Method) -> bool:
 
 
 def _record(
+    method: Method,
     total: Statistics,
     fit: LinearFit,
     deviations: Float[Array, "items num_blocks num_outputs num_components"],
@@ -119,7 +132,10 @@ def _record(
     num_evaluations: Int[Array, " items"],
     num_lime_samples: Float[Array, "items num_outputs"],
     num_samples: int,
+    has_weight: Bool[Array, " items"],
 ) -> Explanation:
+    constrained = getattr(method.surrogate, "meets_ends", False)
+    status = jax.vmap(functools.partial(_status_of, constrained=constrained))(total, fit)
     return Explanation(
         coefficients=fit.coefficients,
         intercept=fit.intercept,
@@ -129,7 +145,7 @@ def _record(
         std_error=uncertainty.std_error(deviations),
         deviations=deviations,
         degrees_of_freedom=num_used - 1,
-        status=jax.vmap(_status_of)(total),
+        status=jnp.where(has_weight[:, None] | (status > 0), status, Status.NO_WEIGHT),
         num_evaluations=num_evaluations,
         num_lime_samples=num_lime_samples,
         num_samples=num_samples,
@@ -149,12 +165,23 @@ def solve_blocks(
     return total, fit, uncertainty.jackknife(fits.coefficients[1:], used)
 
 
-def _status_of(statistics: Statistics) -> Int[Array, " num_outputs"]:
-    """Returns a `Status` for every output."""
-    size = jnp.maximum(jnp.abs(statistics.low), jnp.abs(statistics.high))
-    constant = statistics.high - statistics.low <= _ROUNDING * size
-    finite = jnp.isfinite(statistics.low) & jnp.isfinite(statistics.high)
-    weightless = jnp.trace(statistics.mask_scatter) <= 0
-    status = jnp.where(weightless, Status.NO_WEIGHT, Status.OK)
+def _status_of(
+    statistics: Statistics, fit: LinearFit, *, constrained: bool
+) -> Int[Array, " num_outputs"]:
+    """Returns a `Status` for every output; `constrained` to be met at all on and all off."""
+    low, high = statistics.low, statistics.high
+    finite = jnp.isfinite(low) & jnp.isfinite(high)
+    if constrained:
+        ends = jnp.stack([statistics.full, statistics.empty])
+        finite &= jnp.isfinite(ends).all(axis=0)
+        low, high = jnp.minimum(low, ends.min(axis=0)), jnp.maximum(high, ends.max(axis=0))
+    size = jnp.maximum(jnp.abs(low), jnp.abs(high))
+    constant = high - low <= _ROUNDING * size
+    # Whatever is smaller is the rounding of the weight of the unperturbed input.
+    seen = jnp.diagonal(statistics.mask_scatter).max() > _UNSEEN * statistics.weight
+    solved = jnp.isfinite(fit.coefficients).all(axis=1) & jnp.isfinite(fit.intercept)
+    status = jnp.where(fit.is_determined, Status.OK, Status.NOT_DETERMINED)
+    status = jnp.where(solved, status, Status.NOT_SOLVED)
+    status = jnp.where(seen, status, Status.NO_WEIGHT)
     status = jnp.where(constant, Status.CONSTANT_OUTPUT, status)
     return jnp.where(finite, status, Status.NONFINITE_OUTPUT).astype(jnp.int32)

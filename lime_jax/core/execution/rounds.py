@@ -41,7 +41,7 @@ def explain_in_rounds(
         report = None if progress is None else _later(progress, number, most)
         blocks = sum_up(neighbourhoods, progress=report)
         if rounds is None:
-            num_outputs = blocks.output_mean.shape[-1]
+            num_outputs = blocks.output_shift.shape[-1]
             rounds = sequential.start_rounds(method.stopping, num_components, num_outputs)
         rounds = _add_round(rounds, blocks)
         if most == 1 or bool(_is_sure(method, rounds)):

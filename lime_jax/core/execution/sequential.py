@@ -53,7 +53,7 @@ def explain_item(
     def one_more(rounds: Rounds) -> Rounds:
         return add_round(rounds, blocks_of(rounds.number))
 
-    means = jax.eval_shape(lambda number: blocks_of(number).output_mean, jnp.int32(0))
+    means = jax.eval_shape(lambda number: blocks_of(number).output_shift, jnp.int32(0))
     nothing = start_rounds(rule, num_components, means.shape[-1])
     if rule.most_rounds == 1:
         return finalize_rounds(method, one_more(nothing))

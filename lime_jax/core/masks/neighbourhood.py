@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from lime_jax.core.keys import as_threefry
 from lime_jax.core.pytree import pytree, static
 
 Masks = Bool[Array, "num_rows num_components"]
@@ -165,7 +166,7 @@ def needed_key(key: MaybeKey) -> Key[Array, ""]:
     """
     if key is None:
         raise ValueError("`key` is None, but this method draws masks. Pass `jax.random.key(seed)`.")
-    return key
+    return as_threefry(key)
 
 
 def check_num_samples(num_samples: int) -> None:

@@ -59,10 +59,11 @@ def statistics_of_sum(
         *_float32(
             weight,
             np.full(num_components, on),
-            output_mean + full,
+            full,
+            output_mean,
             weight * scatter,
             weight * (cross - on * output_mean[None]),
-            weight * np.maximum(square - output_mean * output_mean, 0),
+            np.sqrt(weight * np.maximum(square - output_mean * output_mean, 0)),
             low + full,
             high + full,
             full,

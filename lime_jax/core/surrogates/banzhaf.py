@@ -19,4 +19,4 @@ class Banzhaf:
     def __call__(self, statistics: Statistics) -> LinearFit:
         variance = jnp.diagonal(statistics.mask_scatter)
         slopes = statistics.cross_scatter / jnp.where(variance > 0, variance, 1)[:, None]
-        return with_intercept(statistics, slopes.T, True)
+        return with_intercept(statistics, slopes.T, True, (variance > 0).all())

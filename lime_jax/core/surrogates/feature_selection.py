@@ -151,7 +151,7 @@ def _equiangular(matrix: Matrix, active: Bool[Array, " d"], signs: Vector) -> Ve
     """The direction in which all active correlations fall at the same rate."""
     unused = jnp.diag(jnp.where(active, 0, jnp.max(jnp.diagonal(matrix))))
     restricted = jnp.where(jnp.outer(active, active), matrix, 0) + unused
-    return solve(restricted, jnp.where(active, signs, 0)[:, None])[:, 0]
+    return solve(restricted, jnp.where(active, signs, 0)[:, None])[0][:, 0]
 
 
 def _first_positive(lengths: Array, allowed: Array, floor: Array | float) -> Array:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from lime_jax.core.surrogates.kernels import Kernel
 from lime_jax.core.surrogates.linear_fit import LinearFit, solve
 from lime_jax.core.surrogates.statistics import Statistics
-from lime_jax.core.surrogates.surrogate import Surrogate
+from lime_jax.core.surrogates.surrogate import Surrogate, penalty
 
 
 def num_lime_samples(
@@ -37,25 +37,40 @@ def num_lime_samples(
       White, A Heteroskedasticity-Consistent Covariance Matrix Estimator, 1980.
     """
     num_components = std_error.shape[1]
-    penalty = jnp.asarray(getattr(surrogate, "alpha", 0.0), jnp.float32)
-    matrix = total.mask_scatter + penalty * jnp.eye(num_components)
-    once = solve(matrix, _spread(kernel, total))
-    spread = jnp.trace(solve(matrix, once.T))
-    residual = (1 - fit.fidelity) * total.output_scatter / total.weight
+    matrix = total.mask_scatter + penalty(getattr(surrogate, "alpha", 0.0), num_components)
+    once, _ = solve(matrix, _spread(kernel, total))
+    spread = jnp.trace(solve(matrix, once.T)[0])
+    residual = (1 - fit.fidelity) / total.weight  # in units of the outputs' spread, squared
     # The variance of a run with `num_counted` samples falls as one over their number.
     variance = residual * spread * num_counted
-    reached = jnp.square(std_error).sum(axis=1)
+    unit = jnp.where(total.output_spread > 0, total.output_spread, 1)
+    reached = jnp.square(std_error / unit[:, None]).sum(axis=1)
     return num_counted * variance / reached
+
+
+def mean_weight(kernel: Kernel, num_components: int) -> Float[Array, ""]:
+    """Returns the mean weight over all masks."""
+    weights, chances = _by_zeros(kernel, num_components)
+    return (weights * chances).sum()
+
+
+def _by_zeros(
+    kernel: Kernel, num_components: int
+) -> tuple[Float[Array, " zeros"], Float[Array, " zeros"]]:
+    """Weight and share among all masks of those with 0, 1, … zeros."""
+    zeros = np.arange(num_components + 1)
+    staircase = jnp.asarray(np.arange(num_components)[None] >= zeros[:, None])
+    # Whole numbers first: 2.0**1024 would be too large.
+    chances = np.array([math.comb(num_components, int(k)) / 2**num_components for k in zeros])
+    return kernel(staircase), jnp.asarray(chances, jnp.float32)
 
 
 def _spread(kernel: Kernel, total: Statistics) -> Float[Array, "d d"]:
     """The mean over all masks of weight² × centred mask × centred mask."""
     num_components = len(total.mask_mean)
     zeros = np.arange(num_components + 1)
-    staircase = jnp.asarray(np.arange(num_components)[None] >= zeros[:, None])
-    # Whole numbers first: 2.0**1024 would be too large.
-    chances = np.array([math.comb(num_components, int(k)) / 2**num_components for k in zeros])
-    square = jnp.square(kernel(staircase)) * jnp.asarray(chances, jnp.float32)
+    weights, chances = _by_zeros(kernel, num_components)
+    square = jnp.square(weights) * chances
     on = (num_components - zeros) / num_components
     both = on * (num_components - 1 - zeros) / max(num_components - 1, 1)
     b0, b1, b2 = (square.sum(), (square * _f32(on)).sum(), (square * _f32(both)).sum())

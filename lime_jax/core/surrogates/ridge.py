@@ -1,11 +1,14 @@
 """Ridge regression on all components, the surrogate of LIME."""
 
-import jax.numpy as jnp
-
 from lime_jax.core.pytree import pytree, static
 from lime_jax.core.surrogates.linear_fit import LinearFit, solve
 from lime_jax.core.surrogates.statistics import Statistics
-from lime_jax.core.surrogates.surrogate import Alpha, normal_equations, with_intercept
+from lime_jax.core.surrogates.surrogate import (
+    Alpha,
+    normal_equations,
+    penalty,
+    with_intercept,
+)
 
 
 @pytree
@@ -23,5 +26,6 @@ class Ridge:
 
     def __call__(self, statistics: Statistics) -> LinearFit:
         matrix, right = normal_equations(statistics, self.fit_intercept)
-        coefficients = solve(matrix + self.alpha * jnp.eye(len(matrix)), right).T
-        return with_intercept(statistics, coefficients, self.fit_intercept)
+        penalised = matrix + penalty(self.alpha, len(matrix))
+        solution, is_determined = solve(penalised, right)
+        return with_intercept(statistics, solution.T, self.fit_intercept, is_determined)

@@ -9,7 +9,12 @@ from lime_jax.core.surrogates import feature_selection
 from lime_jax.core.surrogates.linear_fit import LinearFit, solve
 from lime_jax.core.surrogates.ridge import Ridge
 from lime_jax.core.surrogates.statistics import Statistics
-from lime_jax.core.surrogates.surrogate import Alpha, normal_equations, with_intercept
+from lime_jax.core.surrogates.surrogate import (
+    Alpha,
+    normal_equations,
+    penalty,
+    with_intercept,
+)
 
 
 @pytree
@@ -68,14 +73,17 @@ def _refit(
 ) -> LinearFit:
     """Ridge on the selected components only; the coefficients of the others are zero."""
     matrix, right = normal_equations(statistics, fit_intercept)
-    matrix = matrix + alpha * jnp.eye(len(matrix))
+    matrix = matrix + penalty(alpha, len(matrix))
 
-    def one(chosen: Bool[Array, " d"], column: Float[Array, " d"]) -> Float[Array, " d"]:
+    def one(
+        chosen: Bool[Array, " d"], column: Float[Array, " d"]
+    ) -> tuple[Float[Array, " d"], Bool[Array, ""]]:
         both = jnp.outer(chosen, chosen)
         # A diagonal of the right size in the unused rows keeps the system well conditioned.
         unused = jnp.diag(jnp.where(chosen, 0, jnp.max(jnp.diagonal(matrix))))
         restricted = jnp.where(both, matrix, 0) + unused
-        return solve(restricted, jnp.where(chosen, column, 0)[:, None])[:, 0]
+        solution, is_determined = solve(restricted, jnp.where(chosen, column, 0)[:, None])
+        return solution[:, 0], is_determined
 
-    coefficients = jax.vmap(one)(selected, right.T)
-    return with_intercept(statistics, coefficients, fit_intercept)
+    coefficients, are_determined = jax.vmap(one)(selected, right.T)
+    return with_intercept(statistics, coefficients, fit_intercept, are_determined)

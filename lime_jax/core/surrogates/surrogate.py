@@ -3,7 +3,7 @@
 from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from lime_jax.core.surrogates.linear_fit import LinearFit, add_fidelity
 from lime_jax.core.surrogates.statistics import EXACT, Statistics
@@ -20,6 +20,11 @@ class Surrogate(Protocol):
         ...
 
 
+def penalty(alpha: Alpha, num_components: int) -> Float[Array, "d d"]:
+    """Returns what a ridge adds to the matrix of the normal equations, in float32."""
+    return jnp.asarray(alpha, jnp.float32) * jnp.eye(num_components, dtype=jnp.float32)
+
+
 def normal_equations(
     statistics: Statistics, fit_intercept: bool
 ) -> tuple[Float[Array, "d d"], Float[Array, "d num_outputs"]]:
@@ -34,9 +39,14 @@ def normal_equations(
 
 
 def with_intercept(
-    statistics: Statistics, coefficients: Float[Array, "num_outputs d"], fit_intercept: bool
+    statistics: Statistics,
+    coefficients: Float[Array, "num_outputs d"],
+    fit_intercept: bool,
+    is_determined: Bool[Array, "..."],
 ) -> LinearFit:
     """Returns the linear function with these coefficients through the means, or the origin."""
     at_mean = jnp.matmul(coefficients, statistics.mask_mean, precision=EXACT)
-    intercept = statistics.output_mean - at_mean if fit_intercept else jnp.zeros_like(at_mean)
-    return add_fidelity(statistics, coefficients, intercept)
+    if not fit_intercept:
+        return add_fidelity(statistics, coefficients, jnp.zeros_like(at_mean), is_determined)
+    intercept = statistics.output_base + (statistics.output_shift - at_mean)
+    return add_fidelity(statistics, coefficients, intercept, is_determined, meets_means=True)

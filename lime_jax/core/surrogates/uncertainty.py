@@ -11,8 +11,11 @@ from jaxtyping import Array, Bool, Float, Int
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.pytree import pytree
 from lime_jax.core.ranking import strength_of
+from lime_jax.core.surrogates.statistics import root_of_squares
 
 _MOST_DEGREES = 64
+# Equal components come out this much apart, in units of the largest.
+_ROUNDING = 1e-5
 
 
 @pytree
@@ -55,7 +58,7 @@ def jackknife(
 
 def std_error(deviations: Float[Array, "..."]) -> Float[Array, "..."]:
     """Standard errors from jackknife deviations, blocks on the third axis from the last."""
-    return jnp.sqrt(jnp.square(deviations).sum(axis=-3))
+    return root_of_squares(jnp.moveaxis(deviations, -3, 0))
 
 
 def is_exact(explanation: Explanation) -> bool:
@@ -163,11 +166,12 @@ def _top_k_confidence(explanation: Explanation, k: int, sign: str) -> Float[Arra
     gap = inside[..., :, None] - outside[..., None, :]
     within, beyond = jnp.split(sorted_deviations, [k], axis=-1)
     freedom = explanation.degrees_of_freedom[..., None, None, None]
-    wrong = _below_zero(gap, std_error_of_pairs(within, beyond), freedom)
+    rounding = _rounding_of(explanation)[..., None, None]
+    wrong = _below_zero(gap, std_error_of_pairs(within, beyond), freedom, rounding)
     if sign == "absolute":
         # What looks weak may also be strong with its other sign.
         total = inside[..., :, None] + outside[..., None, :]
-        wrong += _below_zero(total, std_error_of_pairs(within, -beyond), freedom)
+        wrong += _below_zero(total, std_error_of_pairs(within, -beyond), freedom, rounding)
     return jnp.clip(1 - wrong.sum(axis=(-2, -1)), 0, 1)
 
 
@@ -175,13 +179,16 @@ def std_error_of_pairs(
     within: Float[Array, "... inside"], beyond: Float[Array, "... outside"]
 ) -> Float[Array, "... inside outside"]:
     """Standard errors of all differences, without a tensor of them for every block."""
+    largest = jnp.maximum(*(jnp.abs(x).max(axis=(-3, -1), initial=0) for x in (within, beyond)))
+    unit = jnp.where(largest > 0, largest, 1)[..., None]
+    within, beyond = (x / jnp.expand_dims(unit, -3) for x in (within, beyond))
 
     def square(x):
         return jnp.square(x).sum(axis=-3)
 
     both = jnp.einsum("...boi,...boj->...oij", within, beyond, precision="highest")
     variance = square(within)[..., :, None] + square(beyond)[..., None, :] - 2 * both
-    return jnp.sqrt(jnp.maximum(variance, 0))
+    return unit[..., None] * jnp.sqrt(jnp.maximum(variance, 0))
 
 
 def t_quantile(degrees_of_freedom: Int[Array, "..."], level: float) -> Float[Array, "..."]:
@@ -217,16 +224,24 @@ def _difference(
         return x[..., first] - x[..., second]
 
     estimate = take(explanation.coefficients)
-    error = jnp.sqrt(jnp.square(take(explanation.deviations)).sum(axis=-2))
+    error = root_of_squares(jnp.moveaxis(take(explanation.deviations), -2, 0))
     quantile = _quantile(explanation.degrees_of_freedom, quantiles)[..., None]
     margin = quantile * error
     return CoefficientDifference(estimate, error, estimate - margin, estimate + margin)
 
 
-def _below_zero(gap: Array, error: Array, degrees_of_freedom: Any) -> Array:
-    """The probability that a positive gap with this standard error is none."""
+def _rounding_of(explanation: Explanation) -> Float[Array, "..."]:
+    """How far rounding in float32 moves coefficients: of themselves, and of the outputs."""
+    coefficients = jnp.abs(explanation.coefficients).max(axis=-1)
+    outputs = jnp.maximum(jnp.abs(explanation.prediction), jnp.abs(explanation.intercept))
+    return _ROUNDING * (coefficients + 0.1 * jnp.where(jnp.isfinite(outputs), outputs, 0))
+
+
+def _below_zero(gap: Array, error: Array, degrees_of_freedom: Any, rounding: Any) -> Array:
+    """The probability that a positive gap with this standard error is none; a tie may be either."""
     freedom = jnp.maximum(degrees_of_freedom, 1).astype(jnp.float32)
     square = jnp.square(gap / jnp.where(error > 0, error, 1))
     tail = jax.scipy.special.betainc(freedom / 2, 0.5, freedom / (freedom + square)) / 2
-    certain = jnp.where(gap > 0, 0.0, 0.5)
-    return jnp.where(error > 0, tail, jnp.where(jnp.isnan(error), jnp.nan, certain))
+    probability = jnp.where(error > 0, tail, 0.0)
+    probability = jnp.where(gap > rounding, probability, 0.5)
+    return jnp.where(jnp.isnan(error), jnp.nan, probability)

@@ -112,7 +112,7 @@ def test_the_moments_are_those_of_the_cube(distance):
         "output_mean": output_mean,
         "mask_scatter": (centred * weights[:, None]).T @ centred,
         "cross_scatter": (centred * weights[:, None]).T @ residual,
-        "output_scatter": weights @ residual**2,
+        "output_spread": np.sqrt(weights @ residual**2),
         "full": outputs[-1],
         "empty": outputs[0],
     }

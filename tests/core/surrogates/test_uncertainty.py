@@ -27,6 +27,8 @@ def explained(coefficients, deviations):
     base = lj.explain(network, STEMS, lj.lime(100), key=jax.random.key(0))
     return dataclasses.replace(
         base,
+        intercept=base.intercept[:1],
+        prediction=base.prediction[:1],
         coefficients=coefficients,
         deviations=deviations,
         std_error=uncertainty.std_error(deviations),
