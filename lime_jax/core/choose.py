@@ -1,13 +1,16 @@
 """The one place that decides how something is computed."""
 
+import dataclasses
+
 import jax
+import jax.numpy as jnp
 
 from lime_jax.core.execution.compiled import Compiled
 from lime_jax.core.execution.host import Host
 from lime_jax.core.execution.meshed import Meshed
 from lime_jax.core.execution.stepwise import Stepwise
 from lime_jax.core.execution.traced import Traced
-from lime_jax.core.explanation import Explanation
+from lime_jax.core.explanation import Explanation, Status
 from lime_jax.core.plan import Evaluator, Executor, Plan
 from lime_jax.core.problem import Problem
 from lime_jax.core.receptive_fields.layers_executor import Layers
@@ -32,8 +35,13 @@ def solve(problem: Problem) -> Explanation:
     for executor in EXECUTORS:
         plan = executor.plan(problem)
         if plan is not None and (explanation := executor.run(plan)) is not None:
-            return explanation
+            return explanation if problem.is_function else _as_no_function(explanation)
     raise AssertionError("the last executor always explains")
+
+
+def _as_no_function(explanation: Explanation) -> Explanation:
+    status = jnp.where(explanation.status > 0, explanation.status, Status.NOT_A_FUNCTION)
+    return dataclasses.replace(explanation, status=status)
 
 
 def predict(problem: Problem) -> jax.Array:

@@ -18,6 +18,7 @@ class Status(enum.IntEnum):
     NO_WEIGHT = 3
     NOT_SOLVED = 4
     NOT_DETERMINED = 5
+    NOT_A_FUNCTION = 6
 
     @property
     def advice(self) -> str:
@@ -37,6 +38,9 @@ _ADVICE = {
     "and that outputs are no larger than float32 can hold.",
     Status.NOT_DETERMINED: "the masks do not tell the components apart, so other coefficients fit "
     "as well; take more samples, fewer components or a larger `alpha`.",
+    Status.NOT_A_FUNCTION: "the output for an input depends on the others of its batch, or differs "
+    "when it is asked for again; put the model into evaluation mode, without dropout, statistics "
+    "of the batch or noise.",
 }
 
 

@@ -10,6 +10,7 @@ import jax
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool
 
+from lime_jax.core.batch_independence import is_independent
 from lime_jax.core.components import Components, check_one_item
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.execution.kept_programs import make_room_for
@@ -170,6 +171,13 @@ class Problem:
         model = () if isinstance(self.predict, HostModel) else self.predictor
         if not self.is_traced:
             make_room_for(signature(model, self.components, self.stated))
+
+    @property
+    def is_function(self) -> bool:
+        """Whether nothing shows that the model's output depends on more than its input."""
+        if isinstance(self.predict, HostModel):
+            return self.predict.is_function is not False
+        return is_independent(self.predictor, self._example())
 
     def _example(self) -> jax.ShapeDtypeStruct:
         """A batch of the size asked for: some models take no other."""

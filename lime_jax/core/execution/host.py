@@ -13,7 +13,7 @@ from lime_jax.core.execution import accumulate, memory
 from lime_jax.core.execution import batch_size as batch_sizes
 from lime_jax.core.execution.accumulate import Steps, inputs_of, rows_of
 from lime_jax.core.execution.compiled import group_size
-from lime_jax.core.execution.host_model import HostModel, predict_in_batches
+from lime_jax.core.execution.host_model import HostModel, check_function, predict_in_batches
 from lime_jax.core.execution.progress import Progress
 from lime_jax.core.execution.rounds import explain_in_rounds, fold, no_blocks
 from lime_jax.core.explanation import Explanation
@@ -136,6 +136,7 @@ def evaluate_on_host(
         flat = np.array(inputs).reshape(-1, *inputs.shape[2:])
         size = min(split.batch_size, components.num_items * split.steps[0][1])
         outputs = predict_in_batches(model, flat, size)
+        check_function(model, flat[:size], outputs[:size])
         yield sum(step), masks, counts, outputs.reshape(*masks.shape[:2], -1)
 
 
