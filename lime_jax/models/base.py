@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from lime_jax.core.execution.precision import products
 from lime_jax.core.pytree import pytree, static
+from lime_jax.core.receptive_fields.declaration import declare_tested
 from lime_jax.core.receptive_fields.windows import Windowed, windowed
 
 Waveforms = Float[Array, "batch num_samples"]
@@ -119,13 +120,15 @@ class Tagger:
         window = getattr(self.network, "window", None)
         if window is None:
             return None
-        return windowed(
-            self,
-            backbone=_Patch(self.network, window),
-            head="mean",
-            window=window.num_samples,
-            stride=window.stride,
-            pad=window.pad,
+        return declare_tested(
+            windowed(
+                self,
+                backbone=_Patch(self.network, window),
+                head="mean",
+                window=window.num_samples,
+                stride=window.stride,
+                pad=window.pad,
+            )
         )
 
 

@@ -20,6 +20,7 @@ from lime_jax import storage
 from lime_jax.audio import features
 from lime_jax.core.execution.precision import products
 from lime_jax.core.pytree import pytree, static
+from lime_jax.core.receptive_fields.declaration import declare_tested
 from lime_jax.core.receptive_fields.layers import Layerwise, layer, layerwise
 from lime_jax.errors import ModelError
 from lime_jax.models import recommender_weights, weights
@@ -96,7 +97,7 @@ class Recommender:
             for stage in network.stages
         ]
         head = jax.tree_util.Partial(_relevance, network)
-        return layerwise(self, layers=[frames, *stages], head=head)
+        return declare_tested(layerwise(self, layers=[frames, *stages], head=head))
 
 
 def load(path: str | os.PathLike[str]) -> Recommender:

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
+from lime_jax.core.receptive_fields.declaration import declare_tested
 from lime_jax.core.receptive_fields.windows import Windowed, windowed
 
 CELL_FRAMES, CELL_STRIDE, NUM_CELLS = 25, 9, 11
@@ -103,13 +104,15 @@ class SvdNet(nnx.Module):
 
 
 def _declare_windows(network: SvdNet, head: Any, axis: int) -> Windowed:
-    return windowed(
-        network,
-        backbone=jax.tree_util.Partial(SvdNet.features, network),
-        head=jax.tree_util.Partial(head, network),
-        window=CELL_FRAMES,
-        stride=CELL_STRIDE,
-        axis=axis,
+    return declare_tested(
+        windowed(
+            network,
+            backbone=jax.tree_util.Partial(SvdNet.features, network),
+            head=jax.tree_util.Partial(head, network),
+            window=CELL_FRAMES,
+            stride=CELL_STRIDE,
+            axis=axis,
+        )
     )
 
 

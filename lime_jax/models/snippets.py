@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.pytree import pytree, static
+from lime_jax.core.receptive_fields.declaration import declare_tested
 from lime_jax.core.receptive_fields.windows import Windowed, windowed
 
 
@@ -62,7 +63,9 @@ class Snippets:
     def receptive_field(self) -> Windowed:
         """A window per snippet, side by side, and their mean."""
         size = self.num_samples
-        return windowed(self, backbone=self.model, head="mean", window=size, stride=size)
+        return declare_tested(
+            windowed(self, backbone=self.model, head="mean", window=size, stride=size)
+        )
 
     @property
     def sample_rate(self) -> int:

@@ -1,5 +1,7 @@
 """What was worked out once for shapes and settings, remembered while it is new."""
 
+import weakref
+import zlib
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -42,6 +44,28 @@ class SignatureCache(Generic[T]):
     def clear(self) -> None:
         """Forgets all values."""
         self._values.clear()
+
+
+class SameArrays:
+    """Tells whether a tree still holds the arrays that it held; keeps none of them alive."""
+
+    def __init__(self, tree: Any) -> None:
+        self._marks = [_mark(leaf) for leaf in jax.tree.leaves(tree)]
+
+    def are_in(self, tree: Any) -> bool:
+        """Returns whether a tree of the same structure holds the same arrays."""
+        leaves = jax.tree.leaves(tree)
+        return all(
+            mark() is leaf if isinstance(mark, weakref.ref) else mark == _mark(leaf)
+            for mark, leaf in zip(self._marks, leaves, strict=True)
+        )
+
+
+def _mark(leaf: Any) -> Any:
+    if isinstance(leaf, jax.Array):
+        return weakref.ref(leaf)
+    # What NumPy holds may change in place.
+    return zlib.crc32(np.ascontiguousarray(leaf).tobytes())
 
 
 def signature(*trees: Any) -> Any:

@@ -1,5 +1,6 @@
 """What a model declares of how little it sees at a time."""
 
+import dataclasses
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
@@ -43,6 +44,11 @@ class Declaration(Protocol):
 
 
 Kind = TypeVar("Kind")
+
+
+def declare_tested(model: Kind) -> Kind:
+    """Returns a declaration that tests of the model prove: few inputs are checked beside."""
+    return dataclasses.replace(model, is_tested=True)  # pyright: ignore[reportArgumentType,reportCallIssue]
 
 
 def declaration(predict: Any, kind: type[Kind]) -> Kind | None:

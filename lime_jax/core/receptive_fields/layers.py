@@ -64,11 +64,13 @@ class Layerwise:
       layers: from the input on, along the first axis of the input.
       head: what is made of all columns, `(batch, num_columns, *features)` to
         `(batch, num_outputs)`.
+      is_tested: whether tests of the model prove it, so that few inputs are checked.
     """
 
     whole: Predictor
     layers: tuple[Layer, ...]
     head: Predictor
+    is_tested: bool = static(default=False)
 
     def __call__(self, inputs: Inexact[Array, "batch *input"]) -> Float[Array, "batch outputs"]:
         return self.whole(inputs)

@@ -40,6 +40,7 @@ class Windowed:
       window, stride, pad: in elements along `axis`.
       axis: of the input, without the batch.
       head_name: "mean" or "sum" where the head is just that, so that explanations can be exact.
+      is_tested: whether tests of the model prove it, so that few inputs are checked.
     """
 
     whole: Predictor
@@ -50,6 +51,7 @@ class Windowed:
     axis: int = static()
     pad: int = static(default=0)
     head_name: str | None = static(default=None)
+    is_tested: bool = static(default=False)
 
     @property
     def is_sum(self) -> bool:
