@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lime_jax.core import choose
+from lime_jax.core.arguments import whole_number
 from lime_jax.core.components import Components
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.execution.progress import Progress
@@ -216,8 +217,7 @@ def explain_stream(
       [0.0, 8.0, 16.0]
     """
     key = single_key(key)
-    if num_items < 1:
-        raise ValueError(f"`num_items` must be at least 1, got {num_items}.")
+    num_items = whole_number("num_items", num_items)
     explain_group = functools.partial(
         explain_batch, predict, method=method, batch_size=batch_size, precision=precision, mesh=mesh
     )

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+from lime_jax.core.arguments import plain_number, whole_number
 from lime_jax.core.masks import neighbourhood
 from lime_jax.core.masks.bernoulli import Bernoulli
 from lime_jax.core.masks.exhaustive import Exhaustive
@@ -113,7 +114,7 @@ def exhaustive(
         the `2**num_components` masks as they are, which shrinks more where they are few.
     """
     if equivalent_num_samples is not None:
-        check_num_samples(equivalent_num_samples)
+        equivalent_num_samples = check_num_samples(equivalent_num_samples)
     sampler = Exhaustive(equivalent_num_samples)
     return Method(sampler, _exponential(kernel_width, distance), Ridge(_penalty(alpha)))
 
@@ -127,7 +128,7 @@ def kernel_shap(num_samples: int = 2048) -> Method:
       Lundberg and Lee, A Unified Approach to Interpreting Model Predictions, 2017.
       Covert and Lee, Improving KernelSHAP, 2021.
     """
-    check_num_samples(num_samples)
+    num_samples = check_num_samples(num_samples)
     return Method(KernelShap(num_samples), Flat(), Shapley())
 
 
@@ -195,27 +196,23 @@ def _sampler(num_samples: int | Auto | str) -> Sampler:
         if num_samples != "auto":
             raise ValueError(f'`num_samples` must be a number or "auto", got {num_samples!r}.')
         return auto()
-    check_num_samples(num_samples)
-    return Bernoulli(num_samples)
+    return Bernoulli(check_num_samples(num_samples))
 
 
 def _exponential(kernel_width: Alpha, distance: str) -> Exponential:
     if distance not in DISTANCES:
         raise ValueError(unknown_name("`distance`", distance, DISTANCES))
-    if isinstance(kernel_width, (int, float)) and not 0 < kernel_width < math.inf:
+    kernel_width = plain_number(kernel_width)
+    if isinstance(kernel_width, float) and not 0 < kernel_width < math.inf:
         raise ValueError(f"`kernel_width` must be positive, got {kernel_width}. LIME uses 0.25.")
-    return Exponential(_number(kernel_width), DISTANCES[distance])
+    return Exponential(kernel_width, DISTANCES[distance])
 
 
 def _penalty(alpha: Alpha) -> Alpha:
-    if isinstance(alpha, (int, float)) and not 0 <= alpha < math.inf:
+    alpha = plain_number(alpha)
+    if isinstance(alpha, float) and not 0 <= alpha < math.inf:
         raise ValueError(f"`alpha` must be zero or positive, got {alpha}. LIME uses 1.")
-    return _number(alpha)
-
-
-def _number(value: Alpha) -> Alpha:
-    """An integer would become an integer leaf, which the float arithmetic refuses."""
-    return float(value) if isinstance(value, int) else value
+    return alpha
 
 
 def _ridge_on_selected(
@@ -223,8 +220,8 @@ def _ridge_on_selected(
 ) -> Surrogate:
     if feature_selection not in FEATURE_SELECTIONS:
         raise ValueError(unknown_name("`feature_selection`", feature_selection, FEATURE_SELECTIONS))
-    if num_features is not None and num_features < 1:
-        raise ValueError(f"`num_features` must be at least 1 or None, got {num_features}.")
+    if num_features is not None:
+        num_features = whole_number("num_features", num_features, hint="Or None for all.")
     if num_features is None or feature_selection == "none":
         return Ridge(alpha, fit_intercept)
     if feature_selection == "auto":

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lime_jax.core import pooling, ranking
+from lime_jax.core.arguments import index_below, whole_number
 from lime_jax.core.components import Components
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.explanation import Explanation
@@ -107,6 +108,7 @@ def stability(
       >>> repeats.u_n.tolist(), repeats.agreement.tolist(), bool(repeats.confidence[0] > 0.99)
       ([3], [1.0], True)
     """
+    k = whole_number("k", k)
     repeats = pooling.stack(explanations)
     pooled = pooling.pool(repeats)
     confidence = uncertainty.top_k_confidence(pooled, k, sign=sign)
@@ -172,6 +174,7 @@ def deletion_curve(
 
 def _rank(explanation: Explanation, output: int) -> np.ndarray:
     """The place of every component in the order of falling coefficients."""
+    output = index_below("output", output, explanation.coefficients.shape[0])
     order = np.argsort(-np.asarray(explanation.coefficients[output]), kind="stable")
     return np.argsort(order)
 
@@ -181,4 +184,5 @@ def _curve(
 ) -> Float[Array, " steps"]:
     """The output with the first 0, 1, … components of an order switched on."""
     masks = jnp.asarray(rank[None, :] < np.arange(len(rank) + 1)[:, None])
-    return predict_neighbourhood(predict, components, masks)[1][:, output]
+    outputs = predict_neighbourhood(predict, components, masks)[1]
+    return outputs[:, index_below("output", output, outputs.shape[1])]

@@ -10,6 +10,7 @@ import jax
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool
 
+from lime_jax.core.arguments import whole_number
 from lime_jax.core.batch_independence import is_independent
 from lime_jax.core.components import Components, check_one_item
 from lime_jax.core.execution.host_model import HostModel
@@ -262,7 +263,6 @@ def once_per_problem(function: Callable[[Problem], Result]) -> Callable[[Problem
 
 
 def _check_means(means: dict[str, Any]) -> dict[str, Any]:
-    batch_size = means.get("batch_size")
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1 or None, got {batch_size}.")
+    if means.get("batch_size") is not None:
+        means["batch_size"] = whole_number("batch_size", means["batch_size"], hint="Or None.")
     return means

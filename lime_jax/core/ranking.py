@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from lime_jax.core.arguments import index_below, whole_number
 from lime_jax.core.explanation import Explanation
 from lime_jax.errors import unknown_name
 
@@ -37,16 +40,13 @@ def top_k(
       ([0, 2], [1])
     """
     check_sign(sign)
-    if k < 1:
-        raise ValueError(f"`k` must be at least 1, got {k}.")
+    k = whole_number("k", k)
     if explanation.coefficients.ndim != 2:
         raise ValueError(
             f"`explanation` must be of one input, got coefficients of shape "
             f"{explanation.coefficients.shape}. Take an item: `jax.tree.map(lambda x: x[i], …)`."
         )
-    num_outputs = explanation.coefficients.shape[0]
-    if not -num_outputs <= output < num_outputs:
-        raise ValueError(f"`output` must be an index below {num_outputs}, got {output}.")
+    output = index_below("output", output, explanation.coefficients.shape[0])
     coefficients = np.asarray(explanation.coefficients[output])
     indices = strongest(coefficients, k, sign)
     return jnp.asarray(indices), jnp.asarray(coefficients[indices])
@@ -86,9 +86,18 @@ def check_sign(sign: str) -> None:
 def mask_of(indices: Int[Array, " num_top"], num_components: int) -> Bool[Array, " num_components"]:
     """Returns the mask that switches just these components on, for `recompose`.
 
+    Raises:
+      ValueError: if there is no such component (not checked inside jit).
+
     Example:
       >>> import jax.numpy as jnp, lime_jax as lj
       >>> lj.mask_of(jnp.array([2, 0]), 4).tolist()
       [True, False, True, False]
     """
+    if not isinstance(indices, jax.core.Tracer):
+        known = np.asarray(indices)
+        if known.size and not (known.min() >= 0 and known.max() < num_components):
+            raise ValueError(
+                f"`indices` must lie in [0, {num_components}), got {known.min()} to {known.max()}."
+            )
     return jnp.zeros(num_components, bool).at[jnp.asarray(indices)].set(True)

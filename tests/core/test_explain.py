@@ -356,7 +356,7 @@ BAD = {
         PREDICT, lj.from_stems(stems()), lj.exhaustive(), batch_size=-1
     ),
     "`key` is None": lambda: lj.explain(PREDICT, lj.from_stems(stems()), lj.lime(10)),
-    "`batch_size` must be at least 1 or None, got 0": lambda: lj.explain(
+    "`batch_size` must be at least 1, got 0": lambda: lj.explain(
         PREDICT, lj.from_stems(stems()), lj.exhaustive(), batch_size=0
     ),
     "must return real numbers": lambda: lj.explain(

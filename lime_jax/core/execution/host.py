@@ -58,7 +58,12 @@ class Host:
         for start in range(0, num_items, group):
             items, item_keys = item_of(problem.items, slice(start, start + group))
             sum_up = functools.partial(
-                _accumulate_on_host, problem.predict, items, method, batch_size=size
+                _accumulate_on_host,
+                problem.predict,
+                items,
+                method,
+                batch_size=size,
+                always=problem.batch_size is not None,
             )
             explanations.append(
                 explain_in_rounds(sum_up, items, method, item_keys, problem.progress)
@@ -93,13 +98,17 @@ def _accumulate_on_host(
     neighbourhoods: Neighbourhood,
     *,
     batch_size: int,
+    always: bool,
     progress: Progress | None,
 ) -> Statistics:
     num_items = components.num_items
     total = neighbourhoods.num_masks
     split = accumulate.steps_of(total, accumulate.round_size(neighbourhoods), batch_size, num_items)
     blocks = None
-    for stop, masks, counts, outputs in evaluate_on_host(model, components, neighbourhoods, split):
+    # A model of a fixed batch gets just what was asked for, filled up; others as few as will do.
+    size = batch_size if always else min(batch_size, num_items * split.steps[0][1])
+    steps = evaluate_on_host(model, components, neighbourhoods, split, size)
+    for stop, masks, counts, outputs in steps:
         if blocks is None:
             blocks = no_blocks(neighbourhoods, num_items, outputs.shape[2])
         blocks = fold(method.kernel, blocks, masks, counts, jnp.asarray(outputs))
@@ -121,9 +130,16 @@ def _bytes_of_input(problem: Problem) -> int:
 
 
 def evaluate_on_host(
-    model: HostModel, components: Components, neighbourhoods: Neighbourhood, split: Steps
+    model: HostModel,
+    components: Components,
+    neighbourhoods: Neighbourhood,
+    split: Steps,
+    size: int,
 ) -> Iterator[tuple[int, jax.Array, jax.Array, np.ndarray]]:
-    """Yields last row, masks, counts and outputs of every step, the next inputs under way."""
+    """Yields last row, masks, counts and outputs of every step, the next inputs under way.
+
+    The model is called with `size` inputs at a time.
+    """
 
     def prepare(step: tuple[int, int]) -> tuple[jax.Array, jax.Array, jax.Array]:
         return _prepare(components, neighbourhoods, jnp.int32(step[0]), step[1])
@@ -134,9 +150,8 @@ def evaluate_on_host(
         if following is not None:
             ahead = prepare(following)
         flat = np.array(inputs).reshape(-1, *inputs.shape[2:])
-        size = min(split.batch_size, components.num_items * split.steps[0][1])
         outputs = predict_in_batches(model, flat, size)
-        check_function(model, flat[:size], outputs[:size])
+        check_function(model, flat, outputs, size)
         yield sum(step), masks, counts, outputs.reshape(*masks.shape[:2], -1)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from lime_jax.errors import ModelError
@@ -43,6 +44,8 @@ class HostModel:
                 f"the host model {name!r} failed on a batch of shape {inputs.shape}: "
                 f"{type(error).__name__}: {error}"
             ) from error
+        if outputs.dtype.kind == "V" and jnp.issubdtype(outputs.dtype, jnp.floating):
+            outputs = outputs.astype(np.float32)  # bfloat16 and its kind, which NumPy does not know
         if outputs.ndim != 2 or len(outputs) != len(inputs) or outputs.dtype.kind not in "fiub":
             raise ModelError(
                 f"the host model {name!r} must map {len(inputs)} inputs to real numbers of shape "
@@ -79,20 +82,25 @@ def host_model(
     return HostModel(function, sample_rate, tuple(output_names))
 
 
-def check_function(model: HostModel, inputs: np.ndarray, outputs: np.ndarray) -> None:
+def check_function(
+    model: HostModel, inputs: np.ndarray, outputs: np.ndarray, batch_size: int
+) -> None:
     """Notes whether a model gives the same outputs again, in another place of another batch.
 
     Once per model.
 
     Args:
       model: what is asked again.
-      inputs: one batch.
+      inputs: of which the first batch is evaluated again.
       outputs: what it gave for them.
+      batch_size: inputs at a time.
     """
-    if model.is_function is None and len(inputs):
+    if model.is_function is None:
+        inputs = inputs[:batch_size]
         some = (len(inputs) + 1) // 2
         others = np.repeat(inputs[:1], len(inputs) - some, axis=0)
-        again = model(np.concatenate([others, inputs[:some]]))[len(others) :]
+        mixed = np.concatenate([others, inputs[:some]])
+        again = predict_in_batches(model, mixed, batch_size)[len(others) :]
         outputs = outputs[:some]
         finite = np.isfinite(outputs) & np.isfinite(again)
         difference = np.abs(np.where(finite, again - outputs, 0)).max(axis=0)

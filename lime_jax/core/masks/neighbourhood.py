@@ -1,7 +1,6 @@
 """Neighbourhoods of an input: which masks are evaluated, and how often each one counts."""
 
 import dataclasses
-import numbers
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from lime_jax.core.arguments import whole_number
 from lime_jax.core.keys import as_threefry
 from lime_jax.core.pytree import pytree, static
 
@@ -169,24 +169,17 @@ def needed_key(key: MaybeKey) -> Key[Array, ""]:
     return as_threefry(key)
 
 
-def check_num_samples(num_samples: int) -> None:
-    """Refuses a number of samples that cannot be drawn.
+def check_num_samples(num_samples: Any) -> int:
+    """Returns a number of samples that can be drawn.
 
     Raises:
       ValueError: if it is no whole number, or too small or large.
     """
-    if isinstance(num_samples, bool) or not isinstance(num_samples, numbers.Integral):
-        raise ValueError(
-            f"`num_samples` must be a whole number, got {num_samples!r}. To use all masks, take "
-            "`exhaustive()`."
-        )
+    hint = "A surrogate needs perturbed inputs beside the unperturbed one; `exhaustive()` has all."
+    num_samples = whole_number("num_samples", num_samples, 2, hint)
     if num_samples > _MOST_SAMPLES:
         raise ValueError(
             f"`num_samples` must be at most {_MOST_SAMPLES:,}, got {num_samples:,}. Standard "
             "errors tell how few are enough; for few components use `exhaustive()`."
         )
-    if num_samples < 2:
-        raise ValueError(
-            f"`num_samples` must be at least 2, got {num_samples}. A surrogate needs perturbed "
-            "inputs beside the unperturbed one."
-        )
+    return num_samples

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lime_jax.core.arguments import plain_number, whole_number
 from lime_jax.core.masks import nearest, orthogonal_array
 from lime_jax.core.masks.bernoulli import BernoulliBlocks
 from lime_jax.core.masks.exhaustive import Exhaustive
@@ -147,35 +148,27 @@ def auto(
       >>> bool(explanation.std_error.max() < 0.01), int(explanation.num_evaluations)
       (True, 2049)
     """
-    if isinstance(std_error, (int, float)) and not 0 < std_error < math.inf:
+    std_error, confidence = plain_number(std_error), plain_number(confidence)
+    if isinstance(std_error, float) and not 0 < std_error < math.inf:
         raise ValueError(f"`std_error` must be positive and finite, got {std_error}.")
-    for name, value, least in (("top_k", top_k, 1), ("max_evaluations", max_evaluations, 128)):
-        if value is not None and not (isinstance(value, int) and value >= least):
-            raise ValueError(f"`{name}` must be a whole number of at least {least}, got {value!r}.")
-    if isinstance(confidence, (int, float)) and not 0 < confidence < 1:
+    top_k = None if top_k is None else whole_number("top_k", top_k)
+    max_evaluations = whole_number("max_evaluations", max_evaluations, 128)
+    if isinstance(confidence, float) and not 0 < confidence < 1:
         raise ValueError(f"`confidence` must lie between 0 and 1, got {confidence}. Usual is 0.95.")
     check_sign(sign)
-    check_num_samples(equivalent_num_samples)
-
-    def number(value):
-        return float(value) if isinstance(value, int) else value
-
-    indices = _checked_outputs(outputs)
-    targets = Targets(number(std_error), number(confidence), top_k, sign, indices)
+    equivalent_num_samples = check_num_samples(equivalent_num_samples)
+    targets = Targets(std_error, confidence, top_k, sign, _checked_outputs(outputs))
     return Auto(targets, equivalent_num_samples, max_evaluations)
 
 
 def _checked_outputs(outputs: Any) -> tuple[int, ...] | int | None:
     if outputs is None:
         return None
-    if isinstance(outputs, int):
-        if outputs < 1:
-            raise ValueError(f"`outputs` must be at least 1, or indices, got {outputs}.")
-        return outputs
-    indices = tuple(outputs)
-    if not indices or not all(isinstance(index, int) and index >= 0 for index in indices):
-        raise ValueError(f"`outputs` must be a number or indices of outputs, got {outputs!r}.")
-    return indices
+    if np.ndim(outputs) == 0:
+        return whole_number("outputs", outputs, hint="Or pass indices in a list.")
+    if len(outputs) == 0:
+        raise ValueError("`outputs` is empty. Pass indices of outputs, or a number of them.")
+    return tuple(whole_number("outputs", index, 0) for index in outputs)
 
 
 def _most_off(weights: np.ndarray) -> int:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
+from lime_jax.core.arguments import whole_number
 from lime_jax.core.lifting import lift
 from lime_jax.core.predictor import Predictor, as_predictor
 from lime_jax.core.pytree import pytree, static
@@ -49,10 +50,8 @@ def layer(apply: Any, *, window: int, stride: int = 1, pad: int = 0) -> Layer:
     Raises:
       ValueError: if a size is impossible.
     """
-    for name, value, least in (("window", window, 1), ("stride", stride, 1), ("pad", pad, 0)):
-        if value < least:
-            raise ValueError(f"`{name}` must be at least {least}, got {value}.")
-    return Layer(as_predictor(apply), window, stride, pad)
+    window, stride = whole_number("window", window), whole_number("stride", stride)
+    return Layer(as_predictor(apply), window, stride, whole_number("pad", pad, 0))
 
 
 @pytree

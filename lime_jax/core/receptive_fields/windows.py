@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Inexact, Int
 
+from lime_jax.core.arguments import whole_number
 from lime_jax.core.components import Components, recompose
 from lime_jax.core.lifting import lift
 from lime_jax.core.predictor import Predictor, as_predictor
@@ -149,9 +150,9 @@ def windowed(
       >>> int(lj.explain(patches, components, lj.shapley()).num_evaluations)  # instead of 4096
       24
     """
-    for name, value, least in (("window", window, 1), ("stride", stride, 1), ("pad", pad, 0)):
-        if value < least:
-            raise ValueError(f"`{name}` must be at least {least}, got {value}.")
+    window, stride = whole_number("window", window), whole_number("stride", stride)
+    pad = whole_number("pad", pad, 0)
+    axis = whole_number("axis", axis, 0, "Axes count from the first one behind the batch.")
     head_name, function = None, head
     if isinstance(head, str):
         if head not in _HEADS:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from lime_jax.core.arguments import index_below, whole_number
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.pytree import pytree
 from lime_jax.core.ranking import strength_of
@@ -112,10 +113,8 @@ def coefficient_difference(
       True
     """
     num_components = explanation.coefficients.shape[-1]
-    for name, index in (("first", first), ("second", second)):
-        if not 0 <= index < num_components:
-            raise ValueError(f"`{name}` must be an index below {num_components}, got {index}.")
-
+    first = index_below("first", first, num_components)
+    second = index_below("second", second, num_components)
     return _difference(explanation, first, second, _t_quantiles(level))
 
 
@@ -144,8 +143,7 @@ def top_k_confidence(
       >>> bool(lj.top_k_confidence(explanation, 3)[0] > 0.99)
       True
     """
-    if k < 1:
-        raise ValueError(f"`k` must be at least 1, got {k}.")
+    k = whole_number("k", k)
     return _top_k_confidence(explanation, min(k, explanation.coefficients.shape[-1]), sign)
 
 

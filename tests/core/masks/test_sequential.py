@@ -285,9 +285,10 @@ def test_what_it_would_have_cost_as_lime():
         (lambda: lj.lime("many"), "`num_samples` must be a number or \"auto\", got 'many'"),
         (lambda: lj.auto(std_error=0), "`std_error` must be positive and finite, got 0"),
         (lambda: lj.auto(std_error=float("inf")), "positive and finite, got inf"),
-        (lambda: lj.auto(top_k=0), "`top_k` must be a whole number of at least 1, got 0"),
+        (lambda: lj.auto(top_k=0), "`top_k` must be at least 1, got 0"),
         (lambda: lj.auto(sign="pos"), "`sign`"),
-        (lambda: lj.auto(outputs=()), "`outputs` must be a number or indices"),
+        (lambda: lj.auto(outputs=()), "`outputs` is empty"),
+        (lambda: lj.auto(outputs=[-1]), "`outputs` must be at least 0, got -1"),
         (
             lambda: lj.explain(
                 network, STEMS, lj.lime(lj.auto(top_k=1, outputs=[0, 3])), key=jax.random.key(0)
@@ -304,7 +305,7 @@ def test_what_it_would_have_cost_as_lime():
         (lambda: lj.auto(outputs=0), "`outputs` must be at least 1"),
         (
             lambda: lj.auto(max_evaluations=10),
-            "`max_evaluations` must be a whole number of at least 128",
+            "`max_evaluations` must be at least 128",
         ),
         (lambda: lj.explain(network, STEMS, lj.lime("auto")), "`key` is None"),
     ],
