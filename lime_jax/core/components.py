@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Inexact, Int
 
 from lime_jax.core.item_axis import as_one_item
+from lime_jax.core.modes import in_usual_modes
 from lime_jax.core.pytree import pytree, static
 
 Input = Inexact[Array, "*input"]
@@ -86,6 +87,7 @@ class Components:
         return self.num_segments * self.num_sources
 
 
+@in_usual_modes
 def from_stems(stems: Any, fill: Any = 0.0) -> Components:
     """Makes every stem a component; a removed stem is replaced by `fill`.
 
@@ -119,6 +121,7 @@ def from_stems(stems: Any, fill: Any = 0.0) -> Components:
     )
 
 
+@in_usual_modes
 def from_labels(signal: Any, labels: Any, num_components: int, fill: Any = 0.0) -> Components:
     """Makes every label a component of `signal`; removed elements are replaced by `fill`.
 
@@ -144,6 +147,7 @@ def from_labels(signal: Any, labels: Any, num_components: int, fill: Any = 0.0) 
     return Components(source, labels, source_fill, 1, num_components, signal.ndim)
 
 
+@in_usual_modes
 def cross(components: Components, labels: Any, num_segments: int) -> Components:
     """Cuts every component along further segments, for example stems × time.
 
@@ -171,6 +175,7 @@ def cross(components: Components, labels: Any, num_segments: int) -> Components:
     )
 
 
+@in_usual_modes
 def equal_segments(size: int, num_segments: int, *, used: Any = None) -> Int[Array, " size"]:
     """Returns labels of `num_segments` equal runs along an axis; the last run takes the remainder.
 
@@ -197,6 +202,7 @@ def equal_segments(size: int, num_segments: int, *, used: Any = None) -> Int[Arr
     return jnp.minimum(jnp.arange(size) // length, num_segments - 1)
 
 
+@in_usual_modes
 def grid(num_segments: tuple[int, int], shape: tuple[int, int]) -> Int[Array, "time frequency"]:
     """Labels of a time × frequency grid; the label is `time_segment * num_frequency + band`.
 
@@ -215,6 +221,7 @@ def grid(num_segments: tuple[int, int], shape: tuple[int, int]) -> Int[Array, "t
     return jnp.asarray(time[:, None] * num_segments[1] + frequency[None, :])
 
 
+@in_usual_modes
 def recompose(components: Components, mask: Bool[Array, " num_components"]) -> Input:
     """Returns the input with only the components in `mask` switched on.
 

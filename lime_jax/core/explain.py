@@ -4,7 +4,7 @@ import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from lime_jax.core.explanation import Explanation
 from lime_jax.core.item_axis import item_of
 from lime_jax.core.keys import MaybeKey, single_key
 from lime_jax.core.methods import Method
+from lime_jax.core.modes import in_usual_modes
 from lime_jax.core.over_fills import state_over_fills
 from lime_jax.core.plan import Plan
 from lime_jax.core.predictor import Predict
@@ -32,7 +33,7 @@ def explain(
     method: Method,
     *,
     key: MaybeKey = None,
-    batch_size: int | None = None,
+    batch_size: SupportsIndex | None = None,
     precision: str | None = None,
     mesh: Mesh | None = None,
     progress: Progress | None = None,
@@ -84,7 +85,7 @@ def explain(
         mesh=mesh,
         progress=progress,
     )
-    with problem.products:
+    with problem.context:
         return choose.solve(problem)
 
 
@@ -95,7 +96,7 @@ def plan(
     *,
     key: MaybeKey = None,
     fills: Sequence[Any] | None = None,
-    batch_size: int | None = None,
+    batch_size: SupportsIndex | None = None,
     precision: str | None = None,
     mesh: Mesh | None = None,
     progress: Progress | None = None,
@@ -137,7 +138,7 @@ def plan(
         progress=progress,
         may_measure=False,
     )
-    with problem.products:
+    with problem.context:
         return choose.best_plan(problem)
 
 
@@ -147,7 +148,7 @@ def explain_batch(
     method: Method,
     *,
     key: MaybeKey = None,
-    batch_size: int | None = None,
+    batch_size: SupportsIndex | None = None,
     precision: str | None = None,
     mesh: Mesh | None = None,
 ) -> Explanation:
@@ -176,7 +177,7 @@ def explain_batch(
         precision=precision,
         mesh=mesh,
     )
-    with problem.products:
+    with problem.context:
         return choose.solve(problem)
 
 
@@ -186,8 +187,8 @@ def explain_stream(
     method: Method,
     *,
     key: MaybeKey = None,
-    num_items: int = 64,
-    batch_size: int | None = None,
+    num_items: SupportsIndex = 64,
+    batch_size: SupportsIndex | None = None,
     precision: str | None = None,
     mesh: Mesh | None = None,
 ) -> Iterator[Explanation]:
@@ -236,8 +237,7 @@ def explain_stream(
                 # The last few are filled up, so that they fit the program of those before them.
                 missing = num_items - len(group) if start and not is_host else 0
                 filled = group + [group[-1]] * missing
-                index = start + np.arange(len(filled))
-                keys = None if key is None else jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+                keys = None if key is None else _keys_from(key, start, len(filled))
                 explanations = explain_group(
                     jax.tree.map(lambda *x: jnp.stack(x), *filled), key=keys
                 )
@@ -247,3 +247,9 @@ def explain_stream(
 
     is_host = isinstance(predict, HostModel)
     return stream()
+
+
+@in_usual_modes
+def _keys_from(key: Any, start: int, number: int) -> Any:
+    """Returns the keys of so many items, by their places in the stream."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, start + np.arange(number))

@@ -5,6 +5,8 @@ from typing import Any
 
 import jax
 
+from lime_jax.core.modes import in_usual_modes
+
 
 def each(num_items: int, function: Callable[..., Any], *items: Any) -> Any:
     """Maps over items. A single one is not mapped over: simpler programs compile faster."""
@@ -20,6 +22,7 @@ def as_one_item(tree: Any) -> Any:
     return jax.tree.map(lambda x: x[None], tree)
 
 
+@in_usual_modes
 def item_of(tree: Any, index: int | slice) -> Any:
     """Returns one item, or a slice of items, of every leaf.
 

@@ -45,6 +45,16 @@ def lift(
     return Lifted([*trace.arrays, *_constants_of(traced)], program, trace)
 
 
+def as_new(predictor: Predictor) -> Predictor:
+    """Returns the same model as one that shares no programs with any other.
+
+    Inside the caller's `jax.shard_map` types tell what differs between devices; programs that are
+    traced without them do not fit there.
+    """
+    model = predictor.rebuild()
+    return Predictor(lambda inputs: model(inputs))
+
+
 @jax.tree_util.register_pytree_node_class
 class Lifted(Predictor):
     """A model whose closed-over arrays are leaves; made by `lift`."""

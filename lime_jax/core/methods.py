@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any, SupportsIndex
 
 from lime_jax.core.arguments import plain_number, whole_number
 from lime_jax.core.masks import neighbourhood
@@ -42,14 +43,14 @@ class Method:
 
 
 def lime(
-    num_samples: int | Auto | str = 1000,
+    num_samples: SupportsIndex | Auto | str = 1000,
     *,
     kernel_width: Alpha = 0.25,
     distance: str = "cosine",
     alpha: Alpha = 1.0,
     fit_intercept: bool = True,
     feature_selection: str = "auto",
-    num_features: int | None = None,
+    num_features: SupportsIndex | None = None,
 ) -> Method:
     """Returns LIME with the defaults of its image explainer, which are audioLIME's too.
 
@@ -83,7 +84,7 @@ def lime(
     return Method(_sampler(num_samples), _exponential(kernel_width, distance), surrogate)
 
 
-def slime(num_samples: int | Auto | str = 70_000) -> Method:
+def slime(num_samples: SupportsIndex | Auto | str = 70_000) -> Method:
     """Returns LIME as the published SLIME code runs it: l2 distance, kernel width 0.25, alpha 1.
 
     A mask with k zeros then weighs exp(-8k), so the fit is close to single-component occlusion.
@@ -101,7 +102,7 @@ def exhaustive(
     kernel_width: Alpha = 0.25,
     distance: str = "cosine",
     alpha: Alpha = 1.0,
-    equivalent_num_samples: int | None = None,
+    equivalent_num_samples: SupportsIndex | None = None,
 ) -> Method:
     """Returns LIME on all `2**num_components` masks, each once: no sampling noise.
 
@@ -119,7 +120,7 @@ def exhaustive(
     return Method(sampler, _exponential(kernel_width, distance), Ridge(_penalty(alpha)))
 
 
-def kernel_shap(num_samples: int = 2048) -> Method:
+def kernel_shap(num_samples: SupportsIndex = 2048) -> Method:
     """Returns Shapley values by weighted least squares on paired samples of the Shapley kernel.
 
     Exact when `2**num_components <= num_samples`.
@@ -189,7 +190,7 @@ def most_evaluations(method: Method, num_components: int) -> int:
     return rounds * neighbourhood.size_of(resolved.sampler, num_components).num_masks
 
 
-def _sampler(num_samples: int | Auto | str) -> Sampler:
+def _sampler(num_samples: SupportsIndex | Auto | str) -> Sampler:
     if isinstance(num_samples, Auto):
         return num_samples
     if isinstance(num_samples, str):
@@ -199,7 +200,7 @@ def _sampler(num_samples: int | Auto | str) -> Sampler:
     return Bernoulli(check_num_samples(num_samples))
 
 
-def _exponential(kernel_width: Alpha, distance: str) -> Exponential:
+def _exponential(kernel_width: Any, distance: str) -> Exponential:
     if distance not in DISTANCES:
         raise ValueError(unknown_name("`distance`", distance, DISTANCES))
     kernel_width = plain_number(kernel_width)
@@ -216,7 +217,7 @@ def _penalty(alpha: Alpha) -> Alpha:
 
 
 def _ridge_on_selected(
-    feature_selection: str, num_features: int | None, alpha: Alpha, fit_intercept: bool
+    feature_selection: str, num_features: SupportsIndex | None, alpha: Alpha, fit_intercept: bool
 ) -> Surrogate:
     if feature_selection not in FEATURE_SELECTIONS:
         raise ValueError(unknown_name("`feature_selection`", feature_selection, FEATURE_SELECTIONS))

@@ -1,6 +1,7 @@
 """How stable, how simple and how faithful explanations are."""
 
 from collections.abc import Iterable, Sequence
+from typing import SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -82,7 +83,10 @@ class Stability:
 
 
 def stability(
-    explanations: Explanation | Sequence[Explanation], k: int = 3, *, sign: str = "positive"
+    explanations: Explanation | Sequence[Explanation],
+    k: SupportsIndex = 3,
+    *,
+    sign: str = "positive",
 ) -> Stability:
     """How far explanations of one input with different keys agree, and what they say together.
 
@@ -142,7 +146,10 @@ def complexity(explanation: Explanation) -> Float[Array, "..."]:
 
 
 def insertion_curve(
-    predict: Predict | HostModel, components: Components, explanation: Explanation, output: int = 0
+    predict: Predict | HostModel,
+    components: Components,
+    explanation: Explanation,
+    output: SupportsIndex = 0,
 ) -> Float[Array, " steps"]:
     """The output while components are switched on, those with the largest coefficients first.
 
@@ -157,7 +164,10 @@ def insertion_curve(
 
 
 def deletion_curve(
-    predict: Predict | HostModel, components: Components, explanation: Explanation, output: int = 0
+    predict: Predict | HostModel,
+    components: Components,
+    explanation: Explanation,
+    output: SupportsIndex = 0,
 ) -> Float[Array, " steps"]:
     """The output while components are switched off, those with the largest coefficients first.
 
@@ -172,7 +182,7 @@ def deletion_curve(
     return _curve(predict, components, last - _rank(explanation, output), output)[::-1]
 
 
-def _rank(explanation: Explanation, output: int) -> np.ndarray:
+def _rank(explanation: Explanation, output: SupportsIndex) -> np.ndarray:
     """The place of every component in the order of falling coefficients."""
     output = index_below("output", output, explanation.coefficients.shape[0])
     order = np.argsort(-np.asarray(explanation.coefficients[output]), kind="stable")
@@ -180,7 +190,7 @@ def _rank(explanation: Explanation, output: int) -> np.ndarray:
 
 
 def _curve(
-    predict: Predict | HostModel, components: Components, rank: np.ndarray, output: int
+    predict: Predict | HostModel, components: Components, rank: np.ndarray, output: SupportsIndex
 ) -> Float[Array, " steps"]:
     """The output with the first 0, 1, … components of an order switched on."""
     masks = jnp.asarray(rank[None, :] < np.arange(len(rank) + 1)[:, None])

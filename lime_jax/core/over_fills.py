@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +53,7 @@ def explain_over_fills(
     method: Method,
     *,
     key: MaybeKey = None,
-    batch_size: int | None = None,
+    batch_size: SupportsIndex | None = None,
     precision: str | None = None,
     mesh: Mesh | None = None,
     progress: Progress | None = None,
@@ -109,7 +109,7 @@ def explain_over_fills(
         mesh=mesh,
         progress=progress,
     )
-    with problem.products:
+    with problem.context:
         explanation = choose.solve(problem)
     groups = _by_group(explanation, len(fills))
     return _average(item_of(groups, 0), item_of(groups, slice(1, None)))
@@ -121,7 +121,7 @@ def state_over_fills(
     fills: Sequence[Any],
     method: Method,
     *,
-    batch_size: int | None = None,
+    batch_size: SupportsIndex | None = None,
     progress: Progress | None = None,
     **means: Any,
 ) -> Problem:
@@ -139,7 +139,7 @@ def state_over_fills(
     )
     if batch_size is None:
         return problem
-    return dataclasses.replace(problem, batch_size=max(1, batch_size // num_fills))
+    return dataclasses.replace(problem, batch_size=max(1, int(batch_size) // num_fills))
 
 
 def pool(averages: Sequence[FillAverage]) -> FillAverage:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack
 from typing import Any, TypeVar
 
 import jax
@@ -21,10 +21,11 @@ from lime_jax.core.execution.signature_cache import signature
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.item_axis import as_one_item, item_of
 from lime_jax.core.keys import MaybeKey, keys_per_item, single_key
-from lime_jax.core.lifting import lift
+from lime_jax.core.lifting import as_new, lift
 from lime_jax.core.methods import Method, limit_of, resolve
+from lime_jax.core.modes import usual_modes
 from lime_jax.core.predictor import Predictor, as_predictor
-from lime_jax.core.pytree import is_traced
+from lime_jax.core.pytree import is_traced, varying_axes
 from lime_jax.core.receptive_fields.declaration import Declaration, Kind, declaration
 
 Result = TypeVar("Result")
@@ -162,6 +163,8 @@ class Problem:
     def predictor(self) -> Predictor:
         """The model, whose arrays are leaves."""
         model = as_predictor(self.predict)
+        if varying_axes(self.components, self.key):
+            return as_new(model)
         return lift(model, self._example, with_derivatives=self.is_traced)
 
     def prepare(self) -> None:
@@ -202,9 +205,16 @@ class Problem:
         return self.predictor, self.components, self.method, self.key
 
     @property
-    def products(self) -> AbstractContextManager[None]:
-        """How exactly products are computed meanwhile; a host model computes as it likes."""
-        return nullcontext() if isinstance(self.predict, HostModel) else products(self.precision)
+    def context(self) -> ExitStack:
+        """JAX's settings while it is solved: of products, which a host model computes as it likes.
+
+        Numbers that are not known are NaN here, and what is moved between host and device is meant.
+        """
+        stack = ExitStack()
+        stack.enter_context(usual_modes())
+        if not isinstance(self.predict, HostModel):
+            stack.enter_context(products(self.precision))
+        return stack
 
     @functools.cached_property
     def signature(self) -> Any:
@@ -265,4 +275,7 @@ def once_per_problem(function: Callable[[Problem], Result]) -> Callable[[Problem
 def _check_means(means: dict[str, Any]) -> dict[str, Any]:
     if means.get("batch_size") is not None:
         means["batch_size"] = whole_number("batch_size", means["batch_size"], hint="Or None.")
+    if (mesh := means.get("mesh")) is not None:
+        # How arrays are shared is decided here, whatever kind of axes `jax.make_mesh` made.
+        means["mesh"] = Mesh(mesh.devices, mesh.axis_names)
     return means

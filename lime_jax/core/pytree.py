@@ -50,6 +50,26 @@ def pytree(cls: type[T]) -> type[T]:
     return cls
 
 
+def varying_like(tree: T, *examples: Any) -> T:
+    """Returns arrays that differ between the devices that any of the examples differs between.
+
+    For what loops start from inside the caller's `jax.shard_map`, which checks that types agree.
+    """
+    axes = varying_axes(examples)
+
+    def vary(x: Any) -> Any:
+        missing = tuple(sorted(axes - varying_axes(x)))
+        return jax.lax.pcast(x, missing, to="varying") if missing else x
+
+    return jax.tree.map(vary, tree) if axes else tree
+
+
+def varying_axes(*trees: Any) -> frozenset[Any]:
+    """Returns the axes of the caller's mesh that arrays differ over, inside `jax.shard_map`."""
+    kinds = [getattr(jax.typeof(leaf), "mat", None) for leaf in jax.tree.leaves(trees)]
+    return frozenset().union(*(getattr(kind, "varying", ()) for kind in kinds))
+
+
 def is_traced(tree: Any) -> bool:
     """Returns whether any leaf is being traced, or everything is, inside jit or vmap."""
     tree = (tree, jnp.zeros(()))  # inside jit even this is traced

@@ -1,6 +1,6 @@
 """Reading an explanation: which components matter most."""
 
-from typing import Any
+from typing import Any, SupportsIndex
 
 import jax
 import jax.core
@@ -10,13 +10,18 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lime_jax.core.arguments import index_below, whole_number
 from lime_jax.core.explanation import Explanation
+from lime_jax.core.modes import in_usual_modes
 from lime_jax.errors import unknown_name
 
 SIGNS = ("positive", "negative", "absolute")
 
 
+@in_usual_modes
 def top_k(
-    explanation: Explanation, output: int = 0, k: int = 3, sign: str = "positive"
+    explanation: Explanation,
+    output: SupportsIndex = 0,
+    k: SupportsIndex = 3,
+    sign: str = "positive",
 ) -> tuple[Int[Array, " num_top"], Float[Array, " num_top"]]:
     """Returns the components that matter most for an output, the strongest first.
 
@@ -83,6 +88,7 @@ def check_sign(sign: str) -> None:
         raise ValueError(unknown_name("`sign`", sign, SIGNS))
 
 
+@in_usual_modes
 def mask_of(indices: Int[Array, " num_top"], num_components: int) -> Bool[Array, " num_components"]:
     """Returns the mask that switches just these components on, for `recompose`.
 

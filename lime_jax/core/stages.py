@@ -1,5 +1,7 @@
 """The two halves of an explanation: outputs for masks, a surrogate for outputs."""
 
+from typing import SupportsIndex
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -8,6 +10,7 @@ from lime_jax.core import choose
 from lime_jax.core.components import Components
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.methods import Method
+from lime_jax.core.modes import in_usual_modes
 from lime_jax.core.predictor import Predict
 from lime_jax.core.problem import Problem
 from lime_jax.core.pytree import is_traced
@@ -16,12 +19,13 @@ from lime_jax.core.surrogates.linear_fit import LinearFit
 from lime_jax.core.surrogates.shapley import Shapley
 
 
+@in_usual_modes
 def predict_neighbourhood(
     predict: Predict | HostModel,
     components: Components,
     masks: Bool[Array, "num_masks num_components"],
     *,
-    batch_size: int = 256,
+    batch_size: SupportsIndex = 256,
     precision: str | None = None,
 ) -> tuple[Bool[Array, "num_masks num_components"], Float[Array, "num_masks num_outputs"]]:
     """Predicts the outputs for given masks: the first half of `explain`.
@@ -42,10 +46,11 @@ def predict_neighbourhood(
     problem = Problem.of_masks(
         predict, components, masks, batch_size=batch_size, precision=precision
     )
-    with problem.products:
+    with problem.context:
         return masks, choose.predict(problem)
 
 
+@in_usual_modes
 def fit_surrogate(
     masks: Bool[Array, "num_masks num_components"],
     outputs: Float[Array, "num_masks num_outputs"],

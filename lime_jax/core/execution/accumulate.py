@@ -16,6 +16,7 @@ from lime_jax.core.item_axis import each
 from lime_jax.core.masks.neighbourhood import Neighbourhood
 from lime_jax.core.methods import Method
 from lime_jax.core.predictor import Predictor, check_outputs
+from lime_jax.core.pytree import varying_like
 from lime_jax.core.surrogates import statistics
 from lime_jax.core.surrogates.kernels import Kernel
 from lime_jax.core.surrogates.statistics import Statistics
@@ -98,7 +99,7 @@ def rows_of(
 
     Rows from `stop` on repeat the last mask and do not count.
     """
-    index = start + jnp.arange(num_rows)
+    index = start + jnp.arange(num_rows, dtype=jnp.int32)
     last = neighbourhoods.num_masks - 1
     counted = neighbourhoods.num_masks
     if neighbourhoods.num_counted is not None:
@@ -233,16 +234,17 @@ def accumulate(
     """Returns the statistics of the blocks of all items, from all rows of their neighbourhoods."""
     num_items = components.num_items
     num_masks, rows = neighbourhoods.num_masks, round_size(neighbourhoods)
-    first, share = 0, num_masks
+    first, share = jnp.int32(0), num_masks
     if devices:
         share = -(-num_masks // (jax.lax.axis_size(devices) * rows)) * rows
         first = jax.lax.axis_index(devices) * share
     split = steps_of(share, rows, batch_size, num_items)
-    blocks = no_blocks(neighbourhoods, num_items, num_outputs(predictor, components, split))
+    nothing = no_blocks(neighbourhoods, num_items, num_outputs(predictor, components, split))
+    blocks = varying_like(nothing, predictor, components, method, neighbourhoods)
 
     arguments = predictor, components, method, neighbourhoods, split.batch_size
     if split.num_steps:
-        starts = first + jnp.arange(split.num_steps) * split.rows_per_step
+        starts = first + jnp.arange(split.num_steps, dtype=jnp.int32) * split.rows_per_step
         add = functools.partial(step, *arguments, split.rows_per_step, first + share)
         blocks, _ = jax.lax.scan(add, blocks, starts)
     if split.num_last:

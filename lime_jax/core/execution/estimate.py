@@ -16,7 +16,7 @@ def is_long(plan: Plan) -> bool:
     """Returns whether a plan takes seconds; False for models outside jit, whose work is unknown."""
     if isinstance(plan.problem.predict, HostModel):
         return False
-    with plan.problem.products:
+    with plan.problem.context:
         one = stepwise.flops_of_step(plan.problem, 1, 1, 1)
     return one * _num_inputs(plan) >= _LONG_FLOPS
 
@@ -29,7 +29,7 @@ def measure_seconds(plan: Plan) -> float | None:
     if _num_inputs(plan) < _MANY_INPUTS:
         return None
     try:
-        with plan.problem.products:
+        with plan.problem.context:
             seconds = batch_size.time_batches(plan.problem, repeats=1)(1)
     except jax.errors.JaxRuntimeError as error:
         if not memory.is_out_of_memory(error):

@@ -12,7 +12,7 @@ from lime_jax.core.masks.neighbourhood import Neighbourhood, size_of
 from lime_jax.core.masks.stopping import StoppingRule
 from lime_jax.core.methods import Method
 from lime_jax.core.predictor import Predictor
-from lime_jax.core.pytree import pytree
+from lime_jax.core.pytree import pytree, varying_like
 from lime_jax.core.surrogates import uncertainty
 from lime_jax.core.surrogates.statistics import Statistics
 from lime_jax.core.surrogates.uncertainty import t_quantile
@@ -55,6 +55,7 @@ def explain_item(
 
     means = jax.eval_shape(lambda number: blocks_of(number).output_shift, jnp.int32(0))
     nothing = start_rounds(rule, num_components, means.shape[-1])
+    nothing = varying_like(nothing, predictor, components, method, keys)
     if rule.most_rounds == 1:
         return finalize_rounds(method, one_more(nothing))
 
@@ -89,7 +90,7 @@ def start_rounds(rule: StoppingRule, num_components: int, num_outputs: int) -> R
 def add_round(rounds: Rounds, blocks: Statistics) -> Rounds:
     """Puts the statistics of one more round in the next slots, in turn."""
     num_slots, num_new = rounds.blocks.weight.shape[1], blocks.weight.shape[1]
-    slots = (rounds.number * num_new + jnp.arange(num_new)) % num_slots
+    slots = (rounds.number * num_new + jnp.arange(num_new, dtype=jnp.int32)) % num_slots
     earlier = jax.tree.map(lambda x: x[:, slots], rounds.blocks)
     merged = jax.vmap(jax.vmap(Statistics.__add__))(earlier, blocks)
 

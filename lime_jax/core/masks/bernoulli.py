@@ -19,7 +19,7 @@ from lime_jax.core.masks.neighbourhood import (
     check_num_samples,
     needed_key,
 )
-from lime_jax.core.pytree import pytree, static
+from lime_jax.core.pytree import pytree, static, varying_like
 
 
 @pytree
@@ -115,13 +115,13 @@ def _histogram(
     key: MaybeKey, num_samples: int, num_components: int, num_blocks: int
 ) -> Float[Array, "num_masks num_blocks"]:
     """How often each mask of the cube is drawn in each block, without holding the draws."""
-    powers = 2 ** jnp.arange(num_components - 1, -1, -1)
+    powers = 2 ** jnp.arange(num_components - 1, -1, -1, dtype=jnp.int32)
 
     def add(step: Int[Array, ""], table: Float[Array, "..."]) -> Float[Array, "..."]:
-        rows = step * HISTOGRAM_ROWS + jnp.arange(HISTOGRAM_ROWS)
+        rows = step * HISTOGRAM_ROWS + jnp.arange(HISTOGRAM_ROWS, dtype=jnp.int32)
         masks = bernoulli_rows(key, rows, num_components)
         index = 2**num_components - 1 - jnp.where(masks, powers[None, :], 0).sum(axis=1)
         return table.at[index, rows % num_blocks].add(jnp.where(rows < num_samples, 1.0, 0.0))
 
-    table = jnp.zeros((2**num_components, num_blocks), jnp.float32)
+    table = varying_like(jnp.zeros((2**num_components, num_blocks), jnp.float32), key)
     return jax.lax.fori_loop(0, -(-num_samples // HISTOGRAM_ROWS), add, table)

@@ -89,7 +89,7 @@ class Neighbourhood:
 
 @jax.jit
 def _all_rows(neighbourhood: Neighbourhood) -> Masks:
-    return neighbourhood.rows(jnp.arange(neighbourhood.num_masks))
+    return neighbourhood.rows(jnp.arange(neighbourhood.num_masks, dtype=jnp.int32))
 
 
 @jax.jit

@@ -123,7 +123,7 @@ def _columns(
     elements = jax.random.permutation(key_elements, 2**degree)[:num_components]
     cubes = jnp.asarray(_cubes(degree))[elements]
     columns = 1 | elements << 1 | cubes << (degree + 1)
-    return columns, jax.random.bernoulli(key_shift, 0.5, (num_components,))
+    return columns, jax.random.bernoulli(key_shift, jnp.float32(0.5), (num_components,))
 
 
 @functools.cache

@@ -1,8 +1,7 @@
 """As many masks as an answer needs: how `num_samples="auto"` chooses."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -108,12 +107,12 @@ class Auto:
 def auto(
     *,
     std_error: Any = None,
-    top_k: int | None = None,
+    top_k: SupportsIndex | None = None,
     confidence: Any = 0.95,
     sign: str = "positive",
-    outputs: Sequence[int] | int | None = None,
-    equivalent_num_samples: int = 1000,
-    max_evaluations: int = 70_000,
+    outputs: Any = None,
+    equivalent_num_samples: SupportsIndex = 1000,
+    max_evaluations: SupportsIndex = 70_000,
 ) -> Auto:
     """As many masks as it takes: `lime(lj.auto(std_error=0.01))`; `lime("auto")` has no target.
 

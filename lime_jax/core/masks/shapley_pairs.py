@@ -39,7 +39,7 @@ class KernelShap:
         check_num_samples(self.num_samples)
         if num_components <= MOST_COMPONENTS and 2**num_components <= self.num_samples:
             num_masks = 2**num_components
-            masks = all_mask_rows(None, jnp.arange(num_masks), num_components)
+            masks = all_mask_rows(None, jnp.arange(num_masks, dtype=jnp.int32), num_components)
             table = shapley_sizes.shapley_weights(masks)[:, None]
             return Neighbourhood(
                 None,
@@ -78,7 +78,9 @@ def _shapley_rows(num_blocks: int, key: MaybeKey, rows: Rows, num_components: in
 
     def draw(index: Int[Array, ""]) -> Bool[Array, " num_components"]:
         key_size, key_order = jax.random.split(jax.random.fold_in(needed_key(key), index))
-        size = jnp.searchsorted(shares, jax.random.uniform(key_size), side="right")
+        size = jnp.searchsorted(
+            shares, jax.random.uniform(key_size, dtype=jnp.float32), side="right"
+        )
         size = jnp.clip(size, 1, num_components - 1)
         return jax.random.permutation(key_order, num_components) < size
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from lime_jax.core.pytree import pytree
+from lime_jax.core.pytree import pytree, varying_like
 from lime_jax.core.surrogates.linear_fit import solve
 from lime_jax.core.surrogates.statistics import EXACT, Statistics
 
@@ -52,7 +52,8 @@ def forward_order(statistics: Statistics, num_features: int) -> Int[Array, "num_
             matrix = matrix - jnp.outer(column, matrix[best])
             return (matrix, cross - column * cross[best], free.at[best].set(False)), best
 
-        start = (statistics.mask_scatter, cross, jnp.ones(num_components, bool))
+        free = varying_like(jnp.ones(num_components, bool), statistics)
+        start = (*varying_like((statistics.mask_scatter, cross), statistics), free)
         return jax.lax.scan(step, start, None, length=rounds)[1]
 
     return jax.vmap(search)(statistics.cross_scatter.T)
@@ -104,6 +105,7 @@ def _lasso_support(
     def move(knot):
         return _next_knot(matrix, cross, num_features, knot)
 
+    start = varying_like(start, matrix, cross)
     return jax.lax.while_loop(may_go_on, move, start).support_so_far
 
 

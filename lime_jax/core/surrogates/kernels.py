@@ -47,7 +47,7 @@ class Exponential:
       distance: one of the functions of this module.
     """
 
-    width: Float[Array, ""] | float
+    width: Float[Array, ""] | float | int | np.floating | np.integer
     distance: Callable[[Masks], Weights] = static()
 
     def __call__(self, masks: Masks) -> Weights:

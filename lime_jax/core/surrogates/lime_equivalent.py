@@ -76,7 +76,7 @@ def _spread(kernel: Kernel, total: Statistics) -> Float[Array, "d d"]:
     b0, b1, b2 = (square.sum(), (square * _f32(on)).sum(), (square * _f32(both)).sum())
     mean = total.mask_mean
     off = b2 - b1 * (mean[:, None] + mean[None]) + b0 * jnp.outer(mean, mean)
-    return off + (b1 - b2) * jnp.eye(num_components)
+    return off + (b1 - b2) * jnp.eye(num_components, dtype=jnp.float32)
 
 
 def _f32(values: np.ndarray) -> Float[Array, "..."]:

@@ -3,12 +3,13 @@
 from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from lime_jax.core.surrogates.linear_fit import LinearFit, add_fidelity
 from lime_jax.core.surrogates.statistics import EXACT, Statistics
 
-Alpha = Float[Array, ""] | float | int
+Alpha = Float[Array, ""] | Float[np.ndarray, ""] | float | int | np.floating | np.integer
 
 
 @runtime_checkable

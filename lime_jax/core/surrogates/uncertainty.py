@@ -1,7 +1,7 @@
 """How far sampling may have moved coefficients, and whether their ranking is right."""
 
 import functools
-from typing import Any
+from typing import Any, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lime_jax.core.arguments import index_below, whole_number
 from lime_jax.core.explanation import Explanation
+from lime_jax.core.modes import in_usual_modes
 from lime_jax.core.pytree import pytree
 from lime_jax.core.ranking import strength_of
 from lime_jax.core.surrogates.statistics import root_of_squares
@@ -69,6 +70,7 @@ def is_exact(explanation: Explanation) -> bool:
     return not is_sampled and not np.isnan(np.asarray(explanation.std_error)).any()
 
 
+@in_usual_modes
 def confidence_interval(
     explanation: Explanation, *, level: float = 0.95
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
@@ -93,8 +95,9 @@ def confidence_interval(
     return _ends(explanation, _t_quantiles(level))
 
 
+@in_usual_modes
 def coefficient_difference(
-    explanation: Explanation, first: int, second: int, *, level: float = 0.95
+    explanation: Explanation, first: SupportsIndex, second: SupportsIndex, *, level: float = 0.95
 ) -> CoefficientDifference:
     """Compares two components: is the first really stronger?
 
@@ -118,8 +121,9 @@ def coefficient_difference(
     return _difference(explanation, first, second, _t_quantiles(level))
 
 
+@in_usual_modes
 def top_k_confidence(
-    explanation: Explanation, k: int = 3, *, sign: str = "positive"
+    explanation: Explanation, k: SupportsIndex = 3, *, sign: str = "positive"
 ) -> Float[Array, "..."]:
     """At least how probable it is that the k strongest components are the right ones.
 

@@ -40,6 +40,13 @@ def test_four_devices_agree_with_one():
 
 
 @pytest.mark.slow
+def test_the_lines_of_the_readme_run_on_eight_devices():
+    output, _ = (process := start(8, script="readme_on_devices.py")).communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert "8 devices agree" in output
+
+
+@pytest.mark.slow
 def test_two_processes_agree_with_one_device():
     with socket.socket() as free:
         free.bind(("localhost", 0))
