@@ -107,6 +107,35 @@ class TestSamplers:
         assert counts.shape == (drawn.num_masks,)
         assert counts.min() >= 0 and counts.sum() > 0
 
+    def test_its_masks_are_distributed_as_it_says(self, sampler, getkey):
+        """Fair coins, alone and in pairs; which `num_lime_samples` relies on."""
+        drawn = sampler(getkey(), D)
+        if drawn.distribution == "other":
+            pytest.skip("it says nothing")
+        rows = [sampler(key, D) for key in jax.random.split(getkey(), 30)]
+        counts = np.concatenate([np.asarray(row.counts) for row in rows])
+        masks = np.concatenate([np.asarray(row.masks) for row in rows]).astype(float)
+        pairs = (masks * counts[:, None]).T @ masks / counts.sum()
+        expected = np.full((D, D), 0.25) + np.eye(D) / 4
+        np.testing.assert_allclose(pairs, expected, atol=5 / np.sqrt(counts.sum()))
+
+    @pytest.mark.slow
+    def test_standard_errors_are_how_far_runs_scatter(self, sampler, getkey):
+        weights = np.random.default_rng(0).normal(size=(D, 2)).astype(np.float32)
+        components = lj.from_stems(np.eye(D, dtype=np.float32))
+        method = lj.Method(sampler, kernels.Flat(), Ridge(1e-2))
+
+        def explain(key):
+            return lj.explain(lambda x: jnp.tanh(x @ weights) ** 2, components, method, key=key)
+
+        runs = jax.jit(jax.vmap(explain))(jax.random.split(getkey(), 60))
+        scatter, told = runs.coefficients.std(axis=0), np.asarray(runs.std_error).mean(axis=0)
+        if (told == 0).all():
+            np.testing.assert_allclose(scatter, 0, atol=1e-6)
+        elif not np.isnan(told).all():
+            ratio = float(np.sqrt((scatter**2).mean() / (told**2).mean()))
+            assert 0.6 < ratio < 1.5
+
     def test_without_a_key_nothing_is_drawn_but_what_needs_none(self, sampler):
         try:
             drawn = sampler(None, D)
@@ -451,6 +480,7 @@ class Way:
       says_plan: whether there is a plan to be seen before it runs.
       refusal: what it says inside jit; None if it explains there.
       broken_by: the model with a function in place of what it computes first.
+      first: what it computes first.
     """
 
     executor: type
@@ -464,14 +494,16 @@ class Way:
     says_plan: bool = True
     refusal: str | None = None
     broken_by: Any = unchanged
+    first: Any = summed
 
     def components(self, signal):
         return components_of(signal, self.cut)
 
-    def expected(self, item, method=METHOD):
+    def expected(self, item, method=METHOD, key=None):
         """The same as one program."""
         components = self.components(jnp.asarray(INPUTS[item]))
-        problem = Problem.of_item(self.whole, components, method, key=jax.random.key(3))
+        key = jax.random.key(3) if key is None else key
+        problem = Problem.of_item(self.whole, components, method, key=key)
         return Compiled().run(Compiled().plan(problem))
 
     def explain(self, item, method=METHOD, **options):
@@ -505,9 +537,13 @@ EXECUTORS = {
         Host, ON_HOST, refusal="a host model cannot run inside jit", broken_by=lj.host_model
     ),
     "Traced": Way(Traced, summed, inside=jax.jit, reports=False, says_plan=False),
-    "ExactSums": Way(ExactSums, SUM, is_sampled=False, broken_by=with_backbone(SUM)),
-    "Layers": Way(Layers, LAYERWISE, loudest_pair, broken_by=with_first_layer(LAYERWISE)),
-    "Windows": Way(Windows, LOUDEST, loudest, broken_by=with_backbone(LOUDEST)),
+    "ExactSums": Way(
+        ExactSums, SUM, is_sampled=False, broken_by=with_backbone(SUM), first=backbone
+    ),
+    "Layers": Way(
+        Layers, LAYERWISE, loudest_pair, broken_by=with_first_layer(LAYERWISE), first=backbone
+    ),
+    "Windows": Way(Windows, LOUDEST, loudest, broken_by=with_backbone(LOUDEST), first=backbone),
     "Meshed": Way(Meshed, summed, options={"mesh": ONE_DEVICE}),
     "Stepwise": Way(Stepwise, summed, options={"progress": lambda done, total: None}),
     "Compiled": Way(Compiled, summed, reports=False),
@@ -571,6 +607,38 @@ class TestExecutors:
         for item in range(len(INPUTS)):
             alone = jax.tree.map(lambda x, item=item: x[item], together)
             same(alone, way.expected(item))
+
+    def test_every_item_has_masks_of_its_own_key(self, way):
+        if not way.is_sampled:
+            pytest.skip("nothing is sampled")
+        options = {name: option for name, option in way.options.items() if name != "progress"}
+        keys = jax.random.split(jax.random.key(5), len(INPUTS))
+
+        def explain(inputs):
+            items = jax.vmap(way.components)(inputs)
+            return lj.explain_batch(way.predict, items, SAMPLED, key=keys, **options)
+
+        together = way.inside(explain)(jnp.asarray(INPUTS))
+        for item in range(len(INPUTS)):
+            alone = jax.tree.map(lambda x, item=item: x[item], together)
+            same(alone, way.expected(item, SAMPLED, keys[item]))
+
+    def test_a_plan_runs_nothing(self, way):
+        if not way.says_plan:
+            pytest.skip("there is no plan to be seen")
+        calls = []
+
+        def spy(inputs):
+            if isinstance(inputs, np.ndarray):
+                calls.append(1)
+            else:
+                jax.debug.callback(lambda: calls.append(1))
+            return way.first(jnp.asarray(inputs))
+
+        components = way.components(jnp.asarray(INPUTS[0]))
+        plan = lj.plan(way.broken_by(spy), components, METHOD, **way.options)
+        jax.effects_barrier()
+        assert type(plan.executor) is way.executor and not calls
 
     def test_progress_is_reported_once_in_full(self, way):
         if not way.reports:

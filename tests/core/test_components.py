@@ -96,6 +96,13 @@ def test_noise_is_standardised_per_band(getkey):
     np.testing.assert_allclose(drawn.std(axis=0), [0.5, 2.0], rtol=0.03)
 
 
+def test_uniform_lies_between_nothing_and_the_largest(getkey):
+    signal = noise(T, F)
+    drawn = np.asarray(lj.fills.uniform(signal, key=getkey()))
+    largest = float(signal.max())
+    assert 0 <= drawn.min() < 0.1 * largest and 0.9 * largest < drawn.max() <= largest
+
+
 def test_shuffle_keeps_the_values(getkey):
     signal = noise(T, F)
     shuffled = lj.fills.shuffle(signal, key=getkey())

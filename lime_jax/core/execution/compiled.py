@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lime_jax.core.components import Components, Recomposable
+from lime_jax.core.components import Recomposable
 from lime_jax.core.execution import accumulate, batch_size, finalize, memory, sequential
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.item_axis import as_one_item, item_of
@@ -60,7 +60,7 @@ def explain_one(
 @functools.partial(jax.jit, static_argnames="batch_size")
 def explain_many(
     predictor: Predictor,
-    components: Components,
+    components: Recomposable,
     method: Method,
     keys: MaybeKey,
     batch_size: int,
