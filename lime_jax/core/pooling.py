@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import jax
+import jax.core
 import jax.numpy as jnp
+import numpy as np
 
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.surrogates import uncertainty
@@ -21,6 +23,7 @@ def stack(explanations: Explanation | Sequence[Explanation]) -> Explanation:
                 "`explanations` must have a leading axis over repeats, got a single one. Pass "
                 "several in a list, each with its own key."
             )
+        _check_keys(explanations)
         return explanations
     if not explanations:
         raise ValueError("`explanations` is empty. Pass at least one.")
@@ -31,7 +34,23 @@ def stack(explanations: Explanation | Sequence[Explanation]) -> Explanation:
             "`explanations` must be of the same input and method, got (num_outputs, "
             f"num_components) = {shapes}. Only keys may differ."
         )
-    return _stack(*explanations)
+    stacked = _stack(*explanations)
+    _check_keys(stacked)
+    return stacked
+
+
+def _check_keys(explanations: Explanation) -> None:
+    """Refuses repeats with the same key, which tell nothing new: errors would seem smaller."""
+    deviations = explanations.deviations
+    if isinstance(deviations, jax.core.Tracer) or not np.any(explanations.degrees_of_freedom):
+        return
+    rows = np.asarray(deviations).reshape(len(deviations), -1)
+    moved = rows[np.nan_to_num(rows).any(axis=1)]
+    if len(np.unique(moved, axis=0)) < len(moved):
+        raise ValueError(
+            "`explanations` hold repeats that are the same to the last bit. Pass a key of its own "
+            "to each, for example from `jax.random.split`."
+        )
 
 
 @jax.jit

@@ -160,8 +160,11 @@ def solve_blocks(
     everything = jnp.ones((1, num_blocks), bool)
     keep = jnp.concatenate([everything, ~jnp.eye(num_blocks, dtype=bool)])
     sums = jax.vmap(statistics.combine, in_axes=(None, 0))(blocks, keep)
-    fits = jax.vmap(surrogate)(sums)
-    total, fit = jax.tree.map(lambda x: x[0], (sums, fits))
+    total = jax.tree.map(lambda x: x[0], sums)
+    # Errors are those of the coefficients given what was selected: selection is made once.
+    given = getattr(surrogate, "given", None)
+    fits = jax.vmap(surrogate if given is None else given(total))(sums)
+    fit = jax.tree.map(lambda x: x[0], fits)
     return total, fit, uncertainty.jackknife(fits.coefficients[1:], used)
 
 

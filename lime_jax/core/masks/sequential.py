@@ -125,9 +125,9 @@ def auto(
       std_error: stop when no coefficient has a larger standard error, in units of the output. It
         is widened by Student's distribution while rounds are few: an interval of plus and minus
         twice this number then holds a coefficient in 95 % of all runs.
-      top_k: stop when the set of the strongest components is right with `confidence`, by
-        `top_k_confidence` after that round. Looking after every round costs some of it, its
-        caution gives more than that back: docs/benchmarks.md counts.
+      top_k: stop when the set of the strongest components is right with `confidence`, although it
+        is looked at after every round: after each, `top_k_confidence` may leave but a share of the
+        doubt that is allowed, and the shares of all rounds add up to one.
       confidence: between 0 and 1.
       sign: positive, negative or absolute: what strong means for `top_k`.
       outputs: the outputs that must meet the targets: indices, or a number N for the N highest

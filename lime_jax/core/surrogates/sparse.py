@@ -11,6 +11,7 @@ from lime_jax.core.surrogates.ridge import Ridge
 from lime_jax.core.surrogates.statistics import Statistics
 from lime_jax.core.surrogates.surrogate import (
     Alpha,
+    Surrogate,
     normal_equations,
     penalty,
     with_intercept,
@@ -26,8 +27,12 @@ class ForwardSelection:
     fit_intercept: bool = static(default=True)
 
     def __call__(self, statistics: Statistics) -> LinearFit:
+        return self.given(statistics)(statistics)
+
+    def given(self, statistics: Statistics) -> Surrogate:
+        """Returns the surrogate on what is selected here, which selects nothing any more."""
         selected = feature_selection.forward(statistics, self.num_features)
-        return _refit(statistics, selected, self.alpha, self.fit_intercept)
+        return _Selected(selected, self.alpha, self.fit_intercept)
 
 
 @pytree
@@ -47,9 +52,13 @@ class HighestWeights:
     fit_intercept: bool = static(default=True)
 
     def __call__(self, statistics: Statistics) -> LinearFit:
+        return self.given(statistics)(statistics)
+
+    def given(self, statistics: Statistics) -> Surrogate:
+        """Returns the surrogate on what is selected here, which selects nothing any more."""
         ranking = Ridge(self.selection_alpha)(statistics).coefficients
         selected = feature_selection.largest(jnp.abs(ranking), self.num_features)
-        return _refit(statistics, selected, self.alpha, self.fit_intercept)
+        return _Selected(selected, self.alpha, self.fit_intercept)
 
 
 @pytree
@@ -61,8 +70,24 @@ class LassoPath:
     fit_intercept: bool = static(default=True)
 
     def __call__(self, statistics: Statistics) -> LinearFit:
+        return self.given(statistics)(statistics)
+
+    def given(self, statistics: Statistics) -> Surrogate:
+        """Returns the surrogate on what is selected here, which selects nothing any more."""
         selected = feature_selection.lasso(statistics, self.num_features)
-        return _refit(statistics, selected, self.alpha, self.fit_intercept)
+        return _Selected(selected, self.alpha, self.fit_intercept)
+
+
+@pytree
+class _Selected:
+    """Ridge on the selected components of every output; the coefficients of the others are zero."""
+
+    selected: Bool[Array, "num_outputs d"]
+    alpha: Alpha
+    fit_intercept: bool = static()
+
+    def __call__(self, statistics: Statistics) -> LinearFit:
+        return _refit(statistics, self.selected, self.alpha, self.fit_intercept)
 
 
 def _refit(
@@ -71,7 +96,6 @@ def _refit(
     alpha: Alpha,
     fit_intercept: bool,
 ) -> LinearFit:
-    """Ridge on the selected components only; the coefficients of the others are zero."""
     matrix, right = normal_equations(statistics, fit_intercept)
     matrix = matrix + penalty(alpha, len(matrix))
 
