@@ -45,7 +45,8 @@ def _check_keys(explanations: Explanation) -> None:
     if isinstance(deviations, jax.core.Tracer) or not np.any(explanations.degrees_of_freedom):
         return
     rows = np.asarray(deviations).reshape(len(deviations), -1)
-    moved = rows[np.nan_to_num(rows).any(axis=1)]
+    coefficients = np.asarray(explanations.coefficients).reshape(len(rows), -1)
+    moved = np.hstack([rows, coefficients])[np.nan_to_num(rows).any(axis=1)]
     if len(np.unique(moved, axis=0)) < len(moved):
         raise ValueError(
             "`explanations` hold repeats that are the same to the last bit. Pass a key of its own "

@@ -7,6 +7,7 @@ import shutil
 
 import jax
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 
@@ -337,10 +338,11 @@ def test_a_damaged_part_is_set_aside_and_computed_again(run, whole, stored):
     assert_same(stored, whole)
 
 
-def test_verify_finds_a_flipped_bit(stored):
+def test_verify_finds_a_flipped_bit_in_the_data_of_a_column(stored):
     part = parts_of(stored)[0]
     content = bytearray(part.read_bytes())
-    content[len(content) // 4] ^= 1
+    column = pq.read_metadata(part).row_group(0).column(0)
+    content[column.dictionary_page_offset + column.total_compressed_size - 1] ^= 1
     part.write_bytes(content)
     assert verify(stored).damaged == (part,)
 

@@ -42,4 +42,5 @@ def main():
     print(f"{jax.device_count()} devices agree")
 
 
-main()
+if __name__ == "__main__":
+    main()
