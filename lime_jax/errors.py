@@ -1,7 +1,10 @@
 """The exceptions of this library: what is wrong, where, and the way out, in one line."""
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class LimeJaxError(Exception):
@@ -20,8 +23,21 @@ class StoreError(LimeJaxError):
     """A data set or the store of its explanations cannot be used."""
 
 
+class ExplanationWarning(UserWarning):
+    """Some outputs of an explanation have a status other than OK."""
+
+
 class ExplanationError(LimeJaxError):
     """An output could not be explained (see `lime_jax.Status`)."""
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warns at the line of the user's that called this package."""
+    package = str(Path(__file__).parent)
+    number, frame = 1, sys._getframe()
+    while frame is not None and frame.f_code.co_filename.startswith(package):
+        number, frame = number + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=number)
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> str:

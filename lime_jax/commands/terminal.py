@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 
 from lime_jax.core.execution.progress import Progress
+from lime_jax.errors import ExplanationWarning
 
 _SECONDS_BEFORE_PROGRESS = 2.0
 
@@ -86,4 +87,6 @@ def one_line_warnings() -> Iterator[None]:
     """Shows warnings as one line each, without the place in the code."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+        # Tables, pages and stores say it beside the output that it is about.
+        warnings.simplefilter("ignore", ExplanationWarning)
         yield

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lime_jax.core.pytree import pytree, static
-from lime_jax.errors import ExplanationError
+from lime_jax.errors import ExplanationError, ExplanationWarning, warn
 
 
 class Status(enum.IntEnum):
@@ -83,6 +83,16 @@ class Explanation:
     num_evaluations: Int[Array, "..."]
     num_lime_samples: Float[Array, "..."]
     num_samples: int = static()
+
+    def warn(self) -> None:
+        """Warns if any output could not be explained. Call outside jit."""
+        status = np.asarray(self.status)
+        if (bad := status[status != Status.OK]).size:
+            warn(
+                f"{bad.size} of {status.size} outputs could not be explained: "
+                f"{Status(int(bad[0])).advice}",
+                ExplanationWarning,
+            )
 
     def checked(self) -> "Explanation":
         """Returns `self`, or raises if any output could not be explained. Call outside jit.

@@ -1,6 +1,7 @@
 """Numbers under stress: what float32 can tell is right, and what it cannot says so."""
 
 import dataclasses
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -157,6 +158,17 @@ class TestStatuses:
             found = lj.explain(lambda x: x.sum(axis=1, keepdims=True), components_of(2), method)
             assert found.checked()
             np.testing.assert_allclose(found.coefficients, 1, atol=1e-6)
+
+    def test_it_is_said_once_in_python(self):
+        with pytest.warns(
+            lj.errors.ExplanationWarning, match="2 of 2 outputs .* same value"
+        ) as said:
+            lj.explain(lambda x: 0 * network(x) + 1, STEMS, lj.lime(100), key=KEY)
+        assert len(said) == 1 and said[0].filename == __file__
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            lj.explain(network, STEMS, lj.lime(100), key=KEY)
+            jax.jit(lambda key: lj.explain(lambda x: 0 * x, STEMS, lj.lime(100), key=key))(KEY)
 
     def test_every_status_has_advice(self):
         assert all(status.advice.endswith(".") for status in Status)

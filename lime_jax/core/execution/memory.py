@@ -1,16 +1,13 @@
 """How many masks fit into memory at once, and what to do when they turn out not to."""
 
-import sys
-import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.extend import core
 
-from lime_jax.errors import ModelError
+from lime_jax.errors import ModelError, warn
 
 T = TypeVar("T")
 
@@ -77,21 +74,11 @@ def retry_with_smaller_batches(run: Callable[[int], T], batch_size: int) -> tupl
             batch_size //= 2
         else:
             if batch_size != asked:
-                warnings.warn(
+                warn(
                     f"out of memory with `batch_size` = {asked}; went on with {batch_size}. Pass "
-                    f"`batch_size={batch_size}` to start there.",
-                    stacklevel=_num_frames_of_ours(),
+                    f"`batch_size={batch_size}` to start there."
                 )
             return result, batch_size
-
-
-def _num_frames_of_ours() -> int:
-    """Returns how far up the first frame is that is not of this package: the user's line."""
-    package = str(Path(__file__).parents[2])
-    number, frame = 1, sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(package):
-        number, frame = number + 1, frame.f_back
-    return number
 
 
 def is_out_of_memory(error: Exception) -> bool:
