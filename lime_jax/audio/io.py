@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from lime_jax import storage
 from lime_jax.audio import decode
-from lime_jax.audio.waveform import Waveform
+from lime_jax.audio.waveform import Waveform, check_floating
 from lime_jax.errors import AudioError, unknown_name
 
 STEM_TOLERANCE = 32
@@ -192,6 +192,7 @@ def encode(
             f"`sample_rate` must be {choices} Hz for {format}, got {sample_rate}. Resample the "
             "waveform or choose another format."
         )
+    check_floating(waveform, "waveform")
     samples = _within_full_scale(np.asarray(waveform, np.float32))
     container, subtype = _ENCODERS[format]
     target = io.BytesIO()
