@@ -105,12 +105,12 @@ def excerpt(
       ValueError: for an impossible `sample_rate`, `start` or `duration`.
     """
     _check_arguments(sample_rate, start, duration)
-    first, count = _span(source, start, duration)
+    first, count = _span(source, start, duration, sample_rate)
     blocks = _mono_blocks(source, first, count)
     rate = source.sound.samplerate
     waveform = np.concatenate(list(resample(blocks, rate, sample_rate, resampler)))
     if duration is not None:
-        waveform = waveform[: round(duration * sample_rate)]
+        waveform = _with_length(waveform, round(duration * sample_rate))
     if len(waveform) == 0:
         raise AudioError(
             f"`{source.path}` gives not even one sample at {sample_rate} Hz. Use a longer excerpt."
@@ -181,18 +181,35 @@ def check_excerpt(start: float, duration: float | None) -> None:
         )
 
 
-def _span(source: Source, start: float, duration: float | None) -> tuple[int, int]:
-    """The first frame and the number of frames, outward to whole frames of the file."""
+def _with_length(waveform: Waveform, num_samples: int) -> Float[np.ndarray, " at_most"]:
+    """Cuts what is too long; holds the last sample, if there is one, where `_span` was lenient."""
+    if 0 < len(waveform) < num_samples:
+        return np.pad(waveform, (0, num_samples - len(waveform)), mode="edge")
+    return waveform[:num_samples]
+
+
+def _span(
+    source: Source, start: float, duration: float | None, sample_rate: int
+) -> tuple[int, int]:
+    """The first frame and the number of frames, outward to whole frames of the file.
+
+    Clips are often cut by rounding down, at their own rate or at one that they had before: an
+    excerpt may end behind the file by a sample, of the file or of the result.
+    """
     rate, num_frames = source.sound.samplerate, source.sound.frames
     first = math.floor(start * rate + 1e-6)
     count = num_frames - first if duration is None else math.ceil(duration * rate - 1e-6)
     if first + count >= num_frames and containers.holds_another(source.file, source.layout):
         _refuse_joined(source.path, "files")
+    num_tolerated = max(1, rate // sample_rate)
+    if num_frames < first + count <= num_frames + num_tolerated:
+        count = num_frames - first
     if first >= num_frames or first + count > num_frames:
         wanted = f"{start:g} s on" if duration is None else f"{start:g} to {start + duration:g} s"
+        digits = 6 if 0 < first + count - num_frames < rate / 100 else 2
         raise AudioError(
-            f"`{source.path}` is {num_frames / rate:.2f} s long, the excerpt asked for goes from "
-            f"{wanted}. Choose `start` and `duration` within the file."
+            f"`{source.path}` is {num_frames / rate:.{digits}f} s long, the excerpt asked for goes "
+            f"from {wanted}. Choose `start` and `duration` within the file."
         )
     if count > MAX_SECONDS * rate:
         raise AudioError(
@@ -212,7 +229,8 @@ def channel_blocks(
       ValueError: for an impossible `start` or `duration`.
     """
     _check_arguments(source.sound.samplerate, start, duration)
-    yield from _sound_blocks(source, *_span(source, start, duration))
+    rate = source.sound.samplerate
+    yield from _sound_blocks(source, *_span(source, start, duration, rate))
 
 
 def num_frames(source: Source, start: float, duration: float | None) -> int:
@@ -223,7 +241,7 @@ def num_frames(source: Source, start: float, duration: float | None) -> int:
       ValueError: for an impossible `start` or `duration`.
     """
     _check_arguments(source.sound.samplerate, start, duration)
-    return _span(source, start, duration)[1]
+    return _span(source, start, duration, source.sound.samplerate)[1]
 
 
 def _mono_blocks(source: Source, first: int, count: int) -> Iterator[Waveform]:

@@ -59,7 +59,9 @@ def load(
       path: WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF, AU or CAF; 1 to 768 kHz, up to 32 channels.
       sample_rate: of the result, in Hz.
       start: where the excerpt starts, in seconds.
-      duration: of the excerpt, in seconds; None reads to the end, at most 3600 s.
+      duration: of the excerpt, in seconds; None reads to the end, at most 3600 s. Of an excerpt
+        that ends up to one sample behind the file, at the rate of the file or at `sample_rate`, the
+        last sample is held: clips of 30 s often lack one.
       resampler: "soxr" or "kaiser-best", see `lime_jax.audio.resampling`; models name theirs.
       max_channels: files with more are refused.
 
@@ -68,8 +70,8 @@ def load(
       given. Floating-point files keep their level, so samples may lie outside [-1, 1].
 
     Raises:
-      AudioError: if the file is missing, empty, not a regular file, not audio, truncated or
-        damaged, too long, shorter than the excerpt, silent, of channels that cancel, or holds
+      AudioError: if the file is missing, empty, not a regular file, not audio, truncated,
+        damaged, several files joined to one, too long, shorter than the excerpt, silent, of channels that cancel, or holds
         NaN.
       ValueError: for an impossible `sample_rate`, `start` or `duration`.
     """

@@ -136,6 +136,32 @@ class TestExcerpts:
         assert sum(decoded) == RATE
 
     @pytest.mark.parametrize(
+        ("rate", "sample_rate", "missing", "is_read"),
+        [
+            (44_100, 16_000, 1, True),
+            (44_100, 16_000, 2, True),
+            (44_100, 16_000, 3, False),
+            (16_000, 16_000, 1, True),
+            (16_000, 16_000, 2, False),
+            (8_000, 16_000, 1, True),
+            (8_000, 16_000, 2, False),
+        ],
+    )
+    def test_a_clip_may_lack_a_sample(self, make, rate, sample_rate, missing, is_read):
+        whole = melody(3.0, rate)
+        path = make("clip.wav", whole[: len(whole) - missing], rate, subtype="FLOAT")
+        options = dict(start=1.0, duration=2.0)
+        if not is_read:
+            with pytest.raises(AudioError, match=r"is 2.9\d{5} s long.*from 1 to 3 s"):
+                io.load(path, sample_rate, **options)
+            return
+        clean = io.load(make("whole.wav", whole, rate, subtype="FLOAT"), sample_rate, **options)
+        found = io.load(path, sample_rate, **options)
+        assert found.shape == clean.shape
+        # The filter of the resampler hears the end some samples before.
+        np.testing.assert_allclose(found[:-200], clean[:-200], atol=1e-3)
+
+    @pytest.mark.parametrize(
         ("options", "message"),
         [
             (dict(start=2.0), r"is 2.00 s long.*from 2 s on"),
