@@ -70,9 +70,9 @@ def load(
       given. Floating-point files keep their level, so samples may lie outside [-1, 1].
 
     Raises:
-      AudioError: if the file is missing, empty, not a regular file, not audio, truncated,
-        damaged, several files joined to one, too long, shorter than the excerpt, silent, of channels that cancel, or holds
-        NaN.
+      AudioError: if the file is missing, empty, not a regular file, not audio, truncated, damaged,
+        several files joined to one, too long, shorter than the excerpt, silent, of channels that
+        cancel, or holds NaN.
       ValueError: for an impossible `sample_rate`, `start` or `duration`.
     """
     with decode.open_audio(Path(path), max_channels) as source:
