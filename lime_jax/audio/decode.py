@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from jaxtyping import Float
 
-from lime_jax.audio import truncation
+from lime_jax.audio import containers
 from lime_jax.audio.resampling import resample
 from lime_jax.audio.waveform import Waveform
 from lime_jax.errors import AudioError
@@ -24,8 +25,21 @@ MAX_CHANNELS = 32
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 768_000
 
 _CONTAINERS = frozenset("WAV WAVEX RF64 W64 AIFF CAF AU FLAC OGG MP3".split())
-# After a seek, Opus came out wrong for 0.7 s and MP3 for some 10 ms.
-_BUILT_ON_EARLIER_FRAMES = ("OPUS", "MPEG_LAYER_III")
+# What one sample takes where it stands on its own; the frames of all others are built on earlier
+# ones: after a seek, Opus came out wrong for 0.7 s and MP3 for some 10 ms. libsndfile refuses to
+# seek in some of them, even to where it is.
+_SAMPLE_BYTES = {
+    "PCM_S8": 1,
+    "PCM_U8": 1,
+    "PCM_16": 2,
+    "PCM_24": 3,
+    "PCM_32": 4,
+    "FLOAT": 4,
+    "DOUBLE": 8,
+    "ULAW": 1,
+    "ALAW": 1,
+}
+_SEEKABLE = frozenset({*_SAMPLE_BYTES, "VORBIS"})
 _LOUDEST = 2.0**31
 # 32 unrelated channels still average to 18 % of their level.
 _CANCELLED = 0.01
@@ -40,12 +54,14 @@ class Source:
     Attributes:
       path: of the file.
       sound: a `soundfile.SoundFile`.
-      is_length_exact: False where the decoder estimates the number of frames.
+      file: that it reads.
+      layout: how the file is built.
     """
 
     path: Path
     sound: Any
-    is_length_exact: bool
+    file: BinaryIO
+    layout: containers.Layout
 
 
 @contextlib.contextmanager
@@ -59,18 +75,23 @@ def open_audio(path: Path, max_channels: int = MAX_CHANNELS) -> Iterator[Source]
 
     size = _size_of_regular_file(path)
     with _binary(path) as file:
-        _refuse(path, truncation.mp3_shortfall(file, size) or truncation.ogg_shortfall(file, size))
-        has_mp3_length = truncation.has_mp3_length(file)
-        file.seek(0)
+        layout = containers.inspect(file, size)
+        _refuse(path, layout.problem)
+        _refuse_joined(path, layout.joined)
+        os.lseek(file.fileno(), 0, os.SEEK_SET)
+        # Given a name, libsndfile hands whatever is called .mp3 to mpg123, which writes to
+        # stderr; a descriptor makes it judge by content.
+        target = containers.open_parts(file, layout.parts) if layout.parts else file.fileno()
         try:
-            # Given a name, libsndfile hands whatever is called .mp3 to mpg123, which writes to
-            # stderr; a descriptor makes it judge by content.
-            sound = soundfile.SoundFile(file.fileno(), closefd=False)
+            sound = soundfile.SoundFile(target, closefd=False)
         except soundfile.LibsndfileError as error:
             raise _not_audio(path, _reason(error)) from error
         with sound:
             _check_header(sound, path, max_channels)
-            yield Source(path, sound, has_mp3_length or sound.format != "MP3")
+            # A last sample that was not written whole is none.
+            frame_bytes = _SAMPLE_BYTES.get(sound.subtype, 1) * sound.channels
+            _refuse(path, layout.shortfall(tolerance=frame_bytes - 1))
+            yield Source(path, sound, file, layout)
 
 
 def excerpt(
@@ -84,12 +105,12 @@ def excerpt(
       ValueError: for an impossible `sample_rate`, `start` or `duration`.
     """
     _check_arguments(sample_rate, start, duration)
-    first, count = _span(source, start, duration)
+    first, count = _span(source, start, duration, sample_rate)
     blocks = _mono_blocks(source, first, count)
     rate = source.sound.samplerate
     waveform = np.concatenate(list(resample(blocks, rate, sample_rate, resampler)))
     if duration is not None:
-        waveform = waveform[: round(duration * sample_rate)]
+        waveform = _with_length(waveform, round(duration * sample_rate))
     if len(waveform) == 0:
         raise AudioError(
             f"`{source.path}` gives not even one sample at {sample_rate} Hz. Use a longer excerpt."
@@ -124,7 +145,6 @@ def _binary(path: Path) -> BinaryIO:
 def _check_header(sound: Any, path: Path, max_channels: int) -> None:
     if sound.format not in _CONTAINERS:
         raise _not_audio(path, f"its type is {sound.format}")
-    _refuse(path, truncation.log_shortfall(sound.extra_info))
     if not MIN_SAMPLE_RATE <= sound.samplerate <= MAX_SAMPLE_RATE:
         raise AudioError(
             f"`{path}` claims a sample rate of {sound.samplerate} Hz, outside {MIN_SAMPLE_RATE} to "
@@ -161,16 +181,35 @@ def check_excerpt(start: float, duration: float | None) -> None:
         )
 
 
-def _span(source: Source, start: float, duration: float | None) -> tuple[int, int]:
-    """The first frame and the number of frames, outward to whole frames of the file."""
+def _with_length(waveform: Waveform, num_samples: int) -> Float[np.ndarray, " at_most"]:
+    """Cuts what is too long; holds the last sample, if there is one, where `_span` was lenient."""
+    if 0 < len(waveform) < num_samples:
+        return np.pad(waveform, (0, num_samples - len(waveform)), mode="edge")
+    return waveform[:num_samples]
+
+
+def _span(
+    source: Source, start: float, duration: float | None, sample_rate: int
+) -> tuple[int, int]:
+    """The first frame and the number of frames, outward to whole frames of the file.
+
+    Clips are often cut by rounding down, at their own rate or at one that they had before: an
+    excerpt may end behind the file by a sample, of the file or of the result.
+    """
     rate, num_frames = source.sound.samplerate, source.sound.frames
     first = math.floor(start * rate + 1e-6)
     count = num_frames - first if duration is None else math.ceil(duration * rate - 1e-6)
+    if first + count >= num_frames and containers.holds_another(source.file, source.layout):
+        _refuse_joined(source.path, "files")
+    num_tolerated = max(1, rate // sample_rate)
+    if num_frames < first + count <= num_frames + num_tolerated:
+        count = num_frames - first
     if first >= num_frames or first + count > num_frames:
         wanted = f"{start:g} s on" if duration is None else f"{start:g} to {start + duration:g} s"
+        digits = 6 if 0 < first + count - num_frames < rate / 100 else 2
         raise AudioError(
-            f"`{source.path}` is {num_frames / rate:.2f} s long, the excerpt asked for goes from "
-            f"{wanted}. Choose `start` and `duration` within the file."
+            f"`{source.path}` is {num_frames / rate:.{digits}f} s long, the excerpt asked for goes "
+            f"from {wanted}. Choose `start` and `duration` within the file."
         )
     if count > MAX_SECONDS * rate:
         raise AudioError(
@@ -190,7 +229,8 @@ def channel_blocks(
       ValueError: for an impossible `start` or `duration`.
     """
     _check_arguments(source.sound.samplerate, start, duration)
-    yield from _sound_blocks(source, *_span(source, start, duration))
+    rate = source.sound.samplerate
+    yield from _sound_blocks(source, *_span(source, start, duration, rate))
 
 
 def num_frames(source: Source, start: float, duration: float | None) -> int:
@@ -201,7 +241,7 @@ def num_frames(source: Source, start: float, duration: float | None) -> int:
       ValueError: for an impossible `start` or `duration`.
     """
     _check_arguments(source.sound.samplerate, start, duration)
-    return _span(source, start, duration)[1]
+    return _span(source, start, duration, source.sound.samplerate)[1]
 
 
 def _mono_blocks(source: Source, first: int, count: int) -> Iterator[Waveform]:
@@ -251,7 +291,7 @@ def _blocks(
 
     sound, position, end = source.sound, 0, first + count
     try:
-        if sound.subtype not in _BUILT_ON_EARLIER_FRAMES:
+        if first and sound.subtype in _SEEKABLE:
             position = sound.seek(first)
         # Otherwise soundfile seeks after every read, which costs those formats the next frames.
         sound.seekable = lambda: False
@@ -268,7 +308,7 @@ def _blocks(
             f"`{source.path}` cannot be decoded beyond {position / sound.samplerate:.2f} s "
             f"({_reason(error)}): it is truncated or damaged. Copy or export it again."
         ) from error
-    if position < end and source.is_length_exact:
+    if position < end and source.layout.is_length_exact:
         promised = f"its header promises {sound.frames} samples"
         _refuse(source.path, f"is truncated: {promised}, decoding ends at {position}")
 
@@ -276,6 +316,14 @@ def _blocks(
 def _refuse(path: Path, problem: str | None) -> None:
     if problem is not None:
         raise AudioError(f"`{path}` {problem}. Copy or export it again.")
+
+
+def _refuse_joined(path: Path, joined: str | None) -> None:
+    if joined is not None:
+        raise AudioError(
+            f"`{path}` is several {joined} joined to one, of which decoders read the first alone. "
+            "Split it, or open it in an audio editor and export it anew."
+        )
 
 
 def _not_audio(path: Path, reason: str) -> AudioError:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from lime_jax.audio.waveform import check_floating
 from lime_jax.errors import unknown_name
 
 Waveform = Float[Array | np.ndarray, "*batch num_samples"]
@@ -300,6 +301,7 @@ def _frame_spectra(
     _check_frames(n_fft, hop_length)
     if pad_mode not in PAD_MODES:
         raise ValueError(unknown_name("`pad_mode`", pad_mode, PAD_MODES))
+    check_floating(waveform, "waveform")
     signal = jnp.asarray(waveform, jnp.float32)
     if signal.shape[-1] == 0:
         raise ValueError(

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from lime_jax import storage
 from lime_jax.audio import decode
-from lime_jax.audio.waveform import Waveform
+from lime_jax.audio.waveform import Waveform, check_floating
 from lime_jax.errors import AudioError, unknown_name
 
 STEM_TOLERANCE = 32
@@ -59,7 +59,9 @@ def load(
       path: WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF, AU or CAF; 1 to 768 kHz, up to 32 channels.
       sample_rate: of the result, in Hz.
       start: where the excerpt starts, in seconds.
-      duration: of the excerpt, in seconds; None reads to the end, at most 3600 s.
+      duration: of the excerpt, in seconds; None reads to the end, at most 3600 s. Of an excerpt
+        that ends up to one sample behind the file, at the rate of the file or at `sample_rate`, the
+        last sample is held: clips of 30 s often lack one.
       resampler: "soxr" or "kaiser-best", see `lime_jax.audio.resampling`; models name theirs.
       max_channels: files with more are refused.
 
@@ -68,9 +70,9 @@ def load(
       given. Floating-point files keep their level, so samples may lie outside [-1, 1].
 
     Raises:
-      AudioError: if the file is missing, empty, not a regular file, not audio, truncated or
-        damaged, too long, shorter than the excerpt, silent, of channels that cancel, or holds
-        NaN.
+      AudioError: if the file is missing, empty, not a regular file, not audio, truncated, damaged,
+        several files joined to one, too long, shorter than the excerpt, silent, of channels that
+        cancel, or holds NaN.
       ValueError: for an impossible `sample_rate`, `start` or `duration`.
     """
     with decode.open_audio(Path(path), max_channels) as source:
@@ -192,6 +194,7 @@ def encode(
             f"`sample_rate` must be {choices} Hz for {format}, got {sample_rate}. Resample the "
             "waveform or choose another format."
         )
+    check_floating(waveform, "waveform")
     samples = _within_full_scale(np.asarray(waveform, np.float32))
     container, subtype = _ENCODERS[format]
     target = io.BytesIO()

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from lime_jax.audio import features
 from lime_jax.audio.segment import SegmentedAudio
+from lime_jax.audio.waveform import check_floating
 from lime_jax.core.components import recompose
 from lime_jax.core.execution.host_model import HostModel, host_model
 from lime_jax.core.pytree import pytree, static
@@ -78,6 +79,7 @@ def trim_silence(
       waveform: `(num_samples,)`.
       sample_rate: in Hz.
     """
+    check_floating(waveform, "waveform")
     threshold = 10 ** (_SILENCE_DB / 20) * np.abs(waveform).max(initial=0.0)
     loud = np.flatnonzero(np.abs(waveform) > threshold)
     if not len(loud):

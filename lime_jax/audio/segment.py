@@ -90,7 +90,7 @@ def by_time(
         time. None means all. The extents of the components do not know of it.
 
     Raises:
-      ValueError: for more segments than samples or an unknown fill.
+      ValueError: for more segments than samples, an unknown fill or integer samples.
     """
     waveform = as_waveform(waveform)
     labels = segment_labels(len(waveform), num_segments, "samples", used)

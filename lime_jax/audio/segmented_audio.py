@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from lime_jax.audio.waveform import check_floating
 from lime_jax.core.components import Components, equal_segments
 
 Waveform = Float[Array | np.ndarray, " num_samples"] | Sequence[float]
@@ -69,7 +70,8 @@ class SegmentedAudio:
 
 
 def as_waveform(waveform: Waveform) -> Float[Array, " num_samples"]:
-    """Returns the waveform as a float32 array; refuses all but one axis with samples."""
+    """Returns the waveform as a float32 array; refuses integers and all but one axis."""
+    check_floating(waveform, "waveform")
     waveform = jnp.asarray(waveform, jnp.float32)
     check_waveform(waveform.shape)
     return waveform

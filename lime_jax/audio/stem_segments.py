@@ -16,6 +16,7 @@ from lime_jax.audio.segmented_audio import (
     sample_edges,
     segment_labels,
 )
+from lime_jax.audio.waveform import check_floating
 from lime_jax.core.components import Components, cross, from_stems, recompose
 
 RESIDUAL = "residual"
@@ -33,7 +34,7 @@ def by_stems(stems: Stems, names: Sequence[str], sample_rate: int) -> SegmentedA
       sample_rate: in Hz.
 
     Raises:
-      ValueError: if names and stems do not match.
+      ValueError: if names and stems do not match, or for integers.
     """
     stems = _checked_stems(stems, names)
     seconds = stems.shape[1] / sample_rate
@@ -59,7 +60,7 @@ def by_stems_and_time(
       used: see `by_time`.
 
     Raises:
-      ValueError: if names and stems do not match, or for more segments than samples.
+      ValueError: if names and stems do not match, for more segments than samples, or integers.
     """
     stems = _checked_stems(stems, names)
     labels = segment_labels(stems.shape[1], num_segments, "samples", used)
@@ -90,8 +91,10 @@ def with_residual(
       mix: `(num_samples,)`; a difference in length of up to 32 samples is cut off.
 
     Raises:
-      ValueError: if stems and mixture differ more in length.
+      ValueError: if stems and mixture differ more in length, or hold integers.
     """
+    check_floating(stems, "stems")
+    check_floating(mix, "mix")
     # In NumPy: the result depends on the values, and files of any length compile nothing.
     stems, mix = np.asarray(stems, np.float32), np.asarray(mix, np.float32)
     _check_stems(stems.shape, names)
@@ -122,6 +125,7 @@ def _sum_stems(
 
 
 def _checked_stems(stems: Stems, names: Sequence[str]) -> Float[Array, "num_stems num_samples"]:
+    check_floating(stems, "stems")
     stems = jnp.asarray(stems, jnp.float32)
     _check_stems(stems.shape, names)
     return stems

@@ -8,6 +8,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from lime_jax.audio.waveform import check_floating
 from lime_jax.core.execution.precision import products
 from lime_jax.core.pytree import pytree
 from lime_jax.models import weights
@@ -105,6 +106,7 @@ def curve(voice: SingingVoice, waveform: Float[np.ndarray, " samples"]) -> Float
         raise ValueError(
             f"`waveform` must hold at least {N_FFT} samples, got {len(waveform)}. Use a longer one."
         )
+    check_floating(waveform, "waveform")
     num_frames = (len(waveform) - N_FFT) // HOP_LENGTH + 1
     # Tracks of about the same length share a program.
     whole = -(-num_frames // _CHUNK) * _CHUNK * HOP_LENGTH + N_FFT - HOP_LENGTH

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lime_jax.audio import segment
+from lime_jax.audio.waveform import check_floating
 
 Waveform = Float[Array | np.ndarray, "*num_channels num_samples"]
 Channels = Float[np.ndarray, "_num_channels _num_samples"]
@@ -85,7 +86,7 @@ def stream_stems(separator: Separator, blocks: Iterator[Channels], sample_rate: 
       sample_rate: in Hz.
 
     Raises:
-      ValueError: if the stems do not belong to the track.
+      ValueError: if the stems do not belong to the track, or hold integers.
     """
     if (stream := getattr(separator, "stream", None)) is not None:
         seen = CountedBlocks(blocks)
@@ -99,6 +100,7 @@ def stream_stems(separator: Separator, blocks: Iterator[Channels], sample_rate: 
             f"`{separator.name}` must return stems of shape {expected} at {sample_rate} Hz, got "
             f"{stems.waveforms.shape} at {stems.sample_rate} Hz."
         )
+    check_floating(stems.waveforms, f"{separator.name}()")
     return StemStream(stems.names, iter([stems.waveforms]))
 
 
@@ -122,6 +124,7 @@ def _matching(made: StemStream, seen: CountedBlocks, name: str) -> Iterator[Stem
         num_samples += block.shape[-1]
         if block.shape[:-1] != (len(made.names), seen.num_channels):
             raise _misfit(made, seen, name, (*block.shape[:-1], num_samples))
+        check_floating(block, f"{name}()")
         yield block
     if num_samples != seen.num_samples:
         raise _misfit(made, seen, name, (len(made.names), seen.num_channels, num_samples))
@@ -153,8 +156,10 @@ def as_waveform(waveform: Waveform) -> Float[np.ndarray, "*num_channels num_samp
     """Returns the waveform as float32.
 
     Raises:
-      ValueError: for another shape than `(num_samples,)` or `(num_channels, num_samples)`, or none.
+      ValueError: for another shape than `(num_samples,)` or `(num_channels, num_samples)`, or none,
+        and for integers.
     """
+    check_floating(waveform, "waveform")
     waveform = np.asarray(waveform, np.float32)
     if waveform.ndim not in (1, 2) or waveform.size == 0:
         raise ValueError(

@@ -136,6 +136,32 @@ class TestExcerpts:
         assert sum(decoded) == RATE
 
     @pytest.mark.parametrize(
+        ("rate", "sample_rate", "missing", "is_read"),
+        [
+            (44_100, 16_000, 1, True),
+            (44_100, 16_000, 2, True),
+            (44_100, 16_000, 3, False),
+            (16_000, 16_000, 1, True),
+            (16_000, 16_000, 2, False),
+            (8_000, 16_000, 1, True),
+            (8_000, 16_000, 2, False),
+        ],
+    )
+    def test_a_clip_may_lack_a_sample(self, make, rate, sample_rate, missing, is_read):
+        whole = melody(3.0, rate)
+        path = make("clip.wav", whole[: len(whole) - missing], rate, subtype="FLOAT")
+        options = dict(start=1.0, duration=2.0)
+        if not is_read:
+            with pytest.raises(AudioError, match=r"is 2.9\d{5} s long.*from 1 to 3 s"):
+                io.load(path, sample_rate, **options)
+            return
+        clean = io.load(make("whole.wav", whole, rate, subtype="FLOAT"), sample_rate, **options)
+        found = io.load(path, sample_rate, **options)
+        assert found.shape == clean.shape
+        # The filter of the resampler hears the end some samples before.
+        np.testing.assert_allclose(found[:-200], clean[:-200], atol=1e-3)
+
+    @pytest.mark.parametrize(
         ("options", "message"),
         [
             (dict(start=2.0), r"is 2.00 s long.*from 2 s on"),
@@ -248,16 +274,21 @@ class TestBadFiles:
         with pytest.raises(AudioError, match="its last frame is cut"):
             io.load(path)
 
-    def test_mp3_of_varying_bit_rate_needs_its_length_header(self, tmp_path):
-        """Without it the decoder stops at a length that it computes from the first frame."""
+    def test_mp3_of_varying_bit_rate_needs_no_length_header(self, tmp_path):
+        """Without it a decoder stops at a length that it computes from the first frame."""
         changing = np.concatenate([tone(1.0), np.random.default_rng(0).uniform(-1, 1, 3 * RATE)])
         target = bytes_io.BytesIO()
         soundfile.write(target, changing, RATE, format="MP3", bitrate_mode="VARIABLE")
         path = tmp_path / "varying.mp3"
         path.write_bytes(target.getvalue())
-        assert len(io.load(path)) == len(changing)
+        clean = io.load(path)
+        assert len(clean) == len(changing)
         path.write_bytes(without_length_header(target.getvalue()))
-        with pytest.raises(AudioError, match="varying bit rate"):
+        found = io.load(path)
+        # The header also says by how much the encoder delays the sound.
+        assert change(found[576:][: len(clean)], clean) < 1e-9
+        path.write_bytes(cut(path.read_bytes(), 0.77))
+        with pytest.raises(AudioError, match="its last frame is cut"):
             io.load(path)
 
     @pytest.mark.parametrize("name", NOT_AUDIO)
@@ -325,8 +356,6 @@ class TestBadFiles:
                 patched(encoded_as("WAV"), 40, b"\0\0\0\xf0"),
                 "promises 4026531840 bytes",
             ),
-            ("pipe.wav", patched(encoded_as("WAV"), 40, b"\xff" * 4), "promises 4294967295 bytes"),
-            ("endless.flac", patched(encoded_as("FLAC"), 22, bytes(4)), "how long it is"),
             ("voice.voc", encoded_as("VOC"), "its type is VOC"),
         ],
     )
