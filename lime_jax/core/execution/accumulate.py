@@ -140,7 +140,7 @@ def evaluate(
     padded = jnp.concatenate([masks, repeated], axis=1)
     chunks = padded.reshape(num_items, -1, size, masks.shape[2]).swapaxes(0, 1)
     of_chunk = functools.partial(evaluate, predictor, components, batch_size=batch_size)
-    outputs = jax.lax.map(of_chunk, chunks).swapaxes(0, 1)
+    outputs = jax.lax.map(jax.checkpoint(of_chunk), chunks).swapaxes(0, 1)
     return outputs.reshape(num_items, padded.shape[1], -1)[:, :num_rows]
 
 
@@ -243,13 +243,15 @@ def accumulate(
     blocks = varying_like(nothing, predictor, components, method, neighbourhoods)
 
     arguments = predictor, components, method, neighbourhoods, split.batch_size
+    # Backwards, every step is evaluated again: kept for it is what it started from, no input.
     if split.num_steps:
         starts = first + jnp.arange(split.num_steps, dtype=jnp.int32) * split.rows_per_step
         add = functools.partial(step, *arguments, split.rows_per_step, first + share)
-        blocks, _ = jax.lax.scan(add, blocks, starts)
+        blocks, _ = jax.lax.scan(jax.checkpoint(add), blocks, starts)
     if split.num_last:
         start = first + jnp.int32(split.num_steps * split.rows_per_step)
-        blocks, _ = step(*arguments, split.num_last, first + share, blocks, start)
+        add = functools.partial(step, *arguments, split.num_last, first + share)
+        blocks, _ = jax.checkpoint(add)(blocks, start)
     if devices:
         blocks = jax.vmap(jax.vmap(lambda block: statistics.add_across(block, devices)))(blocks)
     return blocks
