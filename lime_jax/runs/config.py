@@ -22,7 +22,7 @@ class RunConfig(ExplainSettings):
 
     Attributes:
       source: a folder, a glob in quotes, or a manifest (.csv or .parquet with the columns id, path,
-        and if wanted start, duration, stems, label, group).
+        and if wanted start, duration or end, stems, label, group).
       output_dir: the store: a folder that collects the explanations.
       layout: of a folder: files (every audio file is an item), stems (every folder of audio files
         is one), musdb18, slakh2100, jamendo, ccmixter. If not given: stems where the components
