@@ -37,8 +37,8 @@ class RunConfig(ExplainSettings):
       part_items: how many items one file of the store holds, at most.
       part_seconds: after so many seconds a file is written in any case.
       shard: i/n, to do only the i-th of n parts of the work, counted from 0, into one shared
-        store; auto/n takes i from SLURM or Kubernetes. If not given, both come from a SLURM array
-        or step, where there is one.
+        store; auto/n takes i from SLURM, Kubernetes or MPI, and auto both. If not given, both come
+        from a SLURM array or step or a Kubernetes indexed job, where there is one and no terminal.
       ray: address of a Ray cluster that does the work, such as auto or host:6379; local starts one
         here. Needs lime-jax[ray].
       num_engines: with ray, how many engines; one per GPU, else per node, if not given.

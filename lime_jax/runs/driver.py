@@ -5,7 +5,7 @@ import dataclasses
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -47,6 +47,7 @@ def run(
     items: Sequence[Item] | None = None,
     model: Any = None,
     report: Report | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> RunResult:
     """Explains every item that has no result yet, and stores part after part.
 
@@ -58,6 +59,7 @@ def run(
       items: the data set; None finds it by `config.source`.
       model: to use instead of loading `config.model`.
       report: called with the progress after every batch.
+      say: called with a sentence about which part of the work this is, unless it is all.
 
     Raises:
       LimeJaxError: if data set, model or store cannot be used, or the disk is full.
@@ -68,15 +70,20 @@ def run(
         items = dataset_layouts.items_of(config.source, layout_of(config))
     items = check_items(items, "`items`")
     if config.ray is None:
-        return _run(config, items, model, report, None)
+        return _run(config, items, model, report, None, say)
     with ray_cluster.connect(config.ray) as ray:
-        return _run(config, items, model, report, ray)
+        return _run(config, items, model, report, ray, say)
 
 
 def _run(
-    config: RunConfig, items: Sequence[Item], model: Any, report: Report | None, ray: Any
+    config: RunConfig,
+    items: Sequence[Item],
+    model: Any,
+    report: Report | None,
+    ray: Any,
+    say: Callable[[str], None] | None,
 ) -> RunResult:
-    shard = Shard() if ray else shards.shard_of(config.shard, os.environ)
+    shard = Shard() if ray else _shard(config, say)
     explainer = explainer_of(config, items, model=model)
     separator = explainer.requirements.separator
     values = determinants(config, explainer.model, explainer.output_names, separator)
@@ -86,6 +93,11 @@ def _run(
             stored_items = store.store_items(target, items)
         num_engines = ray_cluster.num_engines(ray, config) if ray else 1
         pending, meter, damaged = _plan_work(target, config, stored_items, shard, num_engines)
+        if say is not None and shard.count > 1:
+            say(
+                f"shard {shard.index} of {shard.count} (from {shard.source}): {meter.total:,} of "
+                f"{len(stored_items):,} items; `--shard 0/1` takes all of them"
+            )
         log = Log(target.folder / "log" / f"{shard.index}-of-{shard.count}.jsonl")
         writer = ResultWriter(target, config, meter, log, report)
         with _catch_signals() as stopped:
@@ -100,6 +112,14 @@ def _run(
         log.write("stop" if stopped else "end", **dataclasses.asdict(progress))
     folder = Path(config.output_dir)
     return RunResult(folder, progress, shard, stopped[0] if stopped else None, tuple(damaged))
+
+
+def _shard(config: RunConfig, say: Callable[[str], None] | None) -> Shard:
+    typed = shards.has_terminal()
+    reason = shards.passed_over(os.environ, has_terminal=typed) if config.shard is None else None
+    if say is not None and reason is not None:
+        say(f"warning: {reason}")
+    return shards.shard_of(config.shard, os.environ, has_terminal=typed)
 
 
 def _plan_work(
