@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from lime_jax.errors import StoreError
-from lime_jax.runs import dataset_layouts, locks, ray_cluster, shards, store
+from lime_jax.runs import changes, dataset_layouts, locks, ray_cluster, shards, store
 from lime_jax.runs.config import RunConfig, check, determinants, layout_of
 from lime_jax.runs.explainer import explainer_of
 from lime_jax.runs.items import Item, check_items
@@ -32,6 +32,7 @@ class RunResult:
       shard: what part of the work it was.
       signal: that stopped it, or None.
       set_aside: damaged files that were moved away and computed again.
+      changed: ids of items explained again, because their files hold something else now.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class RunResult:
     shard: Shard
     signal: signal.Signals | None
     set_aside: tuple[Path, ...]
+    changed: tuple[str, ...] = ()
 
 
 def run(
@@ -91,6 +93,9 @@ def _run(
     with locks.hold_shard(target.folder, shard):
         with locks.exclusive_folder(target.folder):
             stored_items = store.store_items(target, items)
+        changed = changes.forget_changed(target, [i for i in stored_items if shard.has(i.id)])
+        if say is not None and changed:
+            say(_about_changed(changed))
         num_engines = ray_cluster.num_engines(ray, config) if ray else 1
         pending, meter, damaged = _plan_work(target, config, stored_items, shard, num_engines)
         if say is not None and shard.count > 1:
@@ -99,6 +104,8 @@ def _run(
                 f"{len(stored_items):,} items; `--shard 0/1` takes all of them"
             )
         log = Log(target.folder / "log" / f"{shard.index}-of-{shard.count}.jsonl")
+        for id in changed:
+            log.write("changed", id=id)
         writer = ResultWriter(target, config, meter, log, report)
         with _catch_signals() as stopped:
             log.write(
@@ -111,7 +118,8 @@ def _run(
         progress = meter.progress()
         log.write("stop" if stopped else "end", **dataclasses.asdict(progress))
     folder = Path(config.output_dir)
-    return RunResult(folder, progress, shard, stopped[0] if stopped else None, tuple(damaged))
+    signalled = stopped[0] if stopped else None
+    return RunResult(folder, progress, shard, signalled, tuple(damaged), changed)
 
 
 def _shard(config: RunConfig, say: Callable[[str], None] | None) -> Shard:
@@ -120,6 +128,12 @@ def _shard(config: RunConfig, say: Callable[[str], None] | None) -> Shard:
     if say is not None and reason is not None:
         say(f"warning: {reason}")
     return shards.shard_of(config.shard, os.environ, has_terminal=typed)
+
+
+def _about_changed(ids: Sequence[str]) -> str:
+    number = "1 item is" if len(ids) == 1 else f"{len(ids):,} items are"
+    shown = ", ".join(map(repr, ids[:3])) + (", …" if len(ids) > 3 else "")
+    return f"warning: {number} explained again, as the files hold something else now: {shown}"
 
 
 def _plan_work(

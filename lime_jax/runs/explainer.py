@@ -76,7 +76,9 @@ class Explainer:
             _check_outputs(prediction, self.output_names, self.config.model)
         except (LimeJaxError, ValueError, RuntimeError, MemoryError) as error:
             if len(batch) == 1:
-                return failed_batch(Failure(batch[0].item, "explain", one_line(error)))
+                [snippet] = batch
+                failure = Failure(snippet.item, "explain", one_line(error), snippet.source)
+                return failed_batch(failure)
             return merge_results([self.explain([snippet]) for snippet in batch])
         seconds = time.perf_counter() - start
         return self._result(batch, explanations, audios, seconds)
