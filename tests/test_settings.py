@@ -6,7 +6,8 @@ import pytest
 from lime_jax import settings
 from lime_jax.core.masks.sequential import Auto
 from lime_jax.errors import LimeJaxError
-from lime_jax.settings import ExplainSettings, OutputSelection
+from lime_jax.outputs import OutputSelection, quoted
+from lime_jax.settings import ExplainSettings
 
 NAMES = ("Rock", "ROCK", "jazz")
 
@@ -49,6 +50,59 @@ class TestOutputs:
     def test_what_selects_nothing_is_refused_before_a_model_is_known(self, text):
         with pytest.raises(ValueError, match=r"`--outputs`.* top:N"):
             OutputSelection.parse(text)
+
+
+# Names of outputs, what is typed, and the outputs meant.
+ODD_NAMES = {
+    "a name with a comma": (("rock, pop", "jazz"), "rock, pop", (0,)),
+    "quoted among others": (("rock, pop", "jazz"), 'jazz, "rock, pop"', (1, 0)),
+    "an output called all": (("jazz", "all"), "all", (1,)),
+    "all others": (("jazz", "al"), "all", (0, 1)),
+    "an output called top:2": (("a", "top:2", "b"), "top:2", (1,)),
+    "quoted like a word": (("a", "top:2", "b"), '"top:2"', (1,)),
+    "a word among names": (("a", "top:2", "all"), "top:2,all", (1, 2)),
+    "quotes within": (('12" mix', 'say "x", y'), '12" mix,"say ""x"", y"', (0, 1)),
+    "quotes around": (('"quoted"', "b"), '"""quoted"""', (0,)),
+    "quotes as they stand": (('a" onload="b', "b"), 'a" onload="b', (0,)),
+    "spaces around": ((" jazz ", "b"), "jazz", (0,)),
+    "numbers": (("0", "1", "2"), "2,0", (2, 0)),
+}
+
+
+class TestOddNames:
+    @pytest.mark.parametrize("name", ODD_NAMES)
+    def test_names_are_found_and_stored(self, name):
+        names, text, indices = ODD_NAMES[name]
+        selection = OutputSelection.parse(text)
+        assert selection.resolve(names).indices == indices
+        stored = OutputSelection.parse_stored(selection.stored(names))
+        assert stored.resolve(names).indices == indices
+
+    @pytest.mark.parametrize("name", ODD_NAMES)
+    def test_a_quoted_name_is_that_name(self, name):
+        names, _, _ = ODD_NAMES[name]
+        for index, output in enumerate(names):
+            assert OutputSelection.parse(quoted(output)).resolve(names).indices == (index,)
+
+    @pytest.mark.parametrize("default", ["all", "top:2"])
+    def test_nothing_typed_is_no_name(self, default):
+        names = ("all", "top:2", "jazz")
+        selection = OutputSelection.parse(None, default)
+        assert selection.resolve(names).count == (3 if default == "all" else 2)
+        assert selection.stored(names) == default
+
+    @pytest.mark.parametrize("text", ["all", "top:2", "jazz", "jazz,Rock"])
+    def test_what_earlier_versions_stored_stays(self, text):
+        assert OutputSelection.parse(text).stored(NAMES) == text
+
+    @pytest.mark.parametrize("text", ['"rock', '"rock" pop', '"a","b', "a\nb"])
+    def test_quotes_that_do_not_match_are_refused(self, text):
+        with pytest.raises(ValueError, match="double quotes that do not go together"):
+            OutputSelection.parse(text)
+
+    def test_commas_are_hinted_at(self):
+        with pytest.raises(LimeJaxError, match="Names with commas go in double quotes"):
+            OutputSelection.parse("rock, pop,jazz").resolve(("rock, pop", "jazz"))
 
 
 class TestMethod:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lime_jax import settings, storage
+from lime_jax.outputs import OutputSelection
 from lime_jax.separation.base import Separator
 from lime_jax.settings import ExplainSettings
 
@@ -28,7 +29,8 @@ class RunConfig(ExplainSettings):
         is one), musdb18, slakh2100, jamendo, ccmixter. If not given: stems where the components
         need them and no separator makes them, else files.
       outputs: all, top:N for the N highest predictions of every sound, or names separated by
-        commas.
+        commas, those with commas in double quotes; all if not given. An output that is called as
+        you write comes first.
       snippet: explain every snippet of so many seconds on its own; whole sounds if not given.
       hop: seconds from one snippet to the next; the length of a snippet if not given.
       max_channels: files with more channels are refused, because their mean may not be what you
@@ -48,7 +50,7 @@ class RunConfig(ExplainSettings):
     source: str
     output_dir: Path
     layout: str | None = None
-    outputs: str = "all"
+    outputs: str | None = None
     snippet: float | None = None
     hop: float | None = None
     max_channels: int = 2
@@ -110,6 +112,7 @@ def determinants(
         **chosen,
         "segments": storage.plain(config.num_segments),
         "hop": config.hop or config.snippet,
+        "outputs": OutputSelection.parse(config.outputs).stored(output_names),
         "sample_rate": int(model.sample_rate),
         "resampler": getattr(model, "resampler", "soxr"),
         "output_names": list(output_names),
