@@ -2,11 +2,12 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex
 
 from lime_jax import separation
 from lime_jax.audio.fills import check_waveform_fill
 from lime_jax.audio.segment import Kind
+from lime_jax.core.arguments import whole_number
 from lime_jax.core.masks.sequential import Auto, auto
 from lime_jax.core.methods import Method, exhaustive, lime
 from lime_jax.outputs import Outputs
@@ -145,10 +146,10 @@ def check_explain_settings(settings: ExplainSettings) -> None:
     _check_components(settings)
     _check_targets(settings)
     _ = settings.num_segments  # which refuses what it cannot parse
-    if not 0 <= settings.seed < 2**32:
+    if not 0 <= whole_number("--seed", settings.seed, least=0) < 2**32:
         raise ValueError(f"`--seed` must lie in [0, 2**32), got {settings.seed}.")
-    if settings.batch_size is not None and settings.batch_size < 1:
-        raise ValueError(f"`--batch-size` must be at least 1, got {settings.batch_size}.")
+    if settings.batch_size is not None:
+        whole_number("--batch-size", settings.batch_size)
 
 
 def check_separation_settings(settings: SeparationSettings) -> None:
@@ -170,10 +171,9 @@ def check_snippet(snippet: float | None) -> None:
         raise ValueError(f"`--snippet` must be positive seconds, got {snippet}.")
 
 
-def check_top_k(top_k: int) -> None:
+def check_top_k(top_k: SupportsIndex) -> None:
     """Refuses explanations without a component, with a `ValueError`."""
-    if top_k < 1:
-        raise ValueError(f"`--top-k` must be at least 1, got {top_k}.")
+    whole_number("--top-k", top_k)
 
 
 def method_of(settings: ExplainSettings) -> Method:

@@ -1,5 +1,7 @@
 """What a person can ask for, and what it resolves to."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -155,7 +157,7 @@ BAD = {
     "a level of a waveform": ({"fill": "maximum"}, "zero, mean, uniform, noise or shuffle"),
     "a target of a number": ({"std_error": 0.1}, "goes with `--num-samples auto`"),
     "no top component": ({"top_k": 0}, "`--top-k` must be at least 1"),
-    "a negative seed": ({"seed": -1}, "`--seed` must lie in"),
+    "a negative seed": ({"seed": -1}, "`--seed` must be at least 0"),
     "an empty batch": ({"batch_size": 0}, "`--batch-size` must be at least 1"),
     "a separator of times": ({"separator": "spleeter:2stems"}, "a separator goes with"),
     "a residual of times": ({"residual": False}, "`--no-residual` goes with stems"),
@@ -169,3 +171,26 @@ BAD = {
 def test_impossible_settings_are_refused_by_the_name_of_their_flag(given, message):
     with pytest.raises(ValueError, match=message):
         settings.check_explain_settings(ExplainSettings(**given))
+
+
+WHOLE = {"top_k": 2, "seed": 7, "batch_size": 4, "num_samples": 16}
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64, np.uint8])
+def test_whole_numbers_may_be_of_numpy(kind):
+    given = copy.copy(ExplainSettings(**WHOLE))
+    for name, value in WHOLE.items():
+        object.__setattr__(given, name, kind(value))
+    object.__setattr__(given, "segments", kind(4))
+    settings.check_explain_settings(given)
+    assert given.num_segments == 4
+    assert settings.method_of(given).sampler.num_samples == 16
+
+
+@pytest.mark.parametrize("name", ["seed", "batch_size"])
+@pytest.mark.parametrize("value", [2.5, True, "3", np.float64(2)])
+def test_what_is_no_whole_number_is_refused(name, value):
+    given = copy.copy(ExplainSettings())
+    object.__setattr__(given, name, value)
+    with pytest.raises(ValueError, match=f"`--{name.replace('_', '-')}` must be a whole number"):
+        settings.check_explain_settings(given)

@@ -17,6 +17,7 @@ from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.commands import explanation_tables, terminal
 from lime_jax.commands.annotations import command
 from lime_jax.commands.excerpt import Excerpt, Say, cut_excerpt
+from lime_jax.core.arguments import whole_number
 from lime_jax.core.components import recompose
 from lime_jax.core.execution import estimate
 from lime_jax.core.execution.host_model import HostModel
@@ -132,8 +133,7 @@ def check(config: ExplainConfig) -> None:
     settings.check_explain_settings(config)
     settings.check_snippet(config.snippet)
     _check_stems(config)
-    if config.repeats < 1:
-        raise ValueError(f"`--repeats` must be at least 1, got {config.repeats}.")
+    whole_number("--repeats", config.repeats)
     if config.fills is not None:
         _check_fills(config, config.fills)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lime_jax import settings, storage
+from lime_jax.core.arguments import whole_number
 from lime_jax.outputs import OutputSelection
 from lime_jax.separation.base import Separator
 from lime_jax.settings import ExplainSettings
@@ -77,8 +78,8 @@ def check(config: RunConfig) -> None:
         )
     for name in ("max_channels", "num_workers", "part_items", "num_engines"):
         value = getattr(config, name)
-        if value is not None and value < 1:
-            raise ValueError(f"`--{name.replace('_', '-')}` must be at least 1, got {value}.")
+        if value is not None:
+            whole_number(f"--{name.replace('_', '-')}", value)
     if not config.part_seconds > 0:
         raise ValueError(f"`--part-seconds` must be positive, got {config.part_seconds}.")
     if config.ray is not None and config.shard is not None:
@@ -111,7 +112,7 @@ def determinants(
     return {
         **chosen,
         "segments": storage.plain(config.num_segments),
-        "hop": config.hop or config.snippet,
+        "hop": storage.plain(config.hop or config.snippet),
         "outputs": OutputSelection.parse(config.outputs).stored(output_names),
         "sample_rate": int(model.sample_rate),
         "resampler": getattr(model, "resampler", "soxr"),

@@ -1,5 +1,6 @@
 """Manifests: what is written is read, from any folder, and what is no manifest says why."""
 
+import copy
 import os
 import shutil
 import subprocess
@@ -110,6 +111,17 @@ class TestRoundTrip:
         items = [Item(str(n), MUSIC / "a.wav", label="a\n" * 10_000) for n in range(120)]
         manifest.write_manifest(tmp_path / "items.csv", items)
         assert len(manifest.read_manifest(tmp_path / "items.csv")) == len(items)
+
+
+def test_items_may_hold_what_data_sets_give(tmp_path):
+    """A data set's classes are integers; pyarrow refused them with an error of its own."""
+    item = Item("7", Path("/music/a.wav"), 0.5, 2.0, label="3", group="1")
+    given = copy.copy(item)
+    kinds = {"id": np.int64(7), "path": "/music/a.wav", "start": np.float32(0.5), "duration": 2}
+    for name, value in {**kinds, "label": np.int64(3), "group": 1}.items():
+        object.__setattr__(given, name, value)
+    manifest.write_manifest(tmp_path / "items.parquet", [given])
+    assert manifest.read_manifest(tmp_path / "items.parquet") == [item]
 
 
 CELLS = {
