@@ -70,11 +70,7 @@ def to_json(
         "schema_version": SCHEMA_VERSION,
         "title": title,
         "config": plain(config, "config"),
-        "versions": {
-            "lime_jax": importlib.metadata.version("lime-jax"),
-            "jax": jax.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": _versions(),
         "device": {"platform": device.platform, "kind": device.device_kind},
         "audio": _audio_facts(audio),
         "num_samples": explanation.num_samples,
@@ -130,6 +126,11 @@ def read(path: str | Path) -> dict[str, Any]:
             "Update lime-jax."
         )
     return record
+
+
+def _versions() -> dict[str, str]:
+    ours = importlib.metadata.version("lime-jax")
+    return {"lime_jax": ours, "jax": jax.__version__, "numpy": np.__version__}
 
 
 def _check_shapes(
