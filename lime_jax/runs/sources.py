@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from lime_jax.machine import num_processors
 from lime_jax.runs.items import Item
 from lime_jax.separation import precomputed, stem_cache
 
+# A task for every single one would take more memory and time than asking.
+_GROUP = 256
 _LISTINGS = (precomputed.SLAKH_LISTING, stem_cache.LISTING)
 
 
@@ -54,16 +56,19 @@ def compare(items: Iterable[Item], known: Mapping[str, Source]) -> Comparison:
     not changed.
     """
     recorded = [item for item in items if item.id in known]
+    groups = [recorded[i : i + _GROUP] for i in range(0, len(recorded), _GROUP)]
+
+    def suspects(group: Sequence[Item]) -> list[Item]:
+        return [item for item in group if _stat(list(_files(item))) != known[item.id].stat]
+
     # Where files are far away, asking for one takes a millisecond.
     with ThreadPoolExecutor(4 * num_processors()) as pool:
-        stats = pool.map(lambda item: _stat(list(_files(item))), recorded, chunksize=64)
-        suspects = [
-            item for item, stat in zip(recorded, stats, strict=True) if stat != known[item.id].stat
-        ]
-        now = dict(zip((s.id for s in suspects), pool.map(source_of, suspects), strict=True))
+        differing = [item for found in pool.map(suspects, groups) for item in found]
+        sources = pool.map(source_of, differing)
+        now = {item.id: source for item, source in zip(differing, sources, strict=True)}
     there = {id: source for id, source in now.items() if source.sha256}
     changed = tuple(id for id, source in there.items() if source.sha256 != known[id].sha256)
-    return Comparison(changed, {id: s for id, s in there.items() if id not in changed})
+    return Comparison(changed, {id: there[id] for id in there.keys() - set(changed)})
 
 
 def _files(item: Item) -> Iterator[Path]:
