@@ -15,6 +15,7 @@ import tyro
 from lime_jax.commands import (
     aggregate,
     demo,
+    encoding,
     explain,
     lemons,
     models,
@@ -55,6 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
       what is wrong; of `run` also 10 plus the number of failed items, at most 100, and 128 plus the
       signal that stopped it.
     """
+    encoding.write_anything()
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments == ["--version"]:
         sys.stdout.write(f"lime-jax {importlib.metadata.version('lime-jax')}\n")

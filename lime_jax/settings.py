@@ -1,18 +1,16 @@
-"""What a person can ask for: components, method, separator and outputs, as plain values."""
+"""What a person can ask for: components, method and separator, as plain values."""
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any, Literal, SupportsIndex
 
 from lime_jax import separation
 from lime_jax.audio.fills import check_waveform_fill
 from lime_jax.audio.segment import Kind
+from lime_jax.core.arguments import whole_number
 from lime_jax.core.masks.sequential import Auto, auto
 from lime_jax.core.methods import Method, exhaustive, lime
-from lime_jax.errors import LimeJaxError, unknown_name
+from lime_jax.outputs import Outputs
 
 Fill = Literal["zero", "minimum", "maximum", "mean", "uniform", "noise", "shuffle"]
 Distance = Literal["cosine", "l2", "hamming"]
@@ -116,7 +114,7 @@ class ExplainSettings(SeparationSettings):
         """
         if self.components == "stems":
             return None
-        text = self.segments or _SEGMENTS[self.components]
+        text = str(self.segments or _SEGMENTS[self.components])  # a number may come from Python
         words = text.lower().split("x")
         count = 2 if self.components == "grid" else 1
         if len(words) != count or not all(word.strip().isdecimal() for word in words):
@@ -126,75 +124,6 @@ class ExplainSettings(SeparationSettings):
         if min(numbers) < 1:
             raise ValueError(f"`--segments` must be at least 1, got {text!r}.")
         return (numbers[0], numbers[1]) if count == 2 else numbers[0]
-
-
-@dataclasses.dataclass(frozen=True)
-class Outputs:
-    """The outputs of a model that are reported.
-
-    Attributes:
-      indices: of the outputs, the first one first; None for those with the highest predictions.
-      count: how many.
-    """
-
-    indices: tuple[int, ...] | None
-    count: int
-
-    def of(self, prediction: np.ndarray) -> tuple[int, ...]:
-        """Returns their indices, for a prediction `(num_outputs,)`; NaN counts as lowest."""
-        if self.indices is not None:
-            return self.indices
-        # NaN must not be the first output shown.
-        order = np.argsort(-np.nan_to_num(prediction, nan=-np.inf), kind="stable")
-        return tuple(int(index) for index in order[: self.count])
-
-
-@dataclasses.dataclass(frozen=True)
-class OutputSelection:
-    """The outputs asked for, before the model is known: all, the N highest, or some by name.
-
-    Attributes:
-      num_highest: N of `top:N`, or None.
-      names: as typed; None for all, and for the highest.
-    """
-
-    num_highest: int | None = None
-    names: tuple[str, ...] | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> "OutputSelection":
-        """Reads `all`, `top:N`, or names separated by commas.
-
-        Raises:
-          ValueError: for anything else.
-        """
-        if text == "all":
-            return cls()
-        if text.startswith("top:"):
-            number = text.removeprefix("top:")
-            if not number.isdecimal() or int(number) < 1:
-                raise ValueError(
-                    f"`--outputs` must be top:N with a number N, or names, got {text!r}."
-                )
-            return cls(num_highest=int(number))
-        names = tuple(name.strip() for name in text.split(",") if name.strip())
-        if not names:
-            raise ValueError("`--outputs` is empty. Use all, top:N or names separated by commas.")
-        return cls(names=names)
-
-    def resolve(self, output_names: Sequence[str]) -> Outputs:
-        """Finds them among the outputs of a model.
-
-        Raises:
-          LimeJaxError: for a name that no output has, or that could be several.
-        """
-        if self.num_highest is not None:
-            return Outputs(None, min(self.num_highest, len(output_names)))
-        if self.names is None:
-            indices = tuple(range(len(output_names)))
-        else:
-            indices = tuple(dict.fromkeys(_output_index(name, output_names) for name in self.names))
-        return Outputs(indices, len(indices))
 
 
 def check_explain_settings(settings: ExplainSettings) -> None:
@@ -217,10 +146,10 @@ def check_explain_settings(settings: ExplainSettings) -> None:
     _check_components(settings)
     _check_targets(settings)
     _ = settings.num_segments  # which refuses what it cannot parse
-    if not 0 <= settings.seed < 2**32:
+    if not 0 <= whole_number("--seed", settings.seed, least=0) < 2**32:
         raise ValueError(f"`--seed` must lie in [0, 2**32), got {settings.seed}.")
-    if settings.batch_size is not None and settings.batch_size < 1:
-        raise ValueError(f"`--batch-size` must be at least 1, got {settings.batch_size}.")
+    if settings.batch_size is not None:
+        whole_number("--batch-size", settings.batch_size)
 
 
 def check_separation_settings(settings: SeparationSettings) -> None:
@@ -242,10 +171,9 @@ def check_snippet(snippet: float | None) -> None:
         raise ValueError(f"`--snippet` must be positive seconds, got {snippet}.")
 
 
-def check_top_k(top_k: int) -> None:
+def check_top_k(top_k: SupportsIndex) -> None:
     """Refuses explanations without a component, with a `ValueError`."""
-    if top_k < 1:
-        raise ValueError(f"`--top-k` must be at least 1, got {top_k}.")
+    whole_number("--top-k", top_k)
 
 
 def method_of(settings: ExplainSettings) -> Method:
@@ -337,17 +265,3 @@ def _check_targets(settings: ExplainSettings) -> None:
                 f"`{flag}` goes with `--num-samples auto`, got {settings.num_samples}. A fixed "
                 "number of samples has the errors it has."
             )
-
-
-def _output_index(name: str, output_names: Sequence[str]) -> int:
-    """The index of the output of that name, in another case only where a single one is meant."""
-    if name in output_names:
-        return output_names.index(name)
-    alike = [known for known in output_names if known.casefold() == name.casefold()]
-    if len(alike) > 1:
-        raise LimeJaxError(
-            f"`--outputs` {name!r} could be {' or '.join(map(repr, alike))}. Write it exactly."
-        )
-    if not alike:
-        raise LimeJaxError(unknown_name("output", name, output_names))
-    return output_names.index(alike[0])

@@ -154,6 +154,8 @@ def plain(value: Any, where: str = "value") -> Any:
             return int(value)
         case float() | np.floating():
             return float(value) if math.isfinite(value) else None
+        case np.bool_() | np.ndarray():
+            return plain(value.tolist(), where)
         case Path():
             return str(value)
         case Mapping():

@@ -12,8 +12,8 @@ REPOSITORY = Path(__file__).parents[1]
 ROOT = REPOSITORY / "lime_jax"
 # A module imports from its own package and from those before it.
 LAYERS = (
-    "errors", "storage", "machine", "core", "audio", "models", "separation", "examples", "settings",
-    "runs", "report", "lemons", "commands", "cli",
+    "errors", "storage", "machine", "core", "audio", "models", "separation", "examples", "outputs",
+    "settings", "runs", "report", "lemons", "commands", "cli",
 )  # fmt: skip
 # Within core, the modules that lie beside these packages hold records or put parts together.
 ROOMS_OF_CORE = ("masks", "surrogates", "execution", "receptive_fields")

@@ -118,3 +118,20 @@ def test_slugs_are_safe_file_names(name):
     assert 0 < len(storage.slug(name)) <= 40
     assert set(storage.slug(name)) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
     assert storage.slug(name) == storage.slug(name).strip("-")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.int64(3), 3),
+        (np.float32(0.5), 0.5),
+        (np.float64("nan"), None),
+        (np.bool_(True), True),
+        (np.array(2), 2),
+        (np.array([[1.5, np.inf]]), [[1.5, None]]),
+        (np.array(["a"]), ["a"]),
+    ],
+)
+def test_numbers_of_numpy_are_plain(value, expected):
+    assert storage.plain({"a": value}) == {"a": expected}
+    assert json.dumps(storage.plain(value)) == json.dumps(expected)

@@ -10,12 +10,14 @@ from lime_jax.audio.fills import waveform_fill
 from lime_jax.audio.segmented_audio import ComponentExtent as ComponentExtent
 from lime_jax.audio.segmented_audio import (
     MaybeKey,
+    Rate,
     SegmentedAudio,
     Used,
     Waveform,
     as_waveform,
     sample_edges,
     segment_labels,
+    whole_rate,
 )
 from lime_jax.audio.spectrogram_segments import by_frequency, by_grid, by_superpixels
 from lime_jax.audio.stem_segments import by_stems, by_stems_and_time
@@ -29,7 +31,7 @@ Kind = Literal["time", "frequency", "grid", "superpixels", "stems", "stems-time"
 def by_kind(
     kind: str,
     waveforms: Float[Array | np.ndarray, "num_sources num_samples"],
-    sample_rate: int,
+    sample_rate: Rate,
     num_segments: Any,
     *,
     names: Sequence[str] = (),
@@ -71,7 +73,7 @@ def by_kind(
 
 def by_time(
     waveform: Waveform,
-    sample_rate: int,
+    sample_rate: Rate,
     num_segments: int,
     *,
     fill: str = "zero",
@@ -92,7 +94,7 @@ def by_time(
     Raises:
       ValueError: for more segments than samples, an unknown fill or integer samples.
     """
-    waveform = as_waveform(waveform)
+    waveform, sample_rate = as_waveform(waveform), whole_rate(sample_rate)
     labels = segment_labels(len(waveform), num_segments, "samples", used)
     filling = waveform_fill(fill, waveform, key)
     edges = sample_edges(len(waveform), num_segments, sample_rate)

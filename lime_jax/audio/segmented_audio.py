@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import SupportsFloat
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +15,8 @@ Waveform = Float[Array | np.ndarray, " num_samples"] | Sequence[float]
 Stems = Float[Array | np.ndarray, "num_stems num_samples"] | Sequence[Sequence[float]]
 MaybeKey = Key[Array, ""] | None
 Used = int | Int[Array, ""] | None
+Rate = SupportsFloat
+"""In Hz: a whole number of Python, NumPy or JAX, 22050.0 too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +70,18 @@ class SegmentedAudio:
     def hop_length(self) -> int | None:
         """Samples between the frames of the STFT, or None."""
         return None if self.n_fft is None else self.n_fft // 4
+
+
+def whole_rate(sample_rate: Rate) -> int:
+    """Returns a sample rate of any kind as the number of Python that records can hold.
+
+    Raises:
+      ValueError: if it is no positive whole number.
+    """
+    rate = float(sample_rate)
+    if not (rate.is_integer() and rate > 0):
+        raise ValueError(f"`sample_rate` must be a positive whole number in Hz, got {sample_rate}.")
+    return int(rate)
 
 
 def as_waveform(waveform: Waveform) -> Float[Array, " num_samples"]:

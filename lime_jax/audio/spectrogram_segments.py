@@ -10,11 +10,13 @@ from lime_jax.audio.fills import spectrogram_fill
 from lime_jax.audio.segmented_audio import (
     ComponentExtent,
     MaybeKey,
+    Rate,
     SegmentedAudio,
     Used,
     Waveform,
     as_waveform,
     segment_labels,
+    whole_rate,
 )
 from lime_jax.audio.superpixels import superpixels
 from lime_jax.audio.timefrequency import View, band_edges, frame_extent
@@ -25,7 +27,7 @@ _IMAGE_ROWS = 96
 
 def by_frequency(
     waveform: Waveform,
-    sample_rate: int,
+    sample_rate: Rate,
     num_segments: int,
     *,
     fill: str = "zero",
@@ -45,6 +47,7 @@ def by_frequency(
     Raises:
       ValueError: for more bands than the STFT resolves, an unknown fill or an odd `n_fft`.
     """
+    sample_rate = whole_rate(sample_rate)
     view = timefrequency.analyse(as_waveform(waveform), sample_rate, n_fft)
     bands = timefrequency.bands(view, num_segments)
     extents = [
@@ -56,7 +59,7 @@ def by_frequency(
 
 def by_grid(
     waveform: Waveform,
-    sample_rate: int,
+    sample_rate: Rate,
     num_segments: tuple[int, int],
     *,
     fill: str = "zero",
@@ -79,6 +82,7 @@ def by_grid(
       ValueError: for more segments than frames, more bands than the STFT resolves, an unknown fill
         or an odd `n_fft`.
     """
+    sample_rate = whole_rate(sample_rate)
     view = timefrequency.analyse(as_waveform(waveform), sample_rate, n_fft)
     num_time, num_frequency = num_segments
     num_used = None if used is None else 1 + used // (view.n_fft // 4)
@@ -98,7 +102,7 @@ def by_grid(
 
 def by_superpixels(
     waveform: Waveform,
-    sample_rate: int,
+    sample_rate: Rate,
     num_segments: int,
     *,
     algorithm: str = "slic",
@@ -124,6 +128,7 @@ def by_superpixels(
     Raises:
       ValueError: for more regions than pixels, an unknown algorithm or fill, or an odd `n_fft`.
     """
+    sample_rate = whole_rate(sample_rate)
     view = timefrequency.analyse(as_waveform(waveform), sample_rate, n_fft)
     num_rows = timefrequency.most_bands(view, _IMAGE_ROWS)
     bands = timefrequency.bands(view, num_rows)

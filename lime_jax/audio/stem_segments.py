@@ -9,12 +9,14 @@ from jaxtyping import Array, Float
 from lime_jax.audio.io import STEM_TOLERANCE
 from lime_jax.audio.segmented_audio import (
     ComponentExtent,
+    Rate,
     SegmentedAudio,
     Stems,
     Used,
     check_waveform,
     sample_edges,
     segment_labels,
+    whole_rate,
 )
 from lime_jax.audio.waveform import check_floating
 from lime_jax.core.components import Components, cross, from_stems, recompose
@@ -25,7 +27,7 @@ RESIDUAL_LEVEL = 1e-3
 """A residual quieter than this share of the mixture's RMS (-60 dB) is no stem of its own."""
 
 
-def by_stems(stems: Stems, names: Sequence[str], sample_rate: int) -> SegmentedAudio:
+def by_stems(stems: Stems, names: Sequence[str], sample_rate: Rate) -> SegmentedAudio:
     """Makes every stem a component; a removed stem is silent.
 
     Args:
@@ -36,7 +38,7 @@ def by_stems(stems: Stems, names: Sequence[str], sample_rate: int) -> SegmentedA
     Raises:
       ValueError: if names and stems do not match, or for integers.
     """
-    stems = _checked_stems(stems, names)
+    stems, sample_rate = _checked_stems(stems, names), whole_rate(sample_rate)
     seconds = stems.shape[1] / sample_rate
     extents = [ComponentExtent(name, name, 0.0, seconds, 0.0, sample_rate / 2) for name in names]
     return _sum_stems(from_stems(stems), extents, "stems", sample_rate)
@@ -45,7 +47,7 @@ def by_stems(stems: Stems, names: Sequence[str], sample_rate: int) -> SegmentedA
 def by_stems_and_time(
     stems: Stems,
     names: Sequence[str],
-    sample_rate: int,
+    sample_rate: Rate,
     num_segments: int,
     *,
     used: Used = None,
@@ -62,7 +64,7 @@ def by_stems_and_time(
     Raises:
       ValueError: if names and stems do not match, for more segments than samples, or integers.
     """
-    stems = _checked_stems(stems, names)
+    stems, sample_rate = _checked_stems(stems, names), whole_rate(sample_rate)
     labels = segment_labels(stems.shape[1], num_segments, "samples", used)
     edges = sample_edges(stems.shape[1], num_segments, sample_rate)
     extents = [

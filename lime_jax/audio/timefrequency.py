@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from lime_jax.audio import features
+from lime_jax.core.arguments import whole_number
 
 # Windows of about 64 ms tell the partials of most instruments apart and still follow a beat.
 _WINDOW_SECONDS = 0.064
@@ -38,6 +39,7 @@ class View:
 def analyse(waveform: Float[Array, " num_samples"], sample_rate: int, n_fft: int | None) -> View:
     """Transforms a waveform; without `n_fft` in windows of about 64 ms."""
     window = 2 ** round(math.log2(_WINDOW_SECONDS * sample_rate)) if n_fft is None else n_fft
+    window = whole_number("n_fft", window)
     if window < 8 or window % 4:
         raise ValueError(
             f"`n_fft` must be a multiple of 4, at least 8, got {window}. The hop is a quarter of "

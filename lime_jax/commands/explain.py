@@ -17,14 +17,18 @@ from lime_jax.audio.segment import SegmentedAudio
 from lime_jax.commands import explanation_tables, terminal
 from lime_jax.commands.annotations import command
 from lime_jax.commands.excerpt import Excerpt, Say, cut_excerpt
+from lime_jax.core.arguments import whole_number
 from lime_jax.core.components import recompose
 from lime_jax.core.execution import estimate
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.execution.progress import Progress
 from lime_jax.core.methods import Method
 from lime_jax.errors import LimeJaxError, ModelError, unknown_name
+from lime_jax.outputs import OutputSelection
 from lime_jax.separation import precomputed
-from lime_jax.settings import ExplainSettings, OutputSelection
+from lime_jax.settings import ExplainSettings
+
+_OUTPUTS = "top:3"
 
 
 @command(audio=None)
@@ -37,7 +41,9 @@ class ExplainConfig(ExplainSettings):
         is explained: a folder with one such file per stem, or a track of Slakh2100 or MUSDB18.
       stems: folder with one audio file per stem, for stems and stems-time; or a track of Slakh2100
         or MUSDB18.
-      outputs: top:N for the N highest predictions, or names separated by commas.
+      outputs: all, top:N for the N highest predictions, or names separated by commas, those with
+        commas in double quotes; the three highest if not given. An output that is called as you
+        write comes first.
       start: where the excerpt starts, in seconds.
       duration: of the excerpt, in seconds; to the end if not given.
       snippet: judge the excerpt in snippets of so many seconds, each on its own, and explain the
@@ -51,7 +57,7 @@ class ExplainConfig(ExplainSettings):
 
     audio: Path
     stems: Path | None = None
-    outputs: str = "top:3"
+    outputs: str | None = None
     start: float = 0.0
     duration: float | None = None
     snippet: float | None = None
@@ -89,10 +95,10 @@ def explain_file(
     folder = config.output_dir or Path(f"explanation-of-{config.audio.absolute().name}")
     check(config)
     report.check_folder(folder)
-    method, selection = settings.method_of(config), OutputSelection.parse(config.outputs)
+    method, selection = settings.method_of(config), OutputSelection.parse(config.outputs, _OUTPUTS)
     separator = settings.separator_of(config)
     model = _model(config)
-    if known := tuple(getattr(model, "output_names", None) or ()):
+    if known := models.names_of_outputs(model):
         selection.resolve(known)  # refuses unknown names before a long separation
     excerpt = Excerpt(config.audio, config.start, config.duration, config.stems)
     audio = cut_excerpt(excerpt, config, model, separator, say)
@@ -127,8 +133,7 @@ def check(config: ExplainConfig) -> None:
     settings.check_explain_settings(config)
     settings.check_snippet(config.snippet)
     _check_stems(config)
-    if config.repeats < 1:
-        raise ValueError(f"`--repeats` must be at least 1, got {config.repeats}.")
+    whole_number("--repeats", config.repeats)
     if config.fills is not None:
         _check_fills(config, config.fills)
 

@@ -30,16 +30,13 @@ def run(arguments: RunArguments) -> int:
     """
     config = RunConfig(**vars(arguments))
     with _display() as show:
-        result = driver.run(config, report=show)
+        result = driver.run(config, report=show, say=terminal.say)
     progress = result.progress
     for path in result.set_aside:
         terminal.say(
             f"warning: `{path}` was damaged; it is in {store.DAMAGED}/ now and its items were "
             "computed again."
         )
-    if result.shard.count > 1:
-        shard = result.shard
-        terminal.say(f"shard {shard.index} of {shard.count} (from {shard.source})")
     terminal.say(f"{result.folder}: {summary(progress)}")
     if progress.failed:
         _say_reasons(result)

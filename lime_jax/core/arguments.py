@@ -1,6 +1,7 @@
 """Numbers that users pass, checked where they come in: Python's, NumPy's or JAX's."""
 
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,28 @@ def index_below(name: str, value: Any, size: int) -> int:
     if index is None or not -size <= index < size:
         raise ValueError(f"`{name}` must be an index below {size}, got {value!r}.")
     return index % size
+
+
+def texts(name: str, values: Any) -> tuple[str, ...]:
+    """Returns names of any kind as texts: lists, tuples, arrays, of texts, numbers, members.
+
+    Args:
+      name: of the argument.
+      values: what came.
+
+    Raises:
+      ValueError: if it is no list: a single text, whose letters nobody means, or a mapping.
+
+    Example:
+      >>> texts("output_names", np.arange(3))
+      ('0', '1', '2')
+    """
+    if isinstance(values, (str, bytes, Mapping)) or getattr(values, "ndim", 1) > 1:
+        raise ValueError(f"`{name}` must be a list of names, got {values!r:.60}.")
+    try:
+        return tuple(v.decode() if isinstance(v, bytes) else str(v) for v in values)
+    except TypeError as error:
+        raise ValueError(f"`{name}` must be a list of names, got {values!r:.60}.") from error
 
 
 def plain_number(value: Any) -> Any:

@@ -37,7 +37,7 @@ class Selection:
 def top(record: Record, k: int, source: str | None = None) -> tuple[int, ...]:
     """Returns the components that speak most for the track, the strongest first.
 
-    What is silent is never among them.
+    What is silent is never among them, and nothing is where the explanation failed.
 
     Args:
       record: the explanation.
@@ -55,6 +55,8 @@ def top(record: Record, k: int, source: str | None = None) -> tuple[int, ...]:
             f"`source` {source!r} is no component of this explanation; ask about one of "
             f"{', '.join(sorted(name for name in known if name)) or 'none: it is about times'}."
         )
+    if record.status != "ok":
+        return ()
     candidates = [
         component
         for component in record.components

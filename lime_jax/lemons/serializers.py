@@ -124,7 +124,7 @@ def explanation(application: Application, key: str) -> dict[str, Any]:
         "listener": persona.name if persona else "",
         **body["record"],
         "grade": wording.grade(fidelity),
-        "reading": wording.fidelity(fidelity),
+        "reading": wording.fidelity(fidelity, record.status),
         "selections": [
             _selection(key, record, name, indices, body["relevance_without"][name])
             for name, indices in explanation_body.named_selections(record)

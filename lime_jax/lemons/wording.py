@@ -2,6 +2,8 @@
 
 import math
 
+from lime_jax.core.explanation import Status
+
 _BOUNDS = (0.2, 0.4, 0.6, 0.8)
 _GRADES = (
     "says something else than the recommender: do not believe this explanation",
@@ -24,13 +26,19 @@ def grade(fidelity: float | None) -> int | None:
     return sum(fidelity >= bound for bound in _BOUNDS)
 
 
-def fidelity(value: float | None) -> str:
-    """Returns a sentence about a fidelity.
+def fidelity(value: float | None, status: str = "ok") -> str:
+    """Returns a sentence about a fidelity, or about why there is none.
+
+    Args:
+      value: of the explanation.
+      status: of its record.
 
     Example:
       >>> fidelity(0.931)
       '0.93 – the simple model that explains says nearly the same as the recommender.'
     """
+    if status not in ("ok", Status.CONSTANT_OUTPUT.advice):
+        return f"undefined – nothing could be explained: {status}"
     number = grade(value)
     if number is None or value is None:
         return (

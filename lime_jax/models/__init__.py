@@ -9,6 +9,7 @@ from lime_jax.models.registry import is_fetched as is_fetched
 from lime_jax.models.registry import load as load
 from lime_jax.models.registry import names as names
 from lime_jax.models.snippets import Snippets as Snippets
+from lime_jax.models.user import names_of_outputs as names_of_outputs
 from lime_jax.models.user import num_outputs as num_outputs
 from lime_jax.models.user import output_names as output_names
 from lime_jax.models.user import resolve as resolve

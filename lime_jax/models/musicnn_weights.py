@@ -100,7 +100,9 @@ def _collection(cache_folder: Path | None) -> Path:
 def _download(folder: Path) -> Path:
     options = ["--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check"]
     command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder)]
-    done = subprocess.run([*command, REQUIREMENT], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, REQUIREMENT], capture_output=True, text=True, errors="replace", check=False
+    )
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
         errors = [line for line in lines if line.startswith("ERROR:")] or lines

@@ -4,6 +4,7 @@ from typing import Any
 
 from jaxtyping import Array, Float
 
+from lime_jax.core.arguments import whole_number
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.pytree import pytree, static
 from lime_jax.core.receptive_fields.declaration import declare_tested
@@ -41,10 +42,8 @@ class Snippets:
             raise ValueError(
                 "`model` is a host model. Cut the waveforms into snippets in its own function."
             )
-        if isinstance(self.num_samples, bool) or not isinstance(self.num_samples, int):
-            raise ValueError(f"`num_samples` must be a whole number, got {self.num_samples!r}.")
-        if self.num_samples < 1:
-            raise ValueError(f"`num_samples` must be at least 1, got {self.num_samples}.")
+        # Static, and so part of what a program is compiled for: one kind of number for all.
+        object.__setattr__(self, "num_samples", whole_number("num_samples", self.num_samples))
 
     def __call__(
         self, waveforms: Float[Array, "batch num_samples"]

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Inexact
 
+from lime_jax.core.arguments import texts
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.predictor import check_outputs
 from lime_jax.core.pytree import pytree, static
@@ -22,7 +23,7 @@ def resolve(spec: str) -> Any:
 
     Modules are also found in the current folder. The factory is called without arguments and
     returns what `lime_jax.explain` takes as `predict`, with a `sample_rate` in Hz and, if it
-    likes, `output_names`.
+    likes, `output_names`, a list, tuple or array of texts or numbers.
 
     Args:
       spec: for example "msd-musicnn" or "my_package.my_module:make_model".
@@ -79,10 +80,9 @@ def output_names(model: Any, num_outputs: int) -> tuple[str, ...]:
     """Returns the names of a model's outputs; "output 0", "output 1" … if it has none.
 
     Raises:
-      ModelError: if it names more or fewer than it has, or two alike.
+      ModelError: if it names more or fewer than it has, two alike, or in no list.
     """
-    given = getattr(model, "output_names", None)
-    names = () if given is None else tuple(str(name) for name in given)
+    names = names_of_outputs(model)
     if not names:
         return tuple(f"output {index}" for index in range(num_outputs))
     if len(names) != num_outputs:
@@ -90,6 +90,20 @@ def output_names(model: Any, num_outputs: int) -> tuple[str, ...]:
             f"`output_names` of {_kind(model)} has {len(names)} entries, but the model returns "
             f"{num_outputs} outputs. Name each output once."
         )
+    return names
+
+
+def names_of_outputs(model: Any) -> tuple[str, ...]:
+    """Returns the names that a model gives its outputs, of any kind, as text; none if it has none.
+
+    Raises:
+      ModelError: if it has two alike, or what is no list of names.
+    """
+    given = getattr(model, "output_names", None)
+    try:
+        names = () if given is None else texts("output_names", given)
+    except ValueError as error:
+        raise ModelError(f"{_kind(model)}: {error}") from error
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ModelError(

@@ -20,6 +20,7 @@ _NUM_BARS = 20
 _NUM_RANKED = 8  # components of a spectrogram that get a bar and a label
 
 
+@style.own_style()
 def picture(output: Mapping[str, Any], labels: Sequence[str], audio: SegmentedAudio) -> bytes:
     """Draws one explained output as PNG, 1350 pixels wide.
 

@@ -1,8 +1,8 @@
 """The files that a person gets: record, pictures, sounds and a page to open."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from lime_jax.audio import io
 from lime_jax.audio.render import trim_silence
@@ -25,9 +25,9 @@ def write(
     explanation: Explanation,
     audio: SegmentedAudio,
     *,
-    output_names: Sequence[str],
-    outputs: Sequence[int] | None = None,
-    top_k: int = 3,
+    output_names: Iterable[Any],
+    outputs: Iterable[SupportsIndex] | None = None,
+    top_k: SupportsIndex = 3,
     title: str = "",
     config: Any = None,
     repeats: Explanation | None = None,
@@ -44,7 +44,7 @@ def write(
       folder: created with its parents; replaced if it is empty or holds an earlier report.
       explanation: of one item.
       audio: the sound that was explained, with its components.
-      output_names: one per output of the model.
+      output_names: one per output of the model, texts or what becomes one.
       outputs: indices of the outputs to explain, the first one first. None means the three with
         the highest prediction.
       top_k: how many components of positive weight make up the heard explanation.

@@ -2,15 +2,16 @@
 
 import importlib.metadata
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import jax
 import numpy as np
 
 from lime_jax.audio.segment import ComponentExtent, SegmentedAudio
 from lime_jax.core import ranking
+from lime_jax.core.arguments import texts, whole_number
 from lime_jax.core.explanation import Explanation, Status
 from lime_jax.core.over_fills import FillAverage
 from lime_jax.core.surrogates import uncertainty
@@ -30,9 +31,9 @@ def to_json(
     explanation: Explanation,
     audio: SegmentedAudio,
     *,
-    output_names: Sequence[str],
-    outputs: Sequence[int] | None = None,
-    top_k: int = 3,
+    output_names: Iterable[Any],
+    outputs: Iterable[SupportsIndex] | None = None,
+    top_k: SupportsIndex = 3,
     title: str = "",
     config: Any = None,
     repeats: Explanation | None = None,
@@ -44,7 +45,7 @@ def to_json(
     Args:
       explanation: of one item, `(num_outputs, num_components)`.
       audio: the sound that was explained, with its components.
-      output_names: one per output of the model.
+      output_names: one per output of the model, texts or what becomes one.
       outputs: indices of the outputs to report, the first one first. None means the three with
         the highest prediction.
       top_k: how many components of positive weight make up the heard explanation.
@@ -57,7 +58,9 @@ def to_json(
     Raises:
       ValueError: if the arguments do not belong together.
     """
-    _check_shapes(explanation, audio, output_names, top_k)
+    output_names = texts("output_names", output_names)
+    top_k = whole_number("top_k", top_k, hint="Choose how many components to hear.")
+    _check_shapes(explanation, audio, output_names)
     stability.check(explanation, repeats, over_fills, fills)
     prediction = np.asarray(explanation.prediction)
     chosen = _chosen_outputs(prediction, outputs)
@@ -67,11 +70,7 @@ def to_json(
         "schema_version": SCHEMA_VERSION,
         "title": title,
         "config": plain(config, "config"),
-        "versions": {
-            "lime_jax": importlib.metadata.version("lime-jax"),
-            "jax": jax.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": _versions(),
         "device": {"platform": device.platform, "kind": device.device_kind},
         "audio": _audio_facts(audio),
         "num_samples": explanation.num_samples,
@@ -129,8 +128,13 @@ def read(path: str | Path) -> dict[str, Any]:
     return record
 
 
+def _versions() -> dict[str, str]:
+    ours = importlib.metadata.version("lime-jax")
+    return {"lime_jax": ours, "jax": jax.__version__, "numpy": np.__version__}
+
+
 def _check_shapes(
-    explanation: Explanation, audio: SegmentedAudio, output_names: Sequence[str], top_k: int
+    explanation: Explanation, audio: SegmentedAudio, output_names: Sequence[str]
 ) -> None:
     shape = np.shape(explanation.coefficients)
     if len(shape) != 2:
@@ -148,17 +152,13 @@ def _check_shapes(
             f"`output_names` must name {shape[0]} outputs, got {len(output_names)} names. Pass one "
             "name per output of the model."
         )
-    if top_k < 1:
-        raise ValueError(
-            f"`top_k` must be at least 1, got {top_k}. Choose how many components to hear."
-        )
 
 
-def _chosen_outputs(prediction: np.ndarray, outputs: Sequence[int] | None) -> list[int]:
+def _chosen_outputs(prediction: np.ndarray, outputs: Iterable[SupportsIndex] | None) -> list[int]:
     if outputs is None:
         order = np.argsort(-np.nan_to_num(prediction, nan=-np.inf), kind="stable")
         return [int(index) for index in order[:_NUM_OUTPUTS]]
-    chosen = [int(index) for index in outputs]
+    chosen = [whole_number("outputs", index, least=-len(prediction)) for index in outputs]
     if not chosen or len(set(chosen)) < len(chosen):
         raise ValueError(f"`outputs` must be distinct indices, got {chosen}. Name each one once.")
     if min(chosen) < 0 or max(chosen) >= len(prediction):

@@ -1,10 +1,15 @@
 """The common look of the pictures: size, type, colours.
 
 Weights run from blue (against) over white to vermilion (for), a pair that colour-blind readers tell
-apart; signs are printed and negative areas hatched, so that the pictures also work in grey.
+apart; signs are printed and negative areas hatched, so that the pictures also work in grey. What a
+user has set for pictures of their own (backend, TeX, styles, fonts) does not matter here.
 """
 
+import contextlib
 import functools
+import os
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,8 +28,22 @@ _WIDTH, _DPI = 9.0, 150  # inches and dots per inch: 1350 pixels, sharp at 900
 _NAME_LENGTH = 36
 
 
+@contextlib.contextmanager
+def own_style() -> Iterator[None]:
+    """Draws as matplotlib is made, whatever matplotlibrc and the environment say; also a decorator.
+
+    What is drawn takes its look when it is made, and some of it when it is saved: do both within.
+    """
+    _import_matplotlib()
+    import matplotlib.style
+
+    with matplotlib.style.context("default"):
+        yield
+
+
 def figure(height: float) -> "Figure":
     """Returns an empty figure of the common width; `height` in inches."""
+    _import_matplotlib()
     from matplotlib.figure import Figure
 
     return Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained", facecolor="white")
@@ -77,3 +96,19 @@ def _glyphs() -> frozenset[int]:
 def plain_text(**options: Any) -> dict[str, Any]:
     """Returns text options that keep dollar signs in names from being read as mathematics."""
     return {"parse_math": False, "color": INK, "family": "DejaVu Sans", **options}
+
+
+def _import_matplotlib() -> None:
+    """Imports matplotlib, even if MPLBACKEND names what is not there, as that of notebooks."""
+    if "matplotlib" in sys.modules:
+        return
+    chosen = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if chosen is not None:
+            os.environ["MPLBACKEND"] = chosen
+    if chosen:
+        # As its import would have done: the user's own pictures get the backend, if it is there.
+        with contextlib.suppress(ValueError):
+            matplotlib.rcParams["backend"] = chosen

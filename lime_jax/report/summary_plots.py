@@ -18,6 +18,7 @@ _COLOURS = "viridis"  # ordered in lightness too, so that it works in grey
 _MOST_CELLS = 8  # labels, and predicted outputs
 
 
+@style.own_style()
 def output_picture(
     name: str,
     names: Sequence[str],
@@ -49,6 +50,7 @@ def output_picture(
     return _png(figure, f"What raises and lowers {style.short(name, 48)}")
 
 
+@style.own_style()
 def cells_picture(cells: Sequence[Mapping[str, Any]]) -> bytes:
     """A histogram of the most important component for every label and predicted output; PNG.
 
@@ -78,6 +80,7 @@ def cells_picture(cells: Sequence[Mapping[str, Any]]) -> bytes:
     return _png(figure, title + (" by label (rows)" if labels != [None] else ""))
 
 
+@style.own_style()
 def violins_picture(stability: Mapping[str, np.ndarray], title: str, values: str) -> bytes:
     """Returns how a number is distributed over the explanations of every output; PNG.
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lime_jax import settings, storage
+from lime_jax.core.arguments import whole_number
+from lime_jax.outputs import OutputSelection
 from lime_jax.separation.base import Separator
 from lime_jax.settings import ExplainSettings
 
@@ -22,13 +24,14 @@ class RunConfig(ExplainSettings):
 
     Attributes:
       source: a folder, a glob in quotes, or a manifest (.csv or .parquet with the columns id, path,
-        and if wanted start, duration, stems, label, group).
+        and if wanted start, duration or end, stems, label, group).
       output_dir: the store: a folder that collects the explanations.
       layout: of a folder: files (every audio file is an item), stems (every folder of audio files
         is one), musdb18, slakh2100, jamendo, ccmixter. If not given: stems where the components
         need them and no separator makes them, else files.
       outputs: all, top:N for the N highest predictions of every sound, or names separated by
-        commas.
+        commas, those with commas in double quotes; all if not given. An output that is called as
+        you write comes first.
       snippet: explain every snippet of so many seconds on its own; whole sounds if not given.
       hop: seconds from one snippet to the next; the length of a snippet if not given.
       max_channels: files with more channels are refused, because their mean may not be what you
@@ -37,8 +40,8 @@ class RunConfig(ExplainSettings):
       part_items: how many items one file of the store holds, at most.
       part_seconds: after so many seconds a file is written in any case.
       shard: i/n, to do only the i-th of n parts of the work, counted from 0, into one shared
-        store; auto/n takes i from SLURM or Kubernetes. If not given, both come from a SLURM array
-        or step, where there is one.
+        store; auto/n takes i from SLURM, Kubernetes or MPI, and auto both. If not given, both come
+        from a SLURM array or step or a Kubernetes indexed job, where there is one and no terminal.
       ray: address of a Ray cluster that does the work, such as auto or host:6379; local starts one
         here. Needs lime-jax[ray].
       num_engines: with ray, how many engines; one per GPU, else per node, if not given.
@@ -48,7 +51,7 @@ class RunConfig(ExplainSettings):
     source: str
     output_dir: Path
     layout: str | None = None
-    outputs: str = "all"
+    outputs: str | None = None
     snippet: float | None = None
     hop: float | None = None
     max_channels: int = 2
@@ -75,8 +78,8 @@ def check(config: RunConfig) -> None:
         )
     for name in ("max_channels", "num_workers", "part_items", "num_engines"):
         value = getattr(config, name)
-        if value is not None and value < 1:
-            raise ValueError(f"`--{name.replace('_', '-')}` must be at least 1, got {value}.")
+        if value is not None:
+            whole_number(f"--{name.replace('_', '-')}", value)
     if not config.part_seconds > 0:
         raise ValueError(f"`--part-seconds` must be positive, got {config.part_seconds}.")
     if config.ray is not None and config.shard is not None:
@@ -109,7 +112,8 @@ def determinants(
     return {
         **chosen,
         "segments": storage.plain(config.num_segments),
-        "hop": config.hop or config.snippet,
+        "hop": storage.plain(config.hop or config.snippet),
+        "outputs": OutputSelection.parse(config.outputs).stored(output_names),
         "sample_rate": int(model.sample_rate),
         "resampler": getattr(model, "resampler", "soxr"),
         "output_names": list(output_names),

@@ -5,13 +5,13 @@ import dataclasses
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from lime_jax.errors import StoreError
-from lime_jax.runs import dataset_layouts, locks, ray_cluster, shards, store
+from lime_jax.runs import changes, dataset_layouts, locks, ray_cluster, shards, store
 from lime_jax.runs.config import RunConfig, check, determinants, layout_of
 from lime_jax.runs.explainer import explainer_of
 from lime_jax.runs.items import Item, check_items
@@ -32,6 +32,7 @@ class RunResult:
       shard: what part of the work it was.
       signal: that stopped it, or None.
       set_aside: damaged files that were moved away and computed again.
+      changed: ids of items explained again, because their files hold something else now.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class RunResult:
     shard: Shard
     signal: signal.Signals | None
     set_aside: tuple[Path, ...]
+    changed: tuple[str, ...] = ()
 
 
 def run(
@@ -47,6 +49,7 @@ def run(
     items: Sequence[Item] | None = None,
     model: Any = None,
     report: Report | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> RunResult:
     """Explains every item that has no result yet, and stores part after part.
 
@@ -58,6 +61,7 @@ def run(
       items: the data set; None finds it by `config.source`.
       model: to use instead of loading `config.model`.
       report: called with the progress after every batch.
+      say: called with a sentence about which part of the work this is, unless it is all.
 
     Raises:
       LimeJaxError: if data set, model or store cannot be used, or the disk is full.
@@ -68,15 +72,20 @@ def run(
         items = dataset_layouts.items_of(config.source, layout_of(config))
     items = check_items(items, "`items`")
     if config.ray is None:
-        return _run(config, items, model, report, None)
+        return _run(config, items, model, report, None, say)
     with ray_cluster.connect(config.ray) as ray:
-        return _run(config, items, model, report, ray)
+        return _run(config, items, model, report, ray, say)
 
 
 def _run(
-    config: RunConfig, items: Sequence[Item], model: Any, report: Report | None, ray: Any
+    config: RunConfig,
+    items: Sequence[Item],
+    model: Any,
+    report: Report | None,
+    ray: Any,
+    say: Callable[[str], None] | None,
 ) -> RunResult:
-    shard = Shard() if ray else shards.shard_of(config.shard, os.environ)
+    shard = Shard() if ray else _shard(config, say)
     explainer = explainer_of(config, items, model=model)
     separator = explainer.requirements.separator
     values = determinants(config, explainer.model, explainer.output_names, separator)
@@ -84,9 +93,19 @@ def _run(
     with locks.hold_shard(target.folder, shard):
         with locks.exclusive_folder(target.folder):
             stored_items = store.store_items(target, items)
+        changed = changes.forget_changed(target, [i for i in stored_items if shard.has(i.id)])
+        if say is not None and changed:
+            say(_about_changed(changed))
         num_engines = ray_cluster.num_engines(ray, config) if ray else 1
         pending, meter, damaged = _plan_work(target, config, stored_items, shard, num_engines)
+        if say is not None and shard.count > 1:
+            say(
+                f"shard {shard.index} of {shard.count} (from {shard.source}): {meter.total:,} of "
+                f"{len(stored_items):,} items; `--shard 0/1` takes all of them"
+            )
         log = Log(target.folder / "log" / f"{shard.index}-of-{shard.count}.jsonl")
+        for id in changed:
+            log.write("changed", id=id)
         writer = ResultWriter(target, config, meter, log, report)
         with _catch_signals() as stopped:
             log.write(
@@ -99,7 +118,22 @@ def _run(
         progress = meter.progress()
         log.write("stop" if stopped else "end", **dataclasses.asdict(progress))
     folder = Path(config.output_dir)
-    return RunResult(folder, progress, shard, stopped[0] if stopped else None, tuple(damaged))
+    signalled = stopped[0] if stopped else None
+    return RunResult(folder, progress, shard, signalled, tuple(damaged), changed)
+
+
+def _shard(config: RunConfig, say: Callable[[str], None] | None) -> Shard:
+    typed = shards.has_terminal()
+    reason = shards.passed_over(os.environ, has_terminal=typed) if config.shard is None else None
+    if say is not None and reason is not None:
+        say(f"warning: {reason}")
+    return shards.shard_of(config.shard, os.environ, has_terminal=typed)
+
+
+def _about_changed(ids: Sequence[str]) -> str:
+    number = "1 item is" if len(ids) == 1 else f"{len(ids):,} items are"
+    shown = ", ".join(map(repr, ids[:3])) + (", …" if len(ids) > 3 else "")
+    return f"warning: {number} explained again, as the files hold something else now: {shown}"
 
 
 def _plan_work(

@@ -19,13 +19,13 @@ from lime_jax.core.explain import explain_batch
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.methods import Method, most_evaluations
 from lime_jax.errors import LimeJaxError, ModelError
+from lime_jax.outputs import Outputs, OutputSelection
 from lime_jax.runs import batch_components, batch_keys, schema
 from lime_jax.runs.batch_result import BatchResult, failed_batch, merge_results
 from lime_jax.runs.config import RunConfig
 from lime_jax.runs.fixed_weights import fix_weights
 from lime_jax.runs.items import Item
 from lime_jax.runs.reader import AudioRequirements, Failure, Snippet, load, one_line
-from lime_jax.settings import Outputs, OutputSelection
 
 # Items of a batch: enough masks together to fill a device, and not too much sound in memory.
 _NUM_MASKS, _MAX_ITEMS, _BATCH_BYTES = 1024, 64, 2**28
@@ -76,7 +76,9 @@ class Explainer:
             _check_outputs(prediction, self.output_names, self.config.model)
         except (LimeJaxError, ValueError, RuntimeError, MemoryError) as error:
             if len(batch) == 1:
-                return failed_batch(Failure(batch[0].item, "explain", one_line(error)))
+                [snippet] = batch
+                failure = Failure(snippet.item, "explain", one_line(error), snippet.source)
+                return failed_batch(failure)
             return merge_results([self.explain([snippet]) for snippet in batch])
         seconds = time.perf_counter() - start
         return self._result(batch, explanations, audios, seconds)
@@ -192,10 +194,7 @@ def explainer_of(config: RunConfig, items: Iterable[Item], *, model: Any = None)
         residual=config.residual,
         keep_stems=config.keep_stems,
     )
-    names = tuple(getattr(model, "output_names", None) or ()) or _probed_names(
-        config, model, requirements, items
-    )
-    models.output_names(model, len(names))
+    names = models.names_of_outputs(model) or _probed_names(config, model, requirements, items)
     outputs = selection.resolve(names)
     method = settings.target_outputs(method, outputs)
     devices = jax.local_devices()

@@ -36,13 +36,13 @@ class Item:
 
 
 def check_items(items: Iterable[Item], where: str) -> list[Item]:
-    """Returns the items in the order of their ids.
+    """Returns the items in the order of their ids, as plain texts and numbers.
 
     Raises:
       StoreError: if there are none, two have one id, or one has an impossible id or no sound.
     """
     by_id: dict[str, Item] = {}
-    for item in items:
+    for item in map(_plain, items):
         if problem := _problem(item):
             raise StoreError(f"{where}: {problem}")
         if item.id in by_id:
@@ -53,6 +53,23 @@ def check_items(items: Iterable[Item], where: str) -> list[Item]:
     if not by_id:
         raise StoreError(f"{where} holds no sound. Name a folder, glob or manifest with audio.")
     return [by_id[id] for id in sorted(by_id)]
+
+
+def _plain(item: Item) -> Item:
+    """What data sets give, such as integers for labels and NumPy's numbers, as a store holds it."""
+
+    def text(value):
+        return None if value is None else str(value)
+
+    return dataclasses.replace(
+        item,
+        id=str(item.id),
+        path=None if item.path is None else Path(item.path),
+        start=float(item.start),
+        duration=None if item.duration is None else float(item.duration),
+        label=text(item.label),
+        group=text(item.group),
+    )
 
 
 def _problem(item: Item) -> str:

@@ -2,7 +2,6 @@
 
 import glob
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 from lime_jax import storage
 from lime_jax.audio.io import AUDIO_SUFFIXES
 from lime_jax.errors import StoreError
-from lime_jax.runs import parquet
+from lime_jax.runs import columns, parquet
+from lime_jax.runs.columns import COLUMNS
 from lime_jax.runs.items import Item, check_items
 
 SUFFIXES = (".csv", ".parquet")
-COLUMNS = ("id", "path", "start", "duration", "stems", "label", "group")
 
 
 def from_folder(folder: str | Path) -> list[Item]:
@@ -65,10 +64,11 @@ def from_glob(pattern: str) -> list[Item]:
 def read_manifest(path: str | Path) -> list[Item]:
     """Reads items from a CSV file with a header, or from a Parquet file.
 
-    Columns: `path` or `stems`, and if wanted `id` (else the path), `start` and `duration` in
-    seconds, `label`, `group`. `stems` is a folder with one file per stem, or JSON that lists the
+    Columns: `path` or `stems`, and if wanted `id` (else the path), `start` and `duration` or `end`
+    in seconds, `label`, `group`. `stems` is a folder with one file per stem, or JSON that lists the
     files of every stem: `{"drums": ["kick.wav", "snare.wav"], "bass": ["bass.wav"]}`. Paths are
-    relative to the manifest. Other columns are ignored.
+    relative to the manifest. Other columns are ignored; those that tell times in other words, such
+    as `offset` or `end_s`, are refused.
 
     Raises:
       StoreError: if it cannot be read, or a row makes no item.
@@ -181,11 +181,13 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             f"`{path}` is not a manifest that can be read ({_first_line(error)}). Use CSV with a "
             "header or Parquet."
         ) from error
-    if not {"path", "stems"} & set(table.column_names):
+    known = columns.known_columns(table.column_names, f"`{path}`")
+    if not {"path", "stems"} & set(known):
         raise StoreError(
             f"`{path}` has neither a column `path` nor `stems`, only "
             f"{', '.join(map(repr, table.column_names))}. Name the sound of every row."
         )
+    table = table.select(list(known.values())).rename_columns(list(known))
     for batch in table.to_batches(max_chunksize=10_000):
         yield from batch.to_pylist()
 
@@ -196,29 +198,17 @@ def _item(row: Mapping[str, Any], manifest: Path, number: int) -> Item:
     def text(name):
         return None if row.get(name) in (None, "") else str(row[name])
 
-    path, start, folder = text("path"), _seconds(row, "start", where), manifest.parent
+    path, folder = text("path"), manifest.parent
+    start, duration = columns.excerpt_of(row, where)
     return Item(
         id=text("id") or path or text("stems") or "",
         path=None if path is None else folder / path,
-        start=0.0 if start is None else start,
-        duration=_seconds(row, "duration", where),
+        start=start,
+        duration=duration,
         stems=_stems(text("stems"), folder, where),
         label=text("label"),
         group=text("group"),
     )
-
-
-def _seconds(row: Mapping[str, Any], name: str, where: str) -> float | None:
-    value = row.get(name)
-    if value in (None, ""):
-        return None
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise StoreError(f"{where}: `{name}` must be seconds, got {value!r}.")
-    return seconds
 
 
 def _stems(text: str | None, folder: Path, where: str) -> Any:

@@ -18,6 +18,7 @@ from lime_jax.audio import io, segment
 from lime_jax.errors import AudioError, LimeJaxError
 from lime_jax.runs.items import Item
 from lime_jax.runs.manifest import printable
+from lime_jax.runs.sources import Source, source_of
 from lime_jax.separation import Separator, musdb_mp4, precomputed
 
 _STEPS_PER_OCTAVE = 8
@@ -67,6 +68,7 @@ class Snippet:
       waveforms: float32 `(num_stems, size)`, or `(1, size)` of the mixture.
       names: of the stems; empty for the mixture.
       load_seconds: what reading the item took, shared by its snippets.
+      source: what its files were before they were read.
     """
 
     item: Item
@@ -77,6 +79,7 @@ class Snippet:
     waveforms: Float[np.ndarray, "num_sources size"]
     names: tuple[str, ...]
     load_seconds: float
+    source: Source | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,16 +90,18 @@ class Failure:
       item: which one.
       stage: "load" or "explain".
       reason: in one line.
+      source: what its files were before they were read, as far as that is known.
     """
 
     item: Item
     stage: str
     reason: str
+    source: Source | None = dataclasses.field(default=None, compare=False)
 
 
 def load(item: Item, requirements: AudioRequirements) -> list[Snippet] | Failure:
     """Returns the snippets of an item, or why there are none; nothing is raised."""
-    start = time.perf_counter()
+    start, source = time.perf_counter(), source_of(item)
     try:
         waveforms, names = (
             _load_stems(item, requirements)
@@ -105,7 +110,7 @@ def load(item: Item, requirements: AudioRequirements) -> list[Snippet] | Failure
         )
         spans = _spans(waveforms.shape[1], requirements, item)
     except Exception as error:  # one bad file, whatever a decoder makes of it, must not end a run
-        return Failure(item, "load", one_line(error))
+        return Failure(item, "load", one_line(error), source)
     seconds = (time.perf_counter() - start) / len(spans)
     return [
         Snippet(
@@ -117,6 +122,7 @@ def load(item: Item, requirements: AudioRequirements) -> list[Snippet] | Failure
             waveforms=_pad(waveforms[:, first : first + num_samples], requirements),
             names=names,
             load_seconds=seconds,
+            source=source,
         )
         for index, (first, num_samples) in enumerate(spans)
     ]

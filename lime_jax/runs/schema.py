@@ -1,13 +1,15 @@
 """Explanations and failures as rows of a table (docs/store-schema.md)."""
 
+import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lime_jax.core.explanation import Explanation, Status
 from lime_jax.runs.reader import Failure, Snippet
+from lime_jax.runs.sources import Source
 
 
 @functools.cache
@@ -49,6 +51,15 @@ def errors_schema() -> Any:
 
     text = pa.string()
     return pa.schema({"id": text, "path": text, "stage": text, "reason": text})
+
+
+@functools.cache
+def sources_schema() -> Any:
+    """Returns the columns of `sources.parquet`: one row per item that is explained or failed."""
+    import pyarrow as pa
+
+    text = pa.string()
+    return pa.schema({"id": text, "stat": text, "sha256": text})
 
 
 @functools.cache
@@ -184,6 +195,14 @@ def errors_table(failures: Sequence[Failure]) -> Any:
         for failure in failures
     ]
     return pa.Table.from_pylist(rows, errors_schema())
+
+
+def sources_table(sources: Mapping[str, Source]) -> Any:
+    """Returns a `pyarrow.Table` of what the files of items were, by their ids."""
+    import pyarrow as pa
+
+    rows = [{"id": id, **dataclasses.asdict(source)} for id, source in sources.items()]
+    return pa.Table.from_pylist(rows, sources_schema())
 
 
 def layouts_table(layouts: dict[str, list[dict[str, Any]]]) -> Any:

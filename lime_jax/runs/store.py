@@ -5,6 +5,7 @@ items.parquet             the data set; itself a manifest
 results.parquet/*         one row per item, snippet and output
 components.parquet/*      names and places of the components, once
 errors.parquet/*          one row per item that failed
+sources.parquet/*         what the files of every item were, so that changed ones are noticed
 log/*.jsonl               what happened when
 """
 
@@ -30,7 +31,9 @@ FORMAT = "lime-jax store"
 SCHEMA_VERSION = 1
 CONFIG, ITEMS = "config.json", "items.parquet"
 RESULTS, COMPONENTS, ERRORS = "results.parquet", "components.parquet", "errors.parquet"
-TABLES = (RESULTS, COMPONENTS, ERRORS)
+SOURCES = "sources.parquet"
+TABLES = (RESULTS, COMPONENTS, ERRORS, SOURCES)
+EMPTY = "none.parquet"
 DAMAGED = "damaged"
 
 _DIGEST_KEY = b"lime_jax.config"
@@ -82,7 +85,7 @@ def create_or_join(folder: Path, config: dict[str, Any]) -> Store:
     sha256 = digest(config)
     for table, columns in table_schemas("").items():
         # Readers of a table without any other part then still see its columns.
-        if not (empty := folder / table / "none.parquet").exists():
+        if not (empty := folder / table / EMPTY).exists():
             parquet.write_table(empty, columns.empty_table())
     record = {
         "format": FORMAT,
@@ -209,6 +212,7 @@ def table_schemas(sha256: str) -> dict[str, Any]:
         RESULTS: schema.results_schema().with_metadata({_DIGEST_KEY: sha256.encode()}),
         COMPONENTS: schema.layouts_schema(),
         ERRORS: schema.errors_schema(),
+        SOURCES: schema.sources_schema(),
     }
 
 
@@ -222,6 +226,8 @@ def stored_ids(store: Store) -> tuple[set[str], set[str], list[Path]]:
         for path in store.parts(table):
             try:
                 column = parquet.read_table(path, ["id"])["id"]
+            except FileNotFoundError:  # another shard has just forgotten all of its items
+                continue
             except (pa.ArrowException, OSError):
                 damaged.append(path)
             else:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from lime_jax.errors import StoreError
+from lime_jax.outputs import OutputSelection
 from lime_jax.runs import sql_views, store
 from lime_jax.runs.store import Store
-from lime_jax.settings import OutputSelection
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +108,7 @@ _CHECKS = {
 
 def _problems(connection: Any, target: Store) -> Iterator[str]:
     names = target.config["output_names"]
-    outputs = OutputSelection.parse(target.config["outputs"]).resolve(names)
+    outputs = OutputSelection.parse_stored(target.config["outputs"]).resolve(names)
     for sentence, text in _CHECKS.items():
         given = {"rows_per_snippet": outputs.count} if "$" in text else {}
         ids = [id for (id,) in connection.execute(f"{text} ORDER BY id", given).fetchall()]

@@ -12,7 +12,8 @@ from lime_jax.runs.batch_result import BatchResult
 from lime_jax.runs.config import RunConfig
 from lime_jax.runs.progress import Log, Meter, Progress
 from lime_jax.runs.reader import Failure
-from lime_jax.runs.store import COMPONENTS, ERRORS, RESULTS, Store, table_schemas
+from lime_jax.runs.sources import Source
+from lime_jax.runs.store import COMPONENTS, ERRORS, RESULTS, SOURCES, Store, table_schemas
 
 Report = Callable[[Progress], None]
 
@@ -47,6 +48,7 @@ class ResultWriter:
         self._failures: list[Failure] = []
         self._layouts: dict[str, Any] = {}
         self._ids: set[str] = set()
+        self._sources: dict[str, Source] = {}
         self._failed: dict[str, str] = {}
         self._last = time.monotonic()
 
@@ -61,6 +63,7 @@ class ResultWriter:
             if len(self._open[id]) == snippet.num_snippets:
                 self._tables.extend(self._open.pop(id))
                 self._ids.add(id)
+                self._note_source(id, snippet.source)
                 self._meter.done += 1
         for failure in batch.failures:
             self.fail(failure)
@@ -77,6 +80,7 @@ class ResultWriter:
             self._failed[failure.item.id] = failure.reason
             self._open.pop(failure.item.id, None)
             self._failures.append(failure)
+            self._note_source(failure.item.id, failure.source)
             self._meter.failed += 1
             self._log.write("failure", id=failure.item.id, reason=failure.reason)
             self._flush_if_due()
@@ -106,6 +110,10 @@ class ResultWriter:
         if self._report is not None:
             self._report(self._meter.progress())
 
+    def _note_source(self, id: str, source: Source | None) -> None:
+        if source is not None:
+            self._sources[id] = source
+
     def _flush_if_due(self) -> None:
         self.report_progress()
         num_items = len(self._ids) + len(self._failures)
@@ -126,9 +134,12 @@ class ResultWriter:
         used = set(results["layout"].unique().to_pylist())
         layouts = {name: layout for name, layout in self._layouts.items() if name in used}
         failures = schema.errors_table(self._failures)
-        write_part(self._store, results.combine_chunks(), failures, layouts, ids=ids)
+        sources = schema.sources_table(self._sources)
+        write_part(
+            self._store, results.combine_chunks(), failures, layouts, ids=ids, sources=sources
+        )
         self._log.write("part", items=len(ids), **dataclasses.asdict(self._meter.progress()))
-        self._tables, self._failures, self._ids = [], [], set()
+        self._tables, self._failures, self._ids, self._sources = [], [], set(), {}
         # What is stored need not be kept; superpixels have a layout of their own for every item.
         self._layouts = {
             name: self._layouts[name] for name in self._layouts.keys() - layouts.keys()
@@ -136,7 +147,13 @@ class ResultWriter:
 
 
 def write_part(
-    store: Store, results: Any, failures: Any, layouts: dict[str, Any], *, ids: Iterable[str]
+    store: Store,
+    results: Any,
+    failures: Any,
+    layouts: dict[str, Any],
+    *,
+    ids: Iterable[str],
+    sources: Any = None,
 ) -> None:
     """Stores the rows of some items, all of them or nothing of an item.
 
@@ -147,6 +164,7 @@ def write_part(
       layouts: the components of all layouts in `results`.
       ids: of the items. The files are called after them, so that whoever computes the same items
         again puts the same rows in their place.
+      sources: a table with `schema.sources_schema`, as far as it is known.
 
     Raises:
       StoreError: if it cannot be written.
@@ -156,6 +174,9 @@ def write_part(
         target = store.folder / COMPONENTS / f"{layout}.parquet"
         if not target.exists():
             parquet.write_table(target, schema.layouts_table({layout: components}))
+    # Before the results, so that there are none of which it is not known what they are of.
+    if sources is not None and sources.num_rows:
+        parquet.write_table(store.folder / SOURCES / name, sources)
     if failures.num_rows:
         parquet.write_table(store.folder / ERRORS / name, failures)
     if results.num_rows:

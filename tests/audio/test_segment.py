@@ -386,3 +386,23 @@ def test_the_shortest_excerpts_can_be_segmented():
     audio = segment.by_superpixels(MIX[:1], RATE, 2)
     everything = render.render(audio, jax.device_put(np.ones(len(audio.extents), bool)))
     np.testing.assert_allclose(everything, MIX[:1], atol=1e-6)
+
+
+# Rates as readers of sound return them.
+RATES = {"NumPy": np.int64(RATE), "float": float(RATE), "float32": np.float32(RATE)}
+
+
+@pytest.mark.parametrize("kind", RATES)
+@pytest.mark.parametrize("name", SEGMENTATIONS)
+def test_rates_may_be_of_any_kind(name, kind, segmented, monkeypatch):
+    """Records of what was cut at a rate of NumPy were no JSON, after all the work."""
+    monkeypatch.setitem(globals(), "RATE", RATES[kind])
+    audio = SEGMENTATIONS[name]()
+    assert type(audio.sample_rate) is int and audio.n_fft == segmented[name].n_fft
+    assert audio.extents == segmented[name].extents
+
+
+@pytest.mark.parametrize("rate", [0, -8000, 8000.5, float("nan"), float("inf")])
+def test_impossible_rates_are_refused(rate):
+    with pytest.raises(ValueError, match="`sample_rate` must be a positive whole number in Hz"):
+        segment.by_time(MIX, rate, 3)

@@ -127,7 +127,7 @@ def test_top_k_and_the_command_line_agree(place):
         (["--num-samples", "auto", "--confidence", "95"], "`--confidence` must lie between 0"),
         (
             ["--num-samples", "auto", "--max-evaluations", "3"],
-            "`--max-evaluations` must be at least 128",
+            "`--max-evaluations` must be at least 128, got 3",
         ),
         (["--snippet", "-1"], "`--snippet` must be positive seconds"),
         (["--num-samples", "many"], "must be a whole number, auto or exhaustive, got 'many'"),

@@ -1,5 +1,6 @@
 """Explanations of tracks, and the sounds of their components."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -9,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lime_jax.lemons import audio_responses, explain_track, explanation_body, selections
+import lime_jax as lj
+from lime_jax.lemons import audio_responses, explain_track, explanation_body, selections, wording
 from lime_jax.separation.base import Stems
 
 RATE, NUM_SAMPLES = 1000, 1003
@@ -82,6 +84,24 @@ def test_a_constant_model_has_no_fidelity():
         json.loads(json.dumps(record.to_json(), allow_nan=False))
     )
     assert again.components == record.components
+
+
+@pytest.mark.parametrize("status", [s for s in lj.Status if s is not lj.Status.OK])
+def test_what_is_wrong_is_said_with_its_cure(status, monkeypatch):
+    def explain(*arguments, **options):
+        found = lj.explain(*arguments, **options)
+        wrong = {"status": jnp.full_like(found.status, status)}
+        if status is lj.Status.NOT_SOLVED:
+            wrong["coefficients"] = jnp.full_like(found.coefficients, jnp.nan)
+        return dataclasses.replace(found, **wrong)
+
+    monkeypatch.setattr(explain_track, "explain", explain)
+    record = explain_track.explain_track(likes(make_stems(), "bass"), make_stems(), "source")
+    assert record.status == status.advice and selections.top(record, 3) == ()
+    assert json.dumps(record.to_json(), allow_nan=False)
+    is_constant = status is lj.Status.CONSTANT_OUTPUT
+    sentence = "whatever is left out" if is_constant else status.advice
+    assert sentence in wording.fidelity(record.fidelity, record.status)
 
 
 @pytest.mark.slow

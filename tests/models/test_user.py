@@ -1,10 +1,13 @@
 """Models of the user are found, checked, and blamed by name."""
 
+import enum
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 import lime_jax as lj
@@ -108,6 +111,47 @@ def test_names_must_differ():
     alike = lj.host_model(lambda batch: batch, output_names=("rock", "pop", "rock"))
     with pytest.raises(ModelError, match="'rock' more than once"):
         models.output_names(alike, 3)
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+    def __str__(self):
+        return "red"
+
+
+# Names of outputs as people have them; `if names` of an array was an error of NumPy.
+LISTS = {
+    "list": (["a", "b"], ("a", "b")),
+    "array": (np.array(["a", "b"]), ("a", "b")),
+    "array of objects": (np.array(["a", 2], object), ("a", "2")),
+    "integers": ([0, 1], ("0", "1")),
+    "array of integers": (np.arange(2), ("0", "1")),
+    "numbers of JAX": (jnp.arange(2), ("0", "1")),
+    "bytes": (np.array([b"a", "\xe4".encode()]), ("a", "\xe4")),
+    "members": ([Colour.RED], ("red",)),
+    "range": (range(2), ("0", "1")),
+    "index of pandas": (pd.Index(["a", "b"]), ("a", "b")),
+    "nothing": (np.array([]), ()),
+    "none": (None, ()),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_names_may_be_of_any_kind(name):
+    given, expected = LISTS[name]
+    model = types.SimpleNamespace(output_names=given)
+    assert models.names_of_outputs(model) == expected
+    if expected:
+        assert models.output_names(model, len(expected)) == expected
+        hosted = lj.host_model(lambda batch: batch, output_names=given)
+        assert hosted.output_names == expected
+
+
+@pytest.mark.parametrize("given", ["rock", b"rock", {0: "rock"}, 7, np.array([["a"]]), np.array(1)])
+def test_names_must_be_a_list(given):
+    with pytest.raises(ModelError, match="`output_names` must be a list of names, got"):
+        models.names_of_outputs(types.SimpleNamespace(output_names=given))
 
 
 def test_outputs_are_counted_and_failures_blamed_on_the_model():

@@ -1,6 +1,10 @@
 """Pictures: every kind of components, readable numbers, honest colours."""
 
 import io
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,3 +78,65 @@ def test_names_are_drawn_as_they_are_written():
     assert style.short("$\\frac{") == "$\\frac{"
     assert style.short("日本 語\n") == "□□ □□"
     assert style.short("a" * 50) == "a" * 35 + "…"
+
+
+# What people set for pictures of their own.
+SETTINGS = {
+    "TeX": {"text.usetex": True},
+    "dark": {"axes.facecolor": "black", "text.color": "white", "axes.edgecolor": "white"},
+    "fonts": {"font.family": "cursive", "font.size": 30, "axes.unicode_minus": False},
+    "lines": {"lines.linewidth": 9, "axes.grid": True, "hatch.linewidth": 5},
+    "files": {"savefig.dpi": 20, "savefig.bbox": "tight", "savefig.facecolor": "red"},
+    "layout": {"figure.constrained_layout.h_pad": 3, "xtick.direction": "in", "image.lut": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def plain_pixels(explain, stems):
+    return pixels(KINDS["stems-time"](stems), explain, np.linspace(-1, 1, 12))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_what_users_set_for_their_pictures_is_not_ours(name, explain, stems, plain_pixels):
+    """With `text.usetex` and without TeX a report ended with exit code 2, after all the work."""
+    import matplotlib
+
+    with matplotlib.rc_context(SETTINGS[name]):
+        theirs = dict(matplotlib.rcParams)
+        image = pixels(KINDS["stems-time"](stems), explain, np.linspace(-1, 1, 12))
+        assert dict(matplotlib.rcParams) == theirs
+    np.testing.assert_array_equal(image, plain_pixels)
+
+
+_DRAW = """
+import os
+from lime_jax.report import style
+with style.own_style():
+    figure = style.figure(2)
+    figure.subplots().set_title("a_b")
+    figure.savefig("picture.png")
+import matplotlib
+print(os.environ["MPLBACKEND"], matplotlib.rcParams["text.usetex"])
+print(dict.__getitem__(matplotlib.rcParams, "backend"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("backend", "kept"),
+    [("module://no_such_notebook.backend_inline", True), ("svg", True), ("no such one", False)],
+)
+def test_backends_of_notebooks_need_not_be_there(tmp_path, backend, kept):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\naxes.facecolor: black\n")
+    environment = {
+        **os.environ,
+        "MPLBACKEND": backend,
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", _DRAW], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first == f"{backend} True", "what users chose is theirs"
+    assert (second == backend) == kept
+    assert (tmp_path / "picture.png").stat().st_size > 1000

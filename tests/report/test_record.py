@@ -98,6 +98,14 @@ def test_default_outputs_are_the_highest_predictions(explain, song):
     assert [output["name"] for output in record["outputs"]] == ["c", "d", "a"]
 
 
+@pytest.mark.parametrize("given", [np.array(["a", "b", "c"]), np.arange(3), [0, 1, 2], range(3)])
+def test_names_and_numbers_may_be_of_any_kind(explain, song, given):
+    options = {"outputs": np.array([2, 0]), "top_k": np.int64(2)}
+    record = report.to_json(explain(np.eye(3)), song, output_names=given, **options)
+    assert [output["name"] for output in record["outputs"]] == [str(given[2]), str(given[0])]
+    assert json.loads(json.dumps(record, allow_nan=False))["top_k"] == 2
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
     seed: int = 3

@@ -68,7 +68,7 @@ def model(model_folder):
         return models.resolve("loudness:make")
 
 
-def run_into(store, songs, model, *, items=None, report=None, **options):
+def run_into(store, songs, model, *, items=None, report=None, say=None, **options):
     """Runs over the songs into a store; options replace the defaults."""
     from lime_jax import runs
 
@@ -76,7 +76,7 @@ def run_into(store, songs, model, *, items=None, report=None, **options):
     # As many masks and items at a time in every store, so that the tests share one program.
     shared = {"num_samples": 100, "part_items": 4}
     config = runs.RunConfig(output_dir=store, **{**given, **shared, **options})
-    return runs.run(config, items=items, model=model, report=report)
+    return runs.run(config, items=items, model=model, report=report, say=say)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ def documented(title):
 def test_columns_of_stores_are_documented():
     assert documented("results.parquet") == schema.results_schema().names
     assert documented("components.parquet") == schema.layouts_schema().names
+    assert documented("sources.parquet") == schema.sources_schema().names
     assert documented("errors.parquet") == schema.errors_schema().names
 
 

@@ -1,5 +1,6 @@
 """Manifests: what is written is read, from any folder, and what is no manifest says why."""
 
+import copy
 import os
 import shutil
 import subprocess
@@ -112,6 +113,17 @@ class TestRoundTrip:
         assert len(manifest.read_manifest(tmp_path / "items.csv")) == len(items)
 
 
+def test_items_may_hold_what_data_sets_give(tmp_path):
+    """A data set's classes are integers; pyarrow refused them with an error of its own."""
+    item = Item("7", Path("/music/a.wav"), 0.5, 2.0, label="3", group="1")
+    given = copy.copy(item)
+    kinds = {"id": np.int64(7), "path": "/music/a.wav", "start": np.float32(0.5), "duration": 2}
+    for name, value in {**kinds, "label": np.int64(3), "group": 1}.items():
+        object.__setattr__(given, name, value)
+    manifest.write_manifest(tmp_path / "items.parquet", [given])
+    assert manifest.read_manifest(tmp_path / "items.parquet") == [item]
+
+
 CELLS = {
     "path is the id": ({"path": "sub/a.wav"}, {"id": "sub/a.wav"}),
     "folder of stems is the id": ({"stems": "songs/a"}, {"id": "songs/a", "path": None}),
@@ -119,6 +131,25 @@ CELLS = {
     "start": ({"path": "a.wav", "start": "1.25"}, {"start": 1.25}),
     "no duration": ({"path": "a.wav", "duration": ""}, {"duration": None}),
     "duration": ({"path": "a.wav", "duration": "10"}, {"duration": 10.0}),
+    "end": ({"path": "a.wav", "start": "1.5", "end": "4"}, {"start": 1.5, "duration": 2.5}),
+    "end alone": ({"path": "a.wav", "end": "4"}, {"start": 0.0, "duration": 4.0}),
+    "no end": ({"path": "a.wav", "start": "1", "end": ""}, {"start": 1.0, "duration": None}),
+    "end beside duration": (
+        {"path": "a.wav", "start": "1", "duration": "0.3333", "end": "1.33"},
+        {"duration": 0.3333},
+    ),
+    "names in other cases": (
+        {"Path": "a.wav", " START ": "1", "End": "3", "Label": "x"},
+        {"start": 1.0, "duration": 2.0, "label": "x"},
+    ),
+    "times said twice": (
+        {"path": "a.wav", "start": "1", "end": "3", "start_s": "1", "length": "9", "offset": "1"},
+        {"start": 1.0, "duration": 2.0},
+    ),
+    "times of other things": (
+        {"path": "a.wav", "time signature": "3/4", "song_length": "200", "tempo": "90"},
+        {"start": 0.0, "duration": None},
+    ),
     "no label": ({"path": "a.wav", "label": ""}, {"label": None}),
     "number as label": ({"path": "a.wav", "label": "01"}, {"label": "01"}),
     "other columns": ({"path": "a.wav", "bpm": "120", "title": "x"}, {"id": "a.wav"}),
@@ -213,6 +244,17 @@ BAD = {
     "negative.csv": (b"path,start\na.wav,-1\n", "row 1: `start` must be seconds, got '-1'"),
     "nan.csv": (b"path,duration\na.wav,nan\n", "row 1: `duration` must be seconds, got 'nan'"),
     "endless.csv": (b"path,duration\na.wav,inf\n", "row 1: `duration` must be seconds, got 'inf'"),
+    "before.csv": (
+        b"path,start,end\na.wav,3,2\n",
+        "row 1: `end` must be after `start`, got 3 to 2",
+    ),
+    "nowhere.csv": (b"path,start,end\na.wav,3,3\n", "row 1: `end` must be after `start`"),
+    "late.csv": (b"path,end\na.wav,soon\n", "row 1: `end` must be seconds, got 'soon'"),
+    "contradiction.csv": (
+        b"path,start,duration,end\na.wav,1,2,4\n",
+        "row 1: `duration` 2 and `end` 4 contradict each other",
+    ),
+    "two starts.csv": (b"path,start,Start\na.wav,1,2\n", "the column `start` twice"),
     "cut json.csv": (b'id,stems\n1,"{""a"": "\n', "row 1: `stems` must be a folder or JSON"),
     "no stems.csv": (b"id,stems\n1,{}\n", "row 1: `stems` must be .*a stem without files"),
     "no files.csv": (b'id,stems\n1,"{""a"": []}"\n', "row 1: `stems` must be .*without files"),
@@ -220,6 +262,36 @@ BAD = {
     "numbers.csv": (b'id,stems\n1,"{""a"": [5]}"\n', "row 1: `stems` must be a folder or JSON"),
     "null.csv": (b'id,stems\n1,"{""a"": null}"\n', "row 1: `stems` must be a folder or JSON"),
 }
+
+
+# Names that others give to times, beside the columns `path` and perhaps `start`, and ours for them.
+OTHER_TIMES = {
+    **{
+        f"path,{name}": "`start`"
+        for name in ("start_s", "Start Time", "onset", "begin", "clip_start")
+    },
+    **{f"path,start,{name}": "`end`" for name in ("end_s", "end_time_ms", "stop", "End (sec)")},
+    **{
+        f"path,{name}": "`duration`"
+        for name in ("length", "duration_ms", "dur", "segment_duration")
+    },
+    "path,offset": "`end` or `start`",
+    "path,start,offset": "`end`",
+}
+
+
+@pytest.mark.parametrize("header", OTHER_TIMES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_times_in_other_words_are_not_passed_over(tmp_path, header, suffix):
+    """They were: the whole sound was explained in place of the excerpt."""
+    names = header.split(",")
+    row = dict(zip(names, ["a.wav", "1", "2"], strict=False))
+    path = tmp_path / f"clips.{suffix}"
+    WRITERS[suffix](row, path)
+    with pytest.raises(StoreError) as caught:
+        manifest.read_manifest(path)
+    assert f"has a column {names[-1]!r}, which would be ignored" in str(caught.value)
+    assert f"Call it {OTHER_TIMES[header]} if" in str(caught.value)
 
 
 class TestBadManifests:

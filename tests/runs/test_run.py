@@ -16,7 +16,7 @@ from lime_jax import runs
 from lime_jax.audio import fills, io, segment
 from lime_jax.audio.render import waveform_predictor
 from lime_jax.errors import LimeJaxError, ModelError, StoreError
-from lime_jax.runs import store, writer
+from lime_jax.runs import reload, sources, store, writer
 from lime_jax.runs.items import Item
 from lime_jax.runs.verify import verify
 from tests.runs.conftest import RATE, STEMS, assert_same, frame, log, parts_of, write_song
@@ -521,3 +521,101 @@ def test_components_are_stored_once(whole):
     assert len(parts_of(whole)) > 2
     components = pd.read_parquet(whole / "components.parquet")
     assert len(components) == len(STEMS) and components["layout"].nunique() == 1
+
+
+class TestChangedFiles:
+    """A clip that was cut anew under the same name stayed "done"."""
+
+    @pytest.fixture
+    def clips(self, songs, run, tmp_path):
+        """Three songs that are explained, in one part."""
+        for name in ("s00", "s01", "s02"):
+            shutil.copytree(songs / name, tmp_path / "clips" / name)
+        items = runs.items_of(str(tmp_path / "clips"), "stems")
+        assert run(items=items).progress.done == 3
+        return items
+
+    def test_a_changed_file_is_explained_again(self, run, songs, clips, tmp_path):
+        before = frame(tmp_path / "store")
+        shutil.copy(songs / "s05" / "voice.wav", clips[1].stems / "voice.wav")
+        said = []
+        result = run(items=clips, say=said.append)
+        assert result.changed == ("s01",) and result.progress.done == 3
+        [line] = said
+        assert "1 item is explained again" in line and "'s01'" in line
+        after = frame(tmp_path / "store")
+        is_new = after["id"] == "s01"
+        assert np.abs(after["prediction"] - before["prediction"])[is_new].max() > 1e-3
+        assert (after[~is_new]["prediction"] == before[~is_new]["prediction"]).all()
+        assert verify(tmp_path / "store").is_whole
+        assert run(items=clips).changed == ()
+
+    def test_files_that_were_only_touched_are_left_alone(self, run, clips, tmp_path):
+        for path in clips[0].stems.iterdir():
+            os.utime(path, (1, 1))
+        assert run(items=clips).changed == ()
+        records = len(parts_of(tmp_path / "store", "sources.parquet"))
+        assert run(items=clips).changed == ()
+        assert len(parts_of(tmp_path / "store", "sources.parquet")) == records
+
+    def test_vanished_files_keep_their_explanations(self, run, clips):
+        shutil.rmtree(clips[0].stems)
+        result = run(items=clips)
+        assert result.changed == () and result.progress.done == 3
+
+    def test_a_file_beside_the_stems_changes_nothing(self, run, clips):
+        (clips[0].stems / "notes.txt").write_text("louder")
+        (clips[0].stems / "._voice.wav").write_text("of another system")
+        assert run(items=clips).changed == ()
+
+    def test_a_further_stem_is_a_change(self, run, clips):
+        shutil.copy(clips[0].stems / "voice.wav", clips[0].stems / "choir.wav")
+        assert run(items=clips).changed == ("s00",)
+
+    def test_a_mended_file_is_no_failure_any_more(self, run, songs, clips, tmp_path):
+        missing = Item("s03", stems=tmp_path / "clips" / "s03")
+        broken = Item("s04", stems=shutil.copytree(songs / "s04", tmp_path / "clips" / "s04"))
+        (broken.stems / "bass.wav").write_text("no sound")
+        items = [*clips, missing, broken]
+        assert run(items=items).progress.failed == 2
+        assert run(items=items).progress.failed == 2
+        shutil.copytree(songs / "s03", missing.stems)
+        shutil.copy(songs / "s04" / "bass.wav", broken.stems)
+        result = run(items=items)
+        assert set(result.changed) == {"s03", "s04"} and result.progress.failed == 0
+        assert verify(tmp_path / "store").is_whole
+
+    def test_stores_without_the_record_go_on(self, run, songs, clips, tmp_path):
+        shutil.rmtree(tmp_path / "store" / "sources.parquet")
+        assert verify(tmp_path / "store").is_whole
+        shutil.copy(songs / "s05" / "voice.wav", clips[1].stems / "voice.wav")
+        result = run(items=clips)
+        assert result.changed == () and result.progress.done == 3
+
+    def test_other_shards_are_left_alone(self, run, songs, clips, tmp_path):
+        for clip in clips:
+            shutil.copy(songs / "s05" / "voice.wav", clip.stems / "voice.wav")
+        changed = [run(items=clips, shard=f"{index}/2").changed for index in range(2)]
+        assert sorted([*changed[0], *changed[1]]) == ["s00", "s01", "s02"]
+        assert verify(tmp_path / "store").is_whole
+
+    def test_changed_sounds_are_not_played_beside_old_weights(self, songs, clips, tmp_path):
+        target = runs.open_store(tmp_path / "store")
+        assert reload.segmented_audio(target, clips[1], 0).names == STEMS
+        shutil.copy(songs / "s05" / "voice.wav", clips[1].stems / "voice.wav")
+        with pytest.raises(LimeJaxError, match="is not what it was when it was explained"):
+            reload.segmented_audio(target, clips[1], 0)
+
+
+def test_contents_are_read_only_where_size_or_time_differ(tmp_path, monkeypatch):
+    paths = [tmp_path / f"{number}.wav" for number in range(100)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    items = [Item(path.name, path) for path in paths]
+    known = {item.id: sources.source_of(item) for item in items}
+    read = []
+    monkeypatch.setattr(sources.storage, "digest_of_file", lambda path: read.append(path) or "x")
+    assert sources.compare(items, known) == sources.Comparison((), {})
+    assert not read
+    os.utime(paths[7], (5, 5))
+    assert sources.compare(items, known).changed == ("7.wav",) and read == [paths[7]]

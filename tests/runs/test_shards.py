@@ -8,7 +8,7 @@ import pytest
 
 from lime_jax.errors import StoreError
 from lime_jax.runs.locks import hold_shard
-from lime_jax.runs.shards import Shard, shard_of
+from lime_jax.runs.shards import Shard, passed_over, shard_of
 
 IDS = [f"song {number}.wav" for number in range(500)] + ["", "ü", "a" * 1000]
 
@@ -38,6 +38,11 @@ def kubernetes(index, count=None):
     """What an indexed job tells a container; the number of them only where it is asked to."""
     total = {} if count is None else {"JOB_COMPLETIONS": f"{count}"}
     return {"JOB_COMPLETION_INDEX": f"{index}", **total}
+
+
+def mpi(index, count, system="OMPI_COMM_WORLD"):
+    """What mpirun tells a process."""
+    return {f"{system}_RANK": f"{index}", f"{system}_SIZE": f"{count}"}
 
 
 OTHERS = {
@@ -77,6 +82,31 @@ SHARDS = {
         {**slurm_step(0, 1), **slurm_array(6, first=1)},
         (5, 8, "SLURM_ARRAY_TASK_ID"),
     ),
+    "steps of an array": (
+        None,
+        {**slurm_step(1, 4), **slurm_array(6, first=1)},
+        (21, 32, "SLURM_ARRAY_TASK_ID and SLURM_PROCID"),
+    ),
+    "both from a step": ("auto", slurm_step(2, 4), (2, 4, "SLURM_PROCID")),
+    "both from an array": ("auto", slurm_array(8, first=1), (7, 8, "SLURM_ARRAY_TASK_ID")),
+    "both from Kubernetes": ("auto", kubernetes(2, 5), (2, 5, "JOB_COMPLETION_INDEX")),
+    "both from Open MPI": ("auto", mpi(2, 5), (2, 5, "OMPI_COMM_WORLD_RANK")),
+    "both from MPICH": ("auto", mpi(2, 5, "PMI"), (2, 5, "PMI_RANK")),
+    "index from Open MPI": ("auto/6", mpi(2, 5), (2, 6, "OMPI_COMM_WORLD_RANK")),
+    "Open MPI unasked": (None, mpi(2, 5), (0, 1, "")),
+    "MPICH unasked": (None, mpi(2, 5, "PMI"), (0, 1, "")),
+    "srun with a terminal": (None, {**slurm_step(0, 4), "SLURM_PTY_PORT": "4711"}, (0, 1, "")),
+    "a terminal of srun in an array": (
+        None,
+        {**slurm_array(6, first=1), **slurm_step(0, 1), "SLURM_PTY_WIN_COL": "80"},
+        (0, 1, ""),
+    ),
+    "a notebook in a step": (None, {**slurm_step(0, 4), "JPY_PARENT_PID": "7"}, (0, 1, "")),
+    "asked for in a terminal": (
+        "auto",
+        {**slurm_step(0, 4), "SLURM_PTY_PORT": "4711"},
+        (0, 4, "SLURM_PROCID"),
+    ),
     "Kubernetes with count": (None, kubernetes(2, 5), (2, 5, "JOB_COMPLETION_INDEX")),
     "auto in Kubernetes": ("auto/5", kubernetes(2), (2, 5, "JOB_COMPLETION_INDEX")),
     "auto in Kubernetes with count": ("auto/6", kubernetes(2, 5), (2, 6, "JOB_COMPLETION_INDEX")),
@@ -89,17 +119,45 @@ def test_the_shard_comes_from_the_option_or_the_environment(name):
     assert shard_of(text, environment) == Shard(index, count, source)
 
 
+# What batch systems say, of which nothing counts where somebody types.
+BATCHES = {
+    "an array": slurm_array(3, first=0),
+    "a step": slurm_step(2, 4),
+    "steps of an array": {**slurm_step(1, 4), **slurm_array(6, first=1)},
+    "an indexed job": kubernetes(2, 5),
+    "an indexed job without count": kubernetes(2),
+}
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_whoever_types_does_everything_unless_a_shard_is_asked_for(name):
+    """`srun -n4 --pty` explained a quarter of the data, with exit code 0."""
+    environment = BATCHES[name]
+    assert shard_of(None, environment, has_terminal=True) == Shard()
+    assert "everything is done here" in passed_over(environment, has_terminal=True)
+    assert passed_over(environment) is None
+    asked = shard_of("auto/99", environment, has_terminal=True)
+    assert asked == shard_of("auto/99", environment) and asked.count == 99
+
+
+@pytest.mark.parametrize("environment", [{}, OTHERS, slurm_script(4), slurm_step(0, 1), mpi(1, 2)])
+def test_nothing_is_said_where_there_is_nothing_to_share(environment):
+    assert passed_over(environment, has_terminal=True) is None
+
+
 ERRORS = {
     **{
-        f"text {text!r}": (text, {}, f"`--shard` must be i/n or auto/n, got {text!r}")
-        for text in ("", "3", "auto", "/", "/4", "1/", "a/4", "1/b", "-1/4", "1/-4", "1.0/4")
+        f"text {text!r}": (text, {}, f"`--shard` must be i/n, auto/n or auto, got {text!r}")
+        for text in ("", "3", "auto/", "/", "/4", "1/", "a/4", "1/b", "-1/4", "1/-4", "1.0/4")
     },
-    "text '1/4/8'": ("1/4/8", {}, "`--shard` must be i/n or auto/n"),
-    "text ' 1/4'": (" 1/4", {}, "`--shard` must be i/n or auto/n"),
-    "text 'AUTO/4'": ("AUTO/4", {}, "`--shard` must be i/n or auto/n"),
+    "text '1/4/8'": ("1/4/8", {}, "`--shard` must be i/n, auto/n or auto"),
+    "text ' 1/4'": (" 1/4", {}, "`--shard` must be i/n, auto/n or auto"),
+    "text 'AUTO/4'": ("AUTO/4", {}, "`--shard` must be i/n, auto/n or auto"),
     "index of the count": ("4/4", {}, "below the number of shards, got 4 of 4 from 4/4"),
     "no shards": ("0/0", {}, "below the number of shards, got 0 of 0"),
     "auto without a system": ("auto/4", {}, "finds no index: neither SLURM nor a Kubernetes"),
+    "both without a system": ("auto", {}, "finds no index"),
+    "both from Kubernetes without count": ("auto", kubernetes(2), "but not of how many"),
     "auto in a script": ("auto/4", slurm_script(4), "finds no index"),
     "auto with fewer": ("auto/2", kubernetes(2), "got 2 of 2 from auto/2"),
     "auto below the array": ("auto/4", slurm_array(7, first=1), "got 6 of 4 from auto/4"),

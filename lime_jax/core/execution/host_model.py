@@ -1,11 +1,12 @@
 """Models that are not JAX: any function from a NumPy batch to outputs, evaluated outside jit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from lime_jax.core.arguments import texts
 from lime_jax.errors import ModelError
 
 
@@ -59,7 +60,7 @@ def host_model(
     function: Callable[[np.ndarray], Any],
     *,
     sample_rate: int | None = None,
-    output_names: tuple[str, ...] = (),
+    output_names: Iterable[Any] = (),
 ) -> HostModel:
     """Makes any function of a NumPy batch a model: PyTorch, ONNX, TensorFlow, a remote service.
 
@@ -69,7 +70,7 @@ def host_model(
       function: maps float32 `(batch, *input)` to `(batch, num_outputs)`; always called with the
         same batch size within one explanation.
       sample_rate: of the waveforms it takes, in Hz; the command line needs it.
-      output_names: one per output.
+      output_names: one per output, texts or what becomes one.
 
     Example:
       >>> import jax, jax.numpy as jnp, numpy as np, lime_jax as lj
@@ -79,7 +80,7 @@ def host_model(
       >>> explanation.coefficients.round(3)
       Array([[0., 1.]], dtype=float32)
     """
-    return HostModel(function, sample_rate, tuple(output_names))
+    return HostModel(function, sample_rate, texts("output_names", output_names))
 
 
 def check_function(

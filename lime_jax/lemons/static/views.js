@@ -222,7 +222,8 @@ export const explanation = (found, track, players) => {
     return card(named[name].title, `${name}-title`, content);
   });
   const none = h("p", { class: "warning" },
-    "No part of this song speaks for it: no weight is positive.");
+    found.status === "ok" ? "No part of this song speaks for it: no weight is positive."
+      : "Which parts of this song speak for it could not be found out.");
   const queries = found.selections.filter((one) => one.name.startsWith("instrument-"));
   const cost = `${found.num_evaluations} variants of the song were judged in ${
     seconds(found.seconds)} seconds.`;

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lime_jax import machine, storage
 from lime_jax.errors import StoreError
+from lime_jax.report import style
 from lime_jax.runs import parquet
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ def write_bytes(path: Path, data: bytes) -> Path:
 def write_picture(path: Path, drawing: "Drawing") -> Path:
     """Returns the same for a figure of matplotlib, as PNG."""
     buffer = io.BytesIO()
-    drawing.savefig(buffer, format="png", metadata={"Software": None})
+    with style.own_style():
+        drawing.savefig(buffer, format="png", metadata={"Software": None})
     return write_bytes(path, buffer.getvalue())
 
 

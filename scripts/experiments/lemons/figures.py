@@ -166,6 +166,7 @@ def drawn(
     }
 
 
+@style.own_style()
 def draw_loved(scores: Sequence[Row], explanations: Sequence[Row]) -> Any:
     figure = style.figure(3.4)
     axes = figure.subplots()
@@ -197,6 +198,7 @@ def draw_loved(scores: Sequence[Row], explanations: Sequence[Row]) -> Any:
     return figure
 
 
+@style.own_style()
 def draw_stability(explanations: Sequence[Row], sizes: Sequence[int]) -> Any:
     figure = style.figure(3.0)
     axes = figure.subplots()

@@ -122,6 +122,7 @@ def printed(shares: Sequence[float | None]) -> str:
     return " ".join("none" if share is None else f"{share:.2f}" for share in shares)
 
 
+@style.own_style()
 def picture(curves: Sequence[Row]) -> Any:
     """Our curves with standard errors, and the paper's dashed."""
     figure = style.figure(4.4)

@@ -46,6 +46,7 @@ class Told:
     pictures: Sequence[tuple[str, Callable[[Tables], Any], str]]
 
 
+@style.own_style()
 def draw_stability(tables: Tables, sign: str = "positive") -> Any:
     """Figure 3: U_n over numbers of samples."""
     figure = style.figure(6.4)
@@ -84,6 +85,7 @@ def draw_common(tables: Tables) -> Any:
     return _by_content(tables["grid"], CONTENTS[1:], "n_ce", "N_ce with zero")
 
 
+@style.own_style()
 def _by_content(rows: Rows, contents: Sequence[str], name: str, label: str) -> Any:
     figure = style.figure(3.6)
     panels = figure.subplots(1, len(SEGMENTATIONS), sharey=True)
@@ -98,6 +100,7 @@ def _by_content(rows: Rows, contents: Sequence[str], name: str, label: str) -> A
     return figure
 
 
+@style.own_style()
 def draw_planted(tables: Tables) -> Any:
     """Figure 7: distribution of N_ce above, shares below."""
     rows = tables["planted"]
