@@ -30,14 +30,17 @@ Axes = Sequence[int | None]  # of the batch, in several arrays; None where it is
 _independent: SignatureCache[Any] = SignatureCache()
 
 
-def is_independent(predictor: Predictor, example: jax.ShapeDtypeStruct) -> bool:
+def is_independent(
+    predictor: Predictor, example: jax.ShapeDtypeStruct, shapes: Any = None
+) -> bool:
     """Returns whether nothing in a model is seen to mix the inputs of a batch.
 
     Args:
       predictor: the model.
       example: shape and dtype of a batch of inputs.
+      shapes: the signature of the model and its inputs, where it is known already.
     """
-    shapes = signature(predictor, example)
+    shapes = signature(predictor, example) if shapes is None else shapes
     return _independent.get_or_make(shapes, lambda: _traced_independent(predictor, example)) is True
 
 

@@ -172,16 +172,18 @@ class Problem:
 
         Called first of all, where an error of the model is not far from who called.
         """
-        model = () if isinstance(self.predict, HostModel) else self.predictor
+        is_host = isinstance(self.predict, HostModel)
+        shapes = signature(self.first[0]) if is_host else self.signature
         if not self.is_traced:
-            make_room_for(signature(model, self.components, self.stated))
+            method = jax.tree.structure(self.stated)
+            make_room_for((shapes, self.num_items, self.batch_size, method))
 
     @property
     def is_function(self) -> bool:
         """Whether nothing shows that the model's output depends on more than its input."""
         if isinstance(self.predict, HostModel):
             return self.predict.is_function is not False
-        return is_independent(self.predictor, self._example())
+        return is_independent(self.predictor, self._example(), self.signature)
 
     def _example(self) -> jax.ShapeDtypeStruct:
         """A batch of the size asked for: some models take no other."""
