@@ -30,9 +30,7 @@ Axes = Sequence[int | None]  # of the batch, in several arrays; None where it is
 _independent: SignatureCache[Any] = SignatureCache()
 
 
-def is_independent(
-    predictor: Predictor, example: jax.ShapeDtypeStruct, shapes: Any = None
-) -> bool:
+def is_independent(predictor: Predictor, example: jax.ShapeDtypeStruct, shapes: Any = None) -> bool:
     """Returns whether nothing in a model is seen to mix the inputs of a batch.
 
     Args:
