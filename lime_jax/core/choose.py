@@ -35,11 +35,7 @@ def solve(problem: Problem) -> Explanation:
     for executor in EXECUTORS:
         plan = executor.plan(problem)
         if plan is not None and (explanation := executor.run(plan)) is not None:
-            if not problem.is_function:
-                explanation = _as_no_function(explanation)
-            if not problem.is_traced:
-                explanation.warn()
-            return explanation
+            return explanation if problem.is_function else _as_no_function(explanation)
     raise AssertionError("the last executor always explains")
 
 

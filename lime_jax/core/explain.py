@@ -63,6 +63,8 @@ def explain(
       progress: called as `progress(done, total)`, in model evaluations, after every chunk (with a
         mesh, at the end); in columns, of a model that declares its layers. Ignored inside jit.
 
+    Warns (not inside jit) if an output has another status than OK; many items at a time do not.
+
     Raises:
       ValueError: if an argument has the wrong shape, at trace time.
       ModelError: if a host model fails, or if one input alone does not fit into memory.
@@ -86,7 +88,8 @@ def explain(
         progress=progress,
     )
     with problem.context:
-        return choose.solve(problem)
+        explanation = choose.solve(problem)
+        return explanation if problem.is_traced else explanation.warned()
 
 
 def plan(

@@ -111,6 +111,7 @@ def explain_over_fills(
     )
     with problem.context:
         explanation = choose.solve(problem)
+        explanation = explanation if problem.is_traced else explanation.warned()
     groups = _by_group(explanation, len(fills))
     return _average(item_of(groups, 0), item_of(groups, slice(1, None)))
 

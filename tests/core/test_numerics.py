@@ -11,6 +11,8 @@ import pytest
 import lime_jax as lj
 from lime_jax.core.explanation import Status
 from lime_jax.core.masks.bernoulli import Bernoulli
+from lime_jax.core.surrogates import statistics
+from lime_jax.core.surrogates.ridge import Ridge
 
 D = 14
 WEIGHTS = np.random.default_rng(0).normal(size=(D, 2)).astype(np.float32)
@@ -153,6 +155,23 @@ class TestStatuses:
         assert not enough.status.any()
         assert not lj.explain(network, STEMS, lj.lime(8), key=KEY).status.any(), "ridge decides"
 
+    @pytest.mark.parametrize("extra", [1, 2, 4])
+    def test_what_is_not_flagged_is_right(self, extra):
+        """Few masks without a penalty, in sets of which some are singular or nearly so."""
+        rng = np.random.default_rng(0)
+        d, num_sets = 12, 300
+        masks = rng.random((num_sets, d + extra, d)) < 0.5
+        masks[:, 0] = True
+        outputs = np.tanh(masks @ rng.normal(size=(d, 1)) + rng.normal(size=masks[..., :1].shape))
+        fits = _fit_sets(jnp.asarray(masks), jnp.asarray(outputs, jnp.float32))
+        determined = np.asarray(fits.is_determined)[:, 0]
+        assert 0 < determined.mean() < 1
+        for index in np.flatnonzero(determined):
+            centred, residual = (x[index] - x[index].mean(axis=0) for x in (masks, outputs))
+            expected = np.linalg.lstsq(centred.astype(float), residual[:, 0], rcond=None)[0]
+            error = np.abs(np.asarray(fits.coefficients)[index, 0] - expected).max()
+            assert error < 0.01 * np.abs(expected).max()
+
     def test_two_equal_stems_are_no_constant(self):
         for method in (lj.shapley(), lj.kernel_shap(2048)):
             found = lj.explain(lambda x: x.sum(axis=1, keepdims=True), components_of(2), method)
@@ -172,6 +191,13 @@ class TestStatuses:
 
     def test_every_status_has_advice(self):
         assert all(status.advice.endswith(".") for status in Status)
+
+
+@jax.jit
+@jax.vmap
+def _fit_sets(masks, outputs):
+    weights = jnp.ones(len(masks))
+    return Ridge(0.0)(statistics.summarise(masks, outputs.astype(jnp.float32), weights))
 
 
 def network_of(d):

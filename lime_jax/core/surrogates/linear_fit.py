@@ -13,8 +13,9 @@ Columns = Float[Array, "num_components columns"]
 # Far below the eigenvalues that carry information in float32, far above its rounding.
 _JITTER = 1e-5
 _REFINEMENTS = 4
-# Pivots of so many shifts or less are made of rounding and the shift.
-_SINGULAR = 4.0
+# Directions of so many shifts or less are solved no better than to a few per cent.
+_SINGULAR = 6.0
+_ITERATIONS = 4
 
 
 @pytree
@@ -51,12 +52,23 @@ def solve(matrix: Matrix, right: Columns) -> tuple[Columns, Bool[Array, ""]]:
     factor = jax.scipy.linalg.cho_factor(
         matrix + shift * jnp.eye(matrix.shape[0], dtype=shift.dtype)
     )
-    pivots = jnp.square(jnp.diagonal(factor[0]))
     solution = jnp.zeros_like(right)
     for _ in range(1 + _REFINEMENTS):
         residual = right - jnp.matmul(matrix, solution, precision=EXACT)
         solution = solution + jax.scipy.linalg.cho_solve(factor, residual)
-    return solution, (scale > 0) & (pivots.min() > _SINGULAR * shift)
+    return solution, (scale > 0) & (_least_eigenvalue(factor) > _SINGULAR * shift)
+
+
+def _least_eigenvalue(factor: tuple[Matrix, bool]) -> Float[Array, ""]:
+    """Estimates the least eigenvalue of a factorised matrix, by inverse iteration."""
+    matrix = factor[0]
+    # Some vector that no null space is likely to be orthogonal to.
+    vector = jnp.cos(jnp.square(jnp.arange(1, len(matrix) + 1, dtype=matrix.dtype)))
+    length = jnp.ones((), matrix.dtype)
+    for _ in range(_ITERATIONS):
+        vector = jax.scipy.linalg.cho_solve(factor, vector / length)
+        length = jnp.sqrt(jnp.square(vector).sum())
+    return 1 / length
 
 
 def add_fidelity(
