@@ -29,7 +29,7 @@ def strongest(signal, method, batch_size=32):
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-@pytest.mark.parametrize("batch_size", [32, 4096])
+@pytest.mark.parametrize("batch_size", [32, pytest.param(4096, marks=pytest.mark.slow)])
 def test_both_modes_agree_with_finite_differences(method, batch_size):
     function = jax.jit(lambda signal: strongest(signal, method, batch_size))
     direction = np.random.default_rng(2).normal(size=SIZE).astype(np.float32)

@@ -125,6 +125,7 @@ class TestWeightsOfTheMoment:
         np.testing.assert_allclose(second, SECOND, rtol=1e-4)
         assert not made
 
+    @pytest.mark.slow
     def test_of_many_items_and_of_given_masks_too(self, make):
         predict, train = make()
         masks = jnp.eye(D, dtype=bool)

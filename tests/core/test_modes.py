@@ -45,7 +45,16 @@ def x64():
         yield
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+QUICK = ("lime", "rounds", "kernel_shap", "lasso")
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(method, id=name, marks=() if name in QUICK else pytest.mark.slow)
+        for name, method in METHODS.items()
+    ],
+)
 @pytest.mark.parametrize(
     "mode",
     [
@@ -118,7 +127,7 @@ def test_host_models_get_just_the_batch_that_was_promised(batch_size, method):
     assert not found.status.any()
 
 
-@pytest.mark.parametrize("check_vma", [True, False])
+@pytest.mark.parametrize("check_vma", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["table", "lime", "rounds", "lasso", "forward"])
 def test_inside_the_users_shard_map(name, check_vma):
     mesh = jax.sharding.Mesh(jax.devices()[:1], ("devices",))

@@ -43,7 +43,11 @@ def referee(method, d, outputs_of, alpha=1.0):
     return coefficients, 1 - weights @ left**2 / (weights @ residual**2)
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e-3, 1e3, 1e20, 1e30])
+def slow(*values):
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e20, *slow(1e-30, 1e-3, 1e3, 1e30)])
 def test_outputs_of_any_size_are_explained_alike(scale):
     """Twice: unlikely classes have small outputs, and squares of small numbers are zero."""
     method = lj.lime(500)
@@ -60,7 +64,7 @@ def test_outputs_of_any_size_are_explained_alike(scale):
     assert not found.status.any()
 
 
-@pytest.mark.parametrize("offset", [0.0, 1e2, 1e4, 1e6])
+@pytest.mark.parametrize("offset", [1e6, *slow(0.0, 1e2, 1e4)])
 @pytest.mark.parametrize("batch_size", [None, 64])
 def test_a_large_offset_costs_no_digits(offset, batch_size):
     def shifted(x):
@@ -113,7 +117,15 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(
+            method, id=name, marks=() if name in ("shapley", "lime auto") else pytest.mark.slow
+        )
+        for name, method in METHODS.items()
+    ],
+)
 def test_equal_components_are_a_tie(method):
     def games(x):
         return jnp.stack([jnp.tanh(0.3 * x.sum(axis=1)), x.sum(axis=1) ** 2, x.max(axis=1)], 1)
@@ -124,7 +136,7 @@ def test_equal_components_are_a_tie(method):
 
 
 class TestStatuses:
-    @pytest.mark.parametrize("d", [20, 30, 40])
+    @pytest.mark.parametrize("d", [30, *slow(20, 40)])
     def test_a_kernel_that_sees_nothing_has_no_weight(self, d):
         found = lj.explain(network_of(d), components_of(d), lj.slime(5000), key=KEY)
         assert int(found.status[0]) == Status.NO_WEIGHT
@@ -205,7 +217,7 @@ def network_of(d):
     return lambda x: jnp.tanh(x.sum(axis=1, keepdims=True) / d)
 
 
-@pytest.mark.parametrize("impl", ["rbg", "unsafe_rbg"])
+@pytest.mark.parametrize("impl", ["rbg", *slow("unsafe_rbg")])
 @pytest.mark.parametrize(
     "method", [lj.lime(100), lj.kernel_shap(64), lj.lime(lj.auto(std_error=0.01))],
     ids=["lime", "kernel_shap", "auto"],
