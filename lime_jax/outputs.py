@@ -77,7 +77,7 @@ class OutputSelection:
         """Reads what `stored` returns; `all` and `top:N` are no names there."""
         return dataclasses.replace(cls.parse(text), text=None)
 
-    def stored(self, output_names: Sequence[str]) -> str:
+    def serialise(self, output_names: Sequence[str]) -> str:
         """Returns what means the same whatever the names of the outputs are."""
         if self.text is None:
             assert self.names is None, "names are always typed"

@@ -77,7 +77,7 @@ class TestOddNames:
         names, text, indices = ODD_NAMES[name]
         selection = OutputSelection.parse(text)
         assert selection.resolve(names).indices == indices
-        stored = OutputSelection.parse_stored(selection.stored(names))
+        stored = OutputSelection.parse_stored(selection.serialise(names))
         assert stored.resolve(names).indices == indices
 
     @pytest.mark.parametrize("name", ODD_NAMES)
@@ -91,11 +91,11 @@ class TestOddNames:
         names = ("all", "top:2", "jazz")
         selection = OutputSelection.parse(None, default)
         assert selection.resolve(names).count == (3 if default == "all" else 2)
-        assert selection.stored(names) == default
+        assert selection.serialise(names) == default
 
     @pytest.mark.parametrize("text", ["all", "top:2", "jazz", "jazz,Rock"])
     def test_what_earlier_versions_stored_stays(self, text):
-        assert OutputSelection.parse(text).stored(NAMES) == text
+        assert OutputSelection.parse(text).serialise(NAMES) == text
 
     @pytest.mark.parametrize("text", ['"rock', '"rock" pop', '"a","b', "a\nb"])
     def test_quotes_that_do_not_match_are_refused(self, text):

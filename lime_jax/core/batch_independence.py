@@ -13,6 +13,7 @@ from typing import Any
 import jax
 from jax.extend import core
 
+from lime_jax.core.execution.memory import inner_jaxprs
 from lime_jax.core.execution.signature_cache import SignatureCache, signature
 from lime_jax.core.predictor import Predictor
 
@@ -68,7 +69,7 @@ def _follow(jaxpr: core.Jaxpr, axes: Axes) -> Axes | None:
             return None
         if all(axis is None for axis in inputs):
             # Even of nothing that depends on inputs: numbers may be drawn inside.
-            insides = [(inner, [None] * len(inner.invars)) for inner in _inner(equation)]
+            insides = [(inner, [None] * len(inner.invars)) for inner in inner_jaxprs(equation)]
             if any(_follow(*inside) is None for inside in insides):
                 return None
             continue
@@ -79,22 +80,13 @@ def _follow(jaxpr: core.Jaxpr, axes: Axes) -> Axes | None:
     return [axis_of(variable) for variable in jaxpr.outvars]
 
 
-def _inner(equation: core.JaxprEqn) -> list[core.Jaxpr]:
-    leaves = jax.tree.leaves(
-        list(equation.params.values()),
-        is_leaf=lambda x: isinstance(x, (core.Jaxpr, core.ClosedJaxpr)),
-    )
-    closed = [leaf.jaxpr for leaf in leaves if isinstance(leaf, core.ClosedJaxpr)]
-    return closed + [leaf for leaf in leaves if isinstance(leaf, core.Jaxpr)]
-
-
 def _axes_after(equation: core.JaxprEqn, inputs: Axes) -> Axes | None:
     """Returns the axes of the batch of an equation's outputs; None if it mixes along it."""
     name, parameters = equation.primitive.name, equation.params
     first = inputs[0]
     unknown: Axes = [None] * len(equation.outvars)
     if name in ("jit", "pjit", "custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint"):
-        return _follow(_inner(equation)[0], inputs)
+        return _follow(inner_jaxprs(equation)[0], inputs)
     if name in _MIXING and first is not None:
         over = parameters.get("axes", (parameters.get("axis", parameters.get("dimension")),))
         if first in over:

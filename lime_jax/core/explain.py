@@ -89,7 +89,9 @@ def explain(
     )
     with problem.context:
         explanation = choose.solve(problem)
-        return explanation if problem.is_traced else explanation.warned()
+        if not problem.is_traced:
+            explanation.warn()
+        return explanation
 
 
 def plan(

@@ -84,8 +84,8 @@ class Explanation:
     num_lime_samples: Float[Array, "..."]
     num_samples: int = static()
 
-    def warned(self) -> "Explanation":
-        """Returns `self`, after a warning if any output could not be explained; outside jit."""
+    def warn(self) -> None:
+        """Warns if any output could not be explained. Call outside jit."""
         status = np.asarray(self.status)
         if (bad := status[status != Status.OK]).size:
             warn(
@@ -93,7 +93,6 @@ class Explanation:
                 f"{Status(int(bad[0])).advice}",
                 ExplanationWarning,
             )
-        return self
 
     def checked(self) -> "Explanation":
         """Returns `self`, or raises if any output could not be explained. Call outside jit.

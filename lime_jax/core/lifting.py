@@ -149,12 +149,12 @@ def _constants_of(traced: core.ClosedJaxpr) -> list[Any]:
     """Closed-over arrays: its own, and those of functions that were jitted by their author."""
     constants = list(traced.consts)
     for equation in traced.jaxpr.eqns:
-        if (inner := _jitted(equation)) is not None:
+        if (inner := _inside_of_jit(equation)) is not None:
             constants += _constants_of(inner)
     return constants
 
 
-def _jitted(equation: core.JaxprEqn) -> core.ClosedJaxpr | None:
+def _inside_of_jit(equation: core.JaxprEqn) -> core.ClosedJaxpr | None:
     """The inside of a call of a jitted function that closes over arrays."""
     if equation.primitive.name not in ("jit", "pjit"):
         return None
@@ -168,7 +168,7 @@ def _evaluate(
     """Computes a program with other constants, in the order of `_constants_of`."""
     jaxpr = traced.jaxpr
     own = [next(constants) for _ in jaxpr.constvars]
-    if not any(map(_jitted, jaxpr.eqns)):
+    if not any(map(_inside_of_jit, jaxpr.eqns)):
         return core.jaxpr_as_fun(core.ClosedJaxpr(jaxpr, own))(*inputs)
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*own, *inputs], strict=True))
 
@@ -177,7 +177,7 @@ def _evaluate(
 
     for equation in jaxpr.eqns:
         arguments = map(read, equation.invars)
-        if (inner := _jitted(equation)) is not None:
+        if (inner := _inside_of_jit(equation)) is not None:
             outputs = _evaluate(inner, constants, list(arguments))
         else:
             primitive = equation.primitive
@@ -210,7 +210,7 @@ def _settings(jaxpr: core.Jaxpr, rules: Any) -> Iterator[Any]:
         for variable in equation.invars:
             if isinstance(variable, core.Literal) and np.ndim(variable.val):
                 yield _digest(variable.val)
-        is_lifted = _jitted(equation) is not None
+        is_lifted = _inside_of_jit(equation) is not None
         for name, value in equation.params.items():
             for leaf in jax.tree.leaves(value, is_leaf=_is_program):
                 if isinstance(leaf, core.ClosedJaxpr):

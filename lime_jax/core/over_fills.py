@@ -111,7 +111,8 @@ def explain_over_fills(
     )
     with problem.context:
         explanation = choose.solve(problem)
-        explanation = explanation if problem.is_traced else explanation.warned()
+        if not problem.is_traced:
+            explanation.warn()
     groups = _by_group(explanation, len(fills))
     return _average(item_of(groups, 0), item_of(groups, slice(1, None)))
 

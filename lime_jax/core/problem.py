@@ -226,7 +226,7 @@ class Problem:
     @functools.cached_property
     def _declaration(self) -> Declaration | None:
         declared = declaration(self.predict, Declaration) if self.is_here else None
-        return None if declared is None else declared.lifted(self._example())
+        return None if declared is None else declared.lift_arrays(self._example())
 
     def declaration_of(self, kind: type[Kind]) -> Kind | None:
         """Returns what the model declares of its receptive field, where use can be made of it."""

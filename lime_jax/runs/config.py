@@ -113,7 +113,7 @@ def determinants(
         **chosen,
         "segments": storage.plain(config.num_segments),
         "hop": storage.plain(config.hop or config.snippet),
-        "outputs": OutputSelection.parse(config.outputs).stored(output_names),
+        "outputs": OutputSelection.parse(config.outputs).serialise(output_names),
         "sample_rate": int(model.sample_rate),
         "resampler": getattr(model, "resampler", "soxr"),
         "output_names": list(output_names),

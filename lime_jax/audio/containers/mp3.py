@@ -137,9 +137,9 @@ def _walk(file: BinaryIO, position: int, size: int, kind: tuple[int, bool]) -> _
 def _first_frame(file: BinaryIO, start: int, size: int) -> int | None:
     if _are_frames(file, start, size):
         return start
-    found = _next_frames(file, skip_tags(file, start, size), size, _MOST_RUBBISH)
+    first = _next_frames(file, skip_tags(file, start, size), size, _MOST_RUBBISH)
     # A file may be so short, or cut so early, that there is no second frame.
-    return start if found is None and _frame_at(file, start) else found
+    return start if first is None and _frame_at(file, start) else first
 
 
 def _next_frames(file: BinaryIO, position: int, size: int, reach: int) -> int | None:

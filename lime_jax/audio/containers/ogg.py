@@ -35,10 +35,10 @@ def _page_flags(file: BinaryIO, position: int) -> Iterator[int]:
             yield header[5]
             position += _page_length(header)
             continue
-        found = read_at(file, position, _LONGEST_PAGE).find(b"OggS", 1)
-        if found < 0:
+        offset = read_at(file, position, _LONGEST_PAGE).find(b"OggS", 1)
+        if offset < 0:
             return
-        position += found
+        position += offset
 
 
 def _page_length(header: bytes) -> int:

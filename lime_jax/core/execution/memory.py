@@ -115,7 +115,7 @@ def _peak_bytes(jaxpr: core.Jaxpr) -> int:
         for variable in equation.outvars:
             sizes[variable] = _num_bytes(variable)
             alive += sizes[variable]
-        inner = max((_peak_bytes(inner) for inner in _inner_jaxprs(equation)), default=0)
+        inner = max((_peak_bytes(inner) for inner in inner_jaxprs(equation)), default=0)
         peak = max(peak, alive + inner)
         touched = {v for v in (*equation.invars, *equation.outvars) if isinstance(v, core.Var)}
         for variable in touched & sizes.keys():
@@ -124,7 +124,8 @@ def _peak_bytes(jaxpr: core.Jaxpr) -> int:
     return peak
 
 
-def _inner_jaxprs(equation: core.JaxprEqn) -> list[core.Jaxpr]:
+def inner_jaxprs(equation: core.JaxprEqn) -> list[core.Jaxpr]:
+    """Returns the programs inside an equation, such as the body of a loop."""
     leaves = jax.tree.leaves(
         list(equation.params.values()),
         is_leaf=lambda x: isinstance(x, (core.Jaxpr, core.ClosedJaxpr)),

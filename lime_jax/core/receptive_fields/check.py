@@ -56,7 +56,7 @@ def check_receptive_field(
     if inputs is None:
         noise = np.random.default_rng(0).standard_normal((2, model.example_size))
         inputs = jnp.asarray(noise.astype(np.float32))
-    lifted = model.lifted(jax.ShapeDtypeStruct(inputs.shape, inputs.dtype))
+    lifted = model.lift_arrays(jax.ShapeDtypeStruct(inputs.shape, inputs.dtype))
     compare(model, *_both_ways(lifted, inputs))
 
 

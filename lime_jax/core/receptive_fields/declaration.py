@@ -28,7 +28,7 @@ class Declaration(Protocol):
         """Elements of an input that is long enough for a check."""
         ...
 
-    def lifted(self, example: jax.ShapeDtypeStruct) -> "Declaration":
+    def lift_arrays(self, example: jax.ShapeDtypeStruct) -> "Declaration":
         """Returns the same with the arrays that its parts close over as leaves.
 
         Args:

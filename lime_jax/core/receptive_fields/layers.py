@@ -89,7 +89,7 @@ class Layerwise:
         """Elements of an input for three columns, at least."""
         return functools.reduce(lambda seen, one: _seen(one, seen), reversed(self.layers), 3)
 
-    def lifted(self, example: jax.ShapeDtypeStruct) -> "Layerwise":
+    def lift_arrays(self, example: jax.ShapeDtypeStruct) -> "Layerwise":
         """Returns the same with the arrays that its parts close over as leaves."""
         whole, layers, below = lift(self.whole, lambda: example), [], example
         for one in self.layers:

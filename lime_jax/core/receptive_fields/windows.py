@@ -79,7 +79,7 @@ class Windowed:
         """Elements of an input for three windows."""
         return self.window + 2 * self.stride - 2 * self.pad
 
-    def lifted(self, example: jax.ShapeDtypeStruct) -> "Windowed":
+    def lift_arrays(self, example: jax.ShapeDtypeStruct) -> "Windowed":
         """Returns the same with the arrays that its parts close over as leaves."""
         size = example.shape[1 + self.axis] if self.axis < len(example.shape) - 1 else 0
         if (number := self.num_windows(size)) < 1:
