@@ -27,6 +27,7 @@ NAMES = (
     "layers",
     "lemons",
     "coverage",
+    "few_masks",
     "memory",
     "million_rows",
     "whole_run",

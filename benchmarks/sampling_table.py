@@ -1,29 +1,41 @@
-"""The measured part of docs/sampling.md, made from the stored results of `designs`."""
+"""The measured parts of docs/sampling.md, made from the stored results."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks import few_masks
+
 PAGE = Path(__file__).parents[1] / "docs" / "sampling.md"
-START, STOP = "<!-- designs: begin -->", "<!-- designs: end -->"
 
 Row = tuple[str, ...]
 Case = dict[str, Any]
 Table = Callable[[Iterator[Row]], Iterator[str]]
 
 
-def sampling_page(result: dict[str, Any] | None, table: Table) -> str:
-    """Returns the page with its block filled.
+def sampling_page(stored: dict[str, Any], table: Table) -> str:
+    """Returns the page with its blocks filled.
 
     Args:
-      result: what is stored of `designs`, if anything.
+      stored: results by name.
       table: makes Markdown of rows.
     """
     text = PAGE.read_text(encoding="utf-8")
-    before, rest = text.split(START)
-    _, after = rest.split(STOP)
-    lines = ["Not measured yet."] if result is None else _block(result, table)
-    return "\n".join([before + START, *lines, STOP + after])
+    for name, block in (("designs", _block), ("few_masks", _few_masks)):
+        start, stop = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        before, rest = text.split(start)
+        _, after = rest.split(stop)
+        result = stored.get(name)
+        lines = ["Not measured yet."] if result is None else block(result, table)
+        text = "\n".join([before + start, *lines, stop + after])
+    return text
+
+
+def _few_masks(result: dict[str, Any], table: Table) -> list[str]:
+    machine = result["machine"]
+    runs = result["numbers"]["num_runs"]
+    where = f"{machine['device']}, jax {machine['versions']['jax']}, {machine['date']}"
+    return [f"{runs:,} runs each. {where}.", "", *table(few_masks.rows(result["numbers"]))]
 
 
 def rows(numbers: dict[str, Any]) -> Iterator[Row]:

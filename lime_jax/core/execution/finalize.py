@@ -32,14 +32,16 @@ def finalize(method: Method, neighbourhoods: Neighbourhood, blocks: Statistics) 
             method, blocks, neighbourhoods.num_samples, neighbourhoods.num_masks
         )
     num_items, num_blocks = blocks.weight.shape
+    num_compared = num_blocks - 1 if neighbourhoods.is_replicated else num_blocks
     return explain_blocks(
         method,
         blocks,
         num_counted=float(neighbourhoods.num_counted or neighbourhoods.num_samples),
-        num_used=jnp.full(num_items, num_blocks, jnp.int32),
+        num_used=jnp.full(num_items, num_compared, jnp.int32),
         num_evaluations=jnp.full(num_items, neighbourhoods.num_masks, jnp.int32),
         num_samples=neighbourhoods.num_samples,
         distribution=neighbourhoods.distribution,
+        is_replicated=neighbourhoods.is_replicated,
     )
 
 
@@ -56,7 +58,7 @@ def finalize_exactly(
         total,
         fit,
         zeros[:, None],
-        num_used=jnp.ones(num_items, jnp.int32),
+        degrees_of_freedom=jnp.zeros(num_items, jnp.int32),
         num_evaluations=jnp.full(num_items, num_evaluations, jnp.int32),
         num_lime_samples=jnp.full_like(fit.fidelity, jnp.inf),
         num_samples=num_samples,
@@ -73,6 +75,7 @@ def explain_blocks(
     num_evaluations: Int[Array, " items"],
     num_samples: int,
     distribution: Distribution,
+    is_replicated: bool = False,
 ) -> Explanation:
     """Solves the surrogates of all items from blocks of sampled masks.
 
@@ -80,15 +83,25 @@ def explain_blocks(
       method: its kernel and surrogate are used.
       blocks: of every item.
       num_counted: the sum of the counts of one item.
-      num_used: how many blocks of each item hold masks, the first ones.
+      num_used: how many blocks of each item hold masks, the first ones; or replicates.
       num_evaluations: of the model, of each item.
       num_samples: the size asked for.
       distribution: of the masks.
+      is_replicated: whether the blocks behind the first are whole neighbourhoods drawn again.
     """
+    num_components = blocks.mask_mean.shape[-1]
+    num_draws = num_evaluations.astype(jnp.float32) / (2 if distribution == "pairs" else 1)
 
-    def solve(blocks: Statistics, num_used: Int[Array, ""]) -> tuple[Any, ...]:
-        used = jnp.arange(len(blocks.weight)) < num_used
-        total, fit, deviations = solve_blocks(method.surrogate, blocks, used)
+    def solve(
+        blocks: Statistics, num_used: Int[Array, ""], num_draws: Float[Array, ""]
+    ) -> tuple[Any, ...]:
+        if is_replicated:
+            total, fit, deviations = _solve_replicates(method.surrogate, blocks)
+        else:
+            used = jnp.arange(len(blocks.weight)) < num_used
+            total, fit, deviations = solve_blocks(method.surrogate, blocks, used)
+        if distribution == "pairs":
+            deviations = uncertainty.widen(deviations, num_draws, num_components)
         seen = jnp.bool_(True)
         if distribution == "lime":
             return total, fit, deviations, jnp.full_like(fit.fidelity, num_samples), seen
@@ -103,13 +116,18 @@ def explain_blocks(
         seen = total.weight > _MISSED * num_counted * expected
         return total, fit, deviations, cost, seen
 
-    total, fit, deviations, cost, has_weight = each(len(num_used), solve, blocks, num_used)
+    total, fit, deviations, cost, has_weight = each(
+        len(num_used), solve, blocks, num_used, num_draws
+    )
+    degrees_of_freedom = num_used - 1
+    if not is_replicated:
+        degrees_of_freedom = uncertainty.degrees_left(num_used, num_draws, num_components)
     return _record(
         method,
         total,
         fit,
         deviations,
-        num_used=num_used,
+        degrees_of_freedom=degrees_of_freedom,
         num_evaluations=num_evaluations,
         num_lime_samples=cost,
         num_samples=num_samples,
@@ -128,7 +146,7 @@ def _record(
     fit: LinearFit,
     deviations: Float[Array, "items num_blocks num_outputs num_components"],
     *,
-    num_used: Int[Array, " items"],
+    degrees_of_freedom: Int[Array, " items"],
     num_evaluations: Int[Array, " items"],
     num_lime_samples: Float[Array, "items num_outputs"],
     num_samples: int,
@@ -144,7 +162,7 @@ def _record(
         prediction=total.full,
         std_error=uncertainty.std_error(deviations),
         deviations=deviations,
-        degrees_of_freedom=num_used - 1,
+        degrees_of_freedom=degrees_of_freedom,
         status=jnp.where(has_weight[:, None] | (status > 0), status, Status.NO_WEIGHT),
         num_evaluations=num_evaluations,
         num_lime_samples=num_lime_samples,
@@ -166,6 +184,17 @@ def solve_blocks(
     fits = jax.vmap(surrogate if given is None else given(total))(sums)
     fit = jax.tree.map(lambda x: x[0], fits)
     return total, fit, uncertainty.jackknife(fits.coefficients[1:], used)
+
+
+def _solve_replicates(
+    surrogate: Surrogate, neighbourhoods: Statistics
+) -> tuple[Statistics, LinearFit, Float[Array, "replicates num_outputs num_components"]]:
+    """Fits the first neighbourhood of one item, and returns how fits of the others scatter."""
+    total = jax.tree.map(lambda x: x[0], neighbourhoods)
+    given = getattr(surrogate, "given", None)
+    fits = jax.vmap(surrogate if given is None else given(total))(neighbourhoods)
+    fit = jax.tree.map(lambda x: x[0], fits)
+    return total, fit, uncertainty.scatter(fits.coefficients[1:])
 
 
 def _status_of(

@@ -21,13 +21,17 @@ from lime_jax.core.masks.neighbourhood import (
 )
 from lime_jax.core.pytree import pytree, static, varying_like
 
+# No row has this number.
+_AGAIN = 2**31 - 1
+
 
 @pytree
 class Bernoulli:
     """Every component is on with probability one half; row 0 is the unperturbed input.
 
     With `distinct`, and when there are no more than `num_samples` different masks, each different
-    mask is one row that counts as often as it was drawn: the same sums from fewer evaluations.
+    mask is one row that counts as often as it was drawn: the same sums from fewer evaluations. As
+    all outputs are known then, how far chance moves the estimate is told by drawing again.
 
     References:
       The sampler of LIME's image explainer and of audioLIME.
@@ -39,13 +43,13 @@ class Bernoulli:
     def __call__(self, key: MaybeKey, num_components: int) -> Neighbourhood:
         check_num_samples(self.num_samples)
         key = needed_key(key)
-        num_blocks = min(NUM_BLOCKS, self.num_samples)
         few = num_components <= MOST_COMPONENTS and 2**num_components <= self.num_samples
         if self.distinct and few:
-            table = _histogram(key, self.num_samples, num_components, num_blocks)
-            draw, num_masks = all_mask_rows, 2**num_components
+            table = _histograms(key, self.num_samples, num_components)
+            draw, num_masks, num_blocks = all_mask_rows, 2**num_components, 1 + NUM_BLOCKS
         else:
             table, draw, num_masks = None, bernoulli_rows, self.num_samples
+            num_blocks = min(NUM_BLOCKS, self.num_samples)
         return Neighbourhood(
             key,
             table,
@@ -54,6 +58,7 @@ class Bernoulli:
             num_components,
             num_masks,
             num_blocks,
+            is_replicated=table is not None,
             distribution="lime",
         )
 
@@ -110,18 +115,27 @@ def bernoulli_rows(key: MaybeKey, rows: Rows, num_components: int) -> Masks:
     return masks | (rows == 0)[:, None]
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
-def _histogram(
-    key: MaybeKey, num_samples: int, num_components: int, num_blocks: int
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _histograms(
+    key: MaybeKey, num_samples: int, num_components: int
 ) -> Float[Array, "num_masks num_blocks"]:
-    """How often each mask of the cube is drawn in each block, without holding the draws."""
+    """How often each mask of the cube is drawn, and if drawn again, without holding the draws."""
     powers = 2 ** jnp.arange(num_components - 1, -1, -1, dtype=jnp.int32)
+    again = jax.random.fold_in(needed_key(key), _AGAIN)
+    columns = jnp.arange(1 + NUM_BLOCKS, dtype=jnp.int32)
 
     def add(step: Int[Array, ""], table: Float[Array, "..."]) -> Float[Array, "..."]:
         rows = step * HISTOGRAM_ROWS + jnp.arange(HISTOGRAM_ROWS, dtype=jnp.int32)
         masks = bernoulli_rows(key, rows, num_components)
         index = 2**num_components - 1 - jnp.where(masks, powers[None, :], 0).sum(axis=1)
-        return table.at[index, rows % num_blocks].add(jnp.where(rows < num_samples, 1.0, 0.0))
+        others = jax.random.randint(
+            jax.random.fold_in(again, step), (len(rows), NUM_BLOCKS), 0, 2**num_components
+        )
+        # Everything is on in row 0, which comes first.
+        others = jnp.where(rows[:, None] == 0, 0, others)
+        index = jnp.concatenate([index[:, None], others], axis=1)
+        real = jnp.where(rows < num_samples, 1.0, 0.0)
+        return table.at[index, columns[None]].add(real[:, None])
 
-    table = varying_like(jnp.zeros((2**num_components, num_blocks), jnp.float32), key)
+    table = varying_like(jnp.zeros((2**num_components, len(columns)), jnp.float32), key)
     return jax.lax.fori_loop(0, -(-num_samples // HISTOGRAM_ROWS), add, table)

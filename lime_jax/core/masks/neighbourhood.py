@@ -22,7 +22,7 @@ Rows = Int[Array, " num_rows"]
 MaybeKey = Key[Array, ""] | None
 
 
-Distribution = Literal["lime", "uniform", "other"]
+Distribution = Literal["lime", "uniform", "pairs", "other"]
 
 
 # Enough blocks for a t interval with 15 degrees of freedom, few enough to cost nothing.
@@ -45,8 +45,9 @@ class Neighbourhood:
 
     Attributes:
       key: what the rows are drawn from.
-      table: `(num_masks, num_blocks)`, how often each mask occurs in each block. None: every row
-        counts once, and row `i` belongs to block `i % num_blocks`.
+      table: `(num_masks, num_blocks)`, how often each mask occurs in each block; or, if
+        `is_replicated`, how often it occurs, and how often if drawn again. None: every row counts
+        once, and row `i` belongs to block `i % num_blocks`.
       draw: `(key, rows, num_components) -> masks`.
       num_samples: the size asked for; more than `num_masks` where masks repeat.
       num_components: entries of a mask.
@@ -54,8 +55,11 @@ class Neighbourhood:
       num_blocks: independent parts, compared to estimate errors.
       num_counted: rows from there on are evaluated but do not count; None counts all.
       is_exact: whether there is no sampling error.
+      is_replicated: whether the columns of the table behind the first are whole neighbourhoods
+        drawn again, between which estimates differ as they do between keys.
       distribution: of the masks that count: LIME's own; uniform, if every mask is as likely as any
-        other, so that LIME's own estimate the same; or other.
+        other, so that LIME's own estimate the same; pairs of a mask and its complement, drawn by
+        the Shapley kernel; or other.
     """
 
     key: Key[Array, "..."] | None
@@ -67,6 +71,7 @@ class Neighbourhood:
     num_blocks: int = static()
     num_counted: int | None = static(default=None)
     is_exact: bool = static(default=False)
+    is_replicated: bool = static(default=False)
     distribution: Distribution = static(default="other")
 
     def rows(self, index: Rows) -> Masks:
@@ -82,7 +87,7 @@ class Neighbourhood:
     def counts(self) -> Float[Array, " num_masks"]:
         """How often each mask counts, float32 `(num_masks,)`."""
         if self.table is not None:
-            return _sum_blocks(self.table)
+            return self.table[:, 0] if self.is_replicated else _sum_blocks(self.table)
         num_counted = self.num_masks if self.num_counted is None else self.num_counted
         return jnp.asarray((np.arange(self.num_masks) < num_counted).astype(np.float32))
 

@@ -60,7 +60,14 @@ class KernelShap:
         draw = _paired_rows(num_blocks)
         key = needed_key(key)
         return Neighbourhood(
-            key, None, draw, self.num_samples, num_components, self.num_samples, num_blocks
+            key,
+            None,
+            draw,
+            self.num_samples,
+            num_components,
+            self.num_samples,
+            num_blocks,
+            distribution="pairs",
         )
 
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from lime_jax.core.pytree import pytree, varying_like
-from lime_jax.core.surrogates.linear_fit import solve
 from lime_jax.core.surrogates.statistics import EXACT, Statistics
+from lime_jax.core.surrogates.symmetric_solve import solve
 
 Selected = Bool[Array, "num_outputs num_components"]
 Matrix = Float[Array, "num_components num_components"]

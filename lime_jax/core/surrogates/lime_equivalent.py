@@ -7,9 +7,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lime_jax.core.surrogates.kernels import Kernel
-from lime_jax.core.surrogates.linear_fit import LinearFit, solve
+from lime_jax.core.surrogates.linear_fit import LinearFit
 from lime_jax.core.surrogates.statistics import Statistics
 from lime_jax.core.surrogates.surrogate import Surrogate, penalty
+from lime_jax.core.surrogates.symmetric_solve import solve
 
 
 def num_lime_samples(

@@ -1,21 +1,10 @@
-"""Symmetric linear systems, and the fit of a linear function judged by the statistics."""
+"""The fit of a linear function, judged by the statistics."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from lime_jax.core.pytree import pytree
 from lime_jax.core.surrogates.statistics import EXACT, Statistics
-
-Matrix = Float[Array, "num_components num_components"]
-Columns = Float[Array, "num_components columns"]
-
-# Far below the eigenvalues that carry information in float32, far above its rounding.
-_JITTER = 1e-5
-_REFINEMENTS = 4
-# Directions of so many shifts or less are solved no better than to a few per cent.
-_SINGULAR = 6.0
-_ITERATIONS = 4
 
 
 @pytree
@@ -36,39 +25,6 @@ class LinearFit:
     fidelity: Float[Array, "..."]
     local_prediction: Float[Array, "..."]
     is_determined: Bool[Array, "..."]
-
-
-def solve(matrix: Matrix, right: Columns) -> tuple[Columns, Bool[Array, ""]]:
-    """Solves a positive semi-definite system; where it is singular, the shortest solution.
-
-    A slightly shifted matrix is factorised once and the shift is removed by refinement, which
-    converges to the shortest solution (iterated Tikhonov regularisation).
-
-    Returns:
-      The solution, and whether it is the only one as far as float32 can tell.
-    """
-    scale = jnp.max(jnp.diagonal(matrix))
-    shift = jnp.where(scale > 0, _JITTER * scale, 1.0)
-    factor = jax.scipy.linalg.cho_factor(
-        matrix + shift * jnp.eye(matrix.shape[0], dtype=shift.dtype)
-    )
-    solution = jnp.zeros_like(right)
-    for _ in range(1 + _REFINEMENTS):
-        residual = right - jnp.matmul(matrix, solution, precision=EXACT)
-        solution = solution + jax.scipy.linalg.cho_solve(factor, residual)
-    return solution, (scale > 0) & (_least_eigenvalue(factor) > _SINGULAR * shift)
-
-
-def _least_eigenvalue(factor: tuple[Matrix, bool]) -> Float[Array, ""]:
-    """Estimates the least eigenvalue of a factorised matrix, by inverse iteration."""
-    matrix = factor[0]
-    # Some vector that no null space is likely to be orthogonal to.
-    vector = jnp.cos(jnp.square(jnp.arange(1, len(matrix) + 1, dtype=matrix.dtype)))
-    length = jnp.ones((), matrix.dtype)
-    for _ in range(_ITERATIONS):
-        vector = jax.scipy.linalg.cho_solve(factor, vector / length)
-        length = jnp.sqrt(jnp.square(vector).sum())
-    return 1 / length
 
 
 def add_fidelity(

@@ -1,7 +1,7 @@
 """Ridge regression on all components, the surrogate of LIME."""
 
 from lime_jax.core.pytree import pytree, static
-from lime_jax.core.surrogates.linear_fit import LinearFit, solve
+from lime_jax.core.surrogates.linear_fit import LinearFit
 from lime_jax.core.surrogates.statistics import Statistics
 from lime_jax.core.surrogates.surrogate import (
     Alpha,
@@ -9,6 +9,7 @@ from lime_jax.core.surrogates.surrogate import (
     penalty,
     with_intercept,
 )
+from lime_jax.core.surrogates.symmetric_solve import solve
 
 
 @pytree

@@ -3,8 +3,9 @@
 import jax.numpy as jnp
 
 from lime_jax.core.pytree import pytree
-from lime_jax.core.surrogates.linear_fit import LinearFit, add_fidelity, solve
+from lime_jax.core.surrogates.linear_fit import LinearFit, add_fidelity
 from lime_jax.core.surrogates.statistics import Statistics
+from lime_jax.core.surrogates.symmetric_solve import solve
 
 
 @pytree

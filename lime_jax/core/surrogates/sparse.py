@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Float
 
 from lime_jax.core.pytree import pytree, static
 from lime_jax.core.surrogates import feature_selection
-from lime_jax.core.surrogates.linear_fit import LinearFit, solve
+from lime_jax.core.surrogates.linear_fit import LinearFit
 from lime_jax.core.surrogates.ridge import Ridge
 from lime_jax.core.surrogates.statistics import Statistics
 from lime_jax.core.surrogates.surrogate import (
@@ -16,6 +16,7 @@ from lime_jax.core.surrogates.surrogate import (
     penalty,
     with_intercept,
 )
+from lime_jax.core.surrogates.symmetric_solve import solve
 
 
 @pytree

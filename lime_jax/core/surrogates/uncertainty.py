@@ -58,6 +58,46 @@ def jackknife(
     return jnp.where(number > 2, centred * jnp.sqrt((number - 1) / number), jnp.nan)
 
 
+def scatter(
+    estimates: Float[Array, "replicates num_outputs num_components"],
+) -> Float[Array, "replicates num_outputs num_components"]:
+    """How estimates from neighbourhoods drawn again differ; their squares add up to a variance.
+
+    References:
+      Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 6.5 (parametric).
+    """
+    return (estimates - estimates.mean(axis=0)[None]) / (len(estimates) - 1) ** 0.5
+
+
+def degrees_left(
+    num_used: Int[Array, " items"], num_draws: Float[Array, " items"], num_components: int
+) -> Int[Array, " items"]:
+    """Returns the degrees of freedom that the coefficients leave to the blocks.
+
+    Of `num_draws` masks as many go into the fit as it has coefficients, and tell no errors.
+    """
+    left = jnp.clip(1 - (num_components + 1) / num_draws, 0, 1)
+    rounded = jnp.round((num_used - 1).astype(jnp.float32) * left).astype(jnp.int32)
+    # A single block knows no errors; two or more know some.
+    return jnp.where(num_used > 1, jnp.maximum(rounded, 1), 0)
+
+
+def widen(
+    deviations: Float[Array, "..."], num_pairs: Float[Array, ""], num_components: int
+) -> Float[Array, "..."]:
+    """Returns deviations of few pairs, of which some decide more than others.
+
+    A pair of the Shapley kernel often holds a single component, and is drawn more than once: the
+    usual factor for the residuals of a fit, though the jackknife is right on average without it.
+
+    References:
+      MacKinnon and White, Some Heteroskedasticity-Consistent Covariance Matrix Estimators with
+      Improved Finite Sample Properties, 1985 (HC1).
+    """
+    left = jnp.maximum(num_pairs - num_components, 1.0)
+    return deviations * jnp.sqrt(num_pairs / left)
+
+
 def std_error(deviations: Float[Array, "..."]) -> Float[Array, "..."]:
     """Standard errors from jackknife deviations, blocks on the third axis from the last."""
     return root_of_squares(jnp.moveaxis(deviations, -3, 0))

@@ -41,14 +41,21 @@ def test_counts_are_the_multiplicities_of_the_rows(getkey):
     np.testing.assert_array_equal(table.counts, counts)
 
 
-def test_a_block_holds_every_sixteenth_row(getkey):
-    key = getkey()
-    rows = np.asarray(Bernoulli(1000, distinct=False)(key, 3).masks)
-    table = Bernoulli(1000)(key, 3)
-    for block in (0, 5, 15):
-        mine = rows[block::16]
-        expected = [(mine == mask).all(axis=1).sum() for mask in np.asarray(table.masks)]
-        np.testing.assert_array_equal(np.asarray(table.table)[:, block], expected)
+def test_neighbourhoods_drawn_again_are_of_the_same_kind(getkey):
+    drawn = Bernoulli(1000)(getkey(), 3)
+    table = np.asarray(drawn.table)
+    assert drawn.is_replicated
+    assert table.shape == (8, 17)
+    np.testing.assert_array_equal(table.sum(axis=0), 1000)
+    assert len(np.unique(table, axis=1).T) == 17
+    # Everything is on in the first row; chance draws the others, 999 / 8 of each mask.
+    surprise = np.square(table - 999 / 8) / (999 / 8)
+    assert 0.5 < surprise[:, 1:].mean() < 1.5
+
+
+def test_everything_is_on_in_the_first_row_of_all(getkey):
+    smallest = [np.asarray(Bernoulli(8)(getkey(), 3).table)[0].min() for _ in range(20)]
+    assert min(smallest) == 1
 
 
 @pytest.mark.parametrize("d", [5, 33, 70])

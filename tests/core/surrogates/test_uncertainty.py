@@ -158,3 +158,36 @@ def test_intervals_hold_the_limit_as_often_as_they_say():
     exact = lj.explain(network, STEMS, lj.exhaustive(equivalent_num_samples=600))
     assert 0.93 < coverage(lj.lime(600), exact, 130) < 0.97
     assert 0.46 < coverage(lj.lime(600), exact, 130, level=0.5) < 0.54
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "exact", "num_components"),
+    [
+        (lj.slime(2000), lj.exhaustive(distance="l2", equivalent_num_samples=2000), 8),
+        (lj.kernel_shap(128), lj.shapley(), 12),
+        (lj.lime(40), lj.exhaustive(equivalent_num_samples=40), 8),
+    ],
+    ids=["all masks", "few pairs", "few coins"],
+)
+def test_few_masks_know_their_errors_too(method, exact, num_components):
+    """The worst component, 400 runs; `benchmarks/few_masks.py` has more."""
+    from benchmarks.few_masks import MODELS, measure
+
+    model = MODELS["with products"](num_components)
+    held = measure(model, num_components, method, exact, 400)["held"]["95%"]
+    assert 0.91 < held[0] < 0.99
+
+
+def test_degrees_of_freedom_are_fewer_where_masks_are():
+    def degrees(method, num_components):
+        stems = lj.from_stems(jnp.eye(num_components))
+        explanation = lj.explain(lambda x: x[:, :1], stems, method, key=jax.random.key(0))
+        return int(explanation.degrees_of_freedom)
+
+    assert degrees(lj.lime(2000), 13) == 15
+    assert degrees(lj.lime(40), 8) == 12  # 15 (1 − 9 / 40), rounded
+    assert degrees(lj.lime(40), 5) == 15  # all masks are known
+    assert degrees(lj.kernel_shap(64), 12) == 9  # 15 (1 − 13 / 32), of pairs
+    assert degrees(lj.lime(10), 13) == 1
+    assert degrees(lj.exhaustive(), 5) == 0

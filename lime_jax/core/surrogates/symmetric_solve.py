@@ -1,0 +1,96 @@
+"""Symmetric linear systems, many at once, that never wait for a thread of their own.
+
+On a CPU JAX deals out a large batch of systems to the threads that run the program, and waits on
+one of them: two such batches at a time leave a machine of two cores with nobody to do the work, and
+the program stands still. Here no call is as large as that.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from lime_jax.core.surrogates.statistics import EXACT
+
+Matrix = Float[Array, "num_components num_components"]
+Columns = Float[Array, "num_components columns"]
+
+# Far below the eigenvalues that carry information in float32, far above its rounding.
+_JITTER = 1e-5
+_REFINEMENTS = 4
+# Directions of so many shifts or less are solved no better than to a few per cent.
+_SINGULAR = 6.0
+# Batches of fewer operations stay on the thread they are called on (jaxlib, lapack_kernels.cc).
+_DEALT_OUT = 200_000
+
+
+def solve(matrix: Matrix, right: Columns) -> tuple[Columns, Bool[Array, ""]]:
+    """Solves a positive semi-definite system; where it is singular, the shortest solution.
+
+    A slightly shifted matrix is factorised once and the shift is removed by refinement, which
+    converges to the shortest solution (iterated Tikhonov regularisation).
+
+    Returns:
+      The solution, and whether it is the only one as far as float32 can tell.
+    """
+    solution, is_determined = jax.lax.custom_linear_solve(
+        lambda x: jnp.matmul(matrix, x, precision=EXACT),
+        right,
+        lambda _, right: _solve_one(matrix, right),
+        symmetric=True,
+        has_aux=True,
+    )
+    return solution, is_determined
+
+
+def _solve_one(matrix: Matrix, right: Columns) -> tuple[Columns, Bool[Array, ""]]:
+    solutions, are_determined = _solve_many(matrix[None], right[None])
+    return solutions[0], are_determined[0]
+
+
+@jax.custom_batching.custom_vmap
+def _solve_many(matrices: Array, rights: Array) -> tuple[Array, Array]:
+    number, size, columns = rights.shape
+    # One column more, for the least eigenvalue.
+    at_once = max((_DEALT_OUT - 1) // (size * size * max(size, columns + 1)), 1)
+    if number <= at_once:
+        return jax.vmap(_refined)(matrices, rights)
+
+    def in_turn(matrices: Array, rights: Array) -> tuple[Array, Array]:
+        return jax.lax.map(lambda x: _refined(*x), (matrices, rights), batch_size=at_once)
+
+    return jax.lax.platform_dependent(matrices, rights, cpu=in_turn, default=jax.vmap(_refined))
+
+
+@_solve_many.def_vmap
+def _solve_more(
+    axis_size: int, in_batched: Sequence[bool], *arguments: Array
+) -> tuple[tuple[Array, Array], tuple[bool, bool]]:
+    """More of many are many."""
+    flat = [
+        (x if batched else jnp.broadcast_to(x[None], (axis_size, *x.shape))).reshape(
+            -1, *x.shape[-2:]
+        )
+        for x, batched in zip(arguments, in_batched, strict=True)
+    ]
+    found = _solve_many(*flat)
+    return tuple(x.reshape(axis_size, -1, *x.shape[1:]) for x in found), (True, True)
+
+
+def _refined(matrix: Matrix, right: Columns) -> tuple[Columns, Bool[Array, ""]]:
+    scale = jnp.max(jnp.diagonal(matrix))
+    shift = jnp.where(scale > 0, _JITTER * scale, 1.0)
+    factor = jax.scipy.linalg.cho_factor(
+        matrix + shift * jnp.eye(matrix.shape[0], dtype=shift.dtype)
+    )
+    # Some vector that no null space is likely to be orthogonal to: inverse iteration.
+    vector = jnp.cos(jnp.square(jnp.arange(1, len(matrix) + 1, dtype=matrix.dtype)))
+    solution = jnp.zeros_like(right)
+    for _ in range(1 + _REFINEMENTS):
+        residual = right - jnp.matmul(matrix, solution, precision=EXACT)
+        vector = vector / jnp.sqrt(jnp.square(vector).sum())
+        step = jax.scipy.linalg.cho_solve(factor, jnp.column_stack([residual, vector]))
+        solution, vector = solution + step[:, :-1], step[:, -1]
+    least_eigenvalue = 1 / jnp.sqrt(jnp.square(vector).sum())
+    return solution, (scale > 0) & (least_eigenvalue > _SINGULAR * shift)
