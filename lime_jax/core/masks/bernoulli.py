@@ -123,14 +123,14 @@ def _histograms(
     powers = 2 ** jnp.arange(num_components - 1, -1, -1, dtype=jnp.int32)
     again = jax.random.fold_in(needed_key(key), _AGAIN)
     columns = jnp.arange(1 + NUM_BLOCKS, dtype=jnp.int32)
+    at_once = min(HISTOGRAM_ROWS, num_samples)
 
     def add(step: Int[Array, ""], table: Float[Array, "..."]) -> Float[Array, "..."]:
-        rows = step * HISTOGRAM_ROWS + jnp.arange(HISTOGRAM_ROWS, dtype=jnp.int32)
+        rows = step * at_once + jnp.arange(at_once, dtype=jnp.int32)
         masks = bernoulli_rows(key, rows, num_components)
         index = 2**num_components - 1 - jnp.where(masks, powers[None, :], 0).sum(axis=1)
-        others = jax.random.randint(
-            jax.random.fold_in(again, step), (len(rows), NUM_BLOCKS), 0, 2**num_components
-        )
+        bits = jax.random.bits(jax.random.fold_in(again, step), (at_once, NUM_BLOCKS), jnp.uint32)
+        others = (bits & (2**num_components - 1)).astype(jnp.int32)
         # Everything is on in row 0, which comes first.
         others = jnp.where(rows[:, None] == 0, 0, others)
         index = jnp.concatenate([index[:, None], others], axis=1)
@@ -138,4 +138,4 @@ def _histograms(
         return table.at[index, columns[None]].add(real[:, None])
 
     table = varying_like(jnp.zeros((2**num_components, len(columns)), jnp.float32), key)
-    return jax.lax.fori_loop(0, -(-num_samples // HISTOGRAM_ROWS), add, table)
+    return jax.lax.fori_loop(0, -(-num_samples // at_once), add, table)

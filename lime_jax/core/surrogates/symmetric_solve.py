@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from lime_jax.core.pytree import varying_like
 from lime_jax.core.surrogates.statistics import EXACT
 
 Matrix = Float[Array, "num_components num_components"]
@@ -78,6 +79,7 @@ def _solve_more(
     return tuple(x.reshape(axis_size, -1, *x.shape[1:]) for x in found), (True, True)
 
 
+@jax.jit
 def _refined(matrix: Matrix, right: Columns) -> tuple[Columns, Bool[Array, ""]]:
     scale = jnp.max(jnp.diagonal(matrix))
     shift = jnp.where(scale > 0, _JITTER * scale, 1.0)
@@ -86,11 +88,15 @@ def _refined(matrix: Matrix, right: Columns) -> tuple[Columns, Bool[Array, ""]]:
     )
     # Some vector that no null space is likely to be orthogonal to: inverse iteration.
     vector = jnp.cos(jnp.square(jnp.arange(1, len(matrix) + 1, dtype=matrix.dtype)))
-    solution = jnp.zeros_like(right)
-    for _ in range(1 + _REFINEMENTS):
+
+    def refine(_: int, found: tuple[Array, Array]) -> tuple[Array, Array]:
+        solution, vector = found
         residual = right - jnp.matmul(matrix, solution, precision=EXACT)
         vector = vector / jnp.sqrt(jnp.square(vector).sum())
         step = jax.scipy.linalg.cho_solve(factor, jnp.column_stack([residual, vector]))
-        solution, vector = solution + step[:, :-1], step[:, -1]
+        return solution + step[:, :-1], step[:, -1]
+
+    nothing = varying_like((jnp.zeros_like(right), vector), matrix, right)
+    solution, vector = jax.lax.fori_loop(0, 1 + _REFINEMENTS, refine, nothing)
     least_eigenvalue = 1 / jnp.sqrt(jnp.square(vector).sum())
     return solution, (scale > 0) & (least_eigenvalue > _SINGULAR * shift)
