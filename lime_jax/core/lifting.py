@@ -41,8 +41,9 @@ def lift(
         return predictor
     trace = _Trace(predictor)
     traced = trace.of(example())
-    program = _Program(trace, traced, with_derivatives)
-    return Lifted([*trace.arrays, *_constants_of(traced)], program, trace)
+    arrays = [*trace.arrays, *_constants_of(traced)]
+    with_derivatives |= any(isinstance(x, Tracer) for x in arrays)
+    return Lifted(arrays, _Program(trace, traced, with_derivatives), trace)
 
 
 def as_new(predictor: Predictor) -> Predictor:

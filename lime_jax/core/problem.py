@@ -165,7 +165,7 @@ class Problem:
         model = as_predictor(self.predict)
         if varying_axes(self.components, self.key):
             return as_new(model)
-        return lift(model, self._example, with_derivatives=self.is_traced)
+        return lift(model, self._example, with_derivatives=self._is_stated_traced)
 
     def prepare(self) -> None:
         """Traces a model that may close over arrays, and makes room for programs.
@@ -193,7 +193,13 @@ class Problem:
 
     @functools.cached_property
     def is_traced(self) -> bool:
-        """Whether this is inside jit, vmap or grad."""
+        """Whether this is inside jit, vmap or grad, be it by what the model closes over alone."""
+        if self._is_stated_traced or isinstance(self.predict, HostModel):
+            return self._is_stated_traced
+        return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self.predictor))
+
+    @property
+    def _is_stated_traced(self) -> bool:
         return is_traced((self.predict, self.components, self.stated, self.key, self.masks))
 
     @property

@@ -64,3 +64,37 @@ def bytes_backward(num_samples):
 def test_memory_backwards_does_not_grow_with_the_samples():
     few, many = bytes_backward(500), bytes_backward(4000)
     assert many < 1.5 * few and many < 4 * 64 * 2000 * 4
+
+
+TARGETS = {"top_k": lj.auto(top_k=2), "std_error": lj.auto(std_error=0.05)}
+
+
+def of_weights(weights, method):
+    """The model closes over what is differentiated, which nothing that is passed shows."""
+    components = lj.from_stems(jnp.eye(13))
+    found = lj.explain(
+        lambda x: jnp.tanh(x @ weights)[:, None], components, method, key=jax.random.key(0)
+    )
+    return found.coefficients[0, :3].sum()
+
+
+@pytest.mark.parametrize("sampler", [300, *TARGETS.values()], ids=["plain", *TARGETS])
+@pytest.mark.parametrize("is_jitted", [False, True])
+def test_closed_over_weights_have_all_forward_derivatives(sampler, is_jitted):
+    weights = jnp.asarray(np.random.default_rng(3).normal(size=13), jnp.float32) / 3
+
+    def function(weights):
+        return of_weights(weights, lj.lime(sampler))
+
+    function = jax.jit(function) if is_jitted else function
+    slopes = jax.jacfwd(function)(weights)
+    step = jnp.zeros(13).at[1].set(1e-2)
+    finite = (function(weights + step) - function(weights - step)) / 2e-2
+    np.testing.assert_allclose(slopes[1], finite, rtol=2e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize("sampler", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("transform", [jax.grad, lambda f: jax.jit(jax.grad(f))])
+def test_what_has_no_reverse_derivative_says_what_has(sampler, transform):
+    with pytest.raises(ValueError, match=r"no reverse derivative. Take a plain number of samples"):
+        transform(lambda weights: of_weights(weights, lj.lime(sampler)))(jnp.ones(13))

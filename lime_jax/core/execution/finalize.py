@@ -102,32 +102,27 @@ def explain_blocks(
             total, fit, deviations = solve_blocks(method.surrogate, blocks, used)
         if distribution == "pairs":
             deviations = uncertainty.widen(deviations, num_draws, num_components)
-        seen = jnp.bool_(True)
-        if distribution == "lime":
-            return total, fit, deviations, jnp.full_like(fit.fidelity, num_samples), seen
         if distribution != "uniform" or not _is_compared(method):
-            return total, fit, deviations, jnp.full_like(fit.fidelity, jnp.nan), seen
+            cost = num_samples if distribution == "lime" else jnp.nan
+            return total, fit, deviations, jnp.full_like(fit.fidelity, cost), jnp.bool_(True)
         error = uncertainty.std_error(deviations)
         cost = lime_equivalent.num_lime_samples(
             method.kernel, method.surrogate, total, fit, error, num_counted
         )
         # Masks that are few and far may miss all that a narrow kernel sees.
-        expected = lime_equivalent.mean_weight(method.kernel, fit.coefficients.shape[1])
+        expected = lime_equivalent.mean_weight(method.kernel, num_components)
         seen = total.weight > _MISSED * num_counted * expected
         return total, fit, deviations, cost, seen
 
-    total, fit, deviations, cost, has_weight = each(
-        len(num_used), solve, blocks, num_used, num_draws
-    )
-    degrees_of_freedom = num_used - 1
-    if not is_replicated:
-        degrees_of_freedom = uncertainty.degrees_left(num_used, num_draws, num_components)
+    num_items = len(num_used)
+    total, fit, deviations, cost, has_weight = each(num_items, solve, blocks, num_used, num_draws)
+    left = uncertainty.degrees_left(num_used, num_draws, num_components)
     return _record(
         method,
         total,
         fit,
         deviations,
-        degrees_of_freedom=degrees_of_freedom,
+        degrees_of_freedom=num_used - 1 if is_replicated else left,
         num_evaluations=num_evaluations,
         num_lime_samples=cost,
         num_samples=num_samples,

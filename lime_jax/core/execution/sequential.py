@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from lime_jax.core.components import Recomposable
 from lime_jax.core.execution import accumulate, finalize
 from lime_jax.core.explanation import Explanation
+from lime_jax.core.forward_only import forward_only
 from lime_jax.core.masks.neighbourhood import Neighbourhood, size_of
 from lime_jax.core.masks.stopping import StoppingRule
 from lime_jax.core.methods import Method
@@ -66,7 +67,8 @@ def explain_item(
             (rounds.number < rule.most_rounds) & ~targets_are_met(method, rounds)
         )
 
-    return finalize_rounds(method, jax.lax.while_loop(goes_on, one_more, nothing))
+    rounds = forward_only(jax.lax.while_loop(goes_on, one_more, nothing))
+    return finalize_rounds(method, rounds)
 
 
 def rule_of(method: Method) -> StoppingRule:

@@ -5,10 +5,13 @@ one of them: two such batches at a time leave a machine of two cores with nobody
 the program stands still. Here no call is as large as that.
 """
 
+import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from lime_jax.core.pytree import varying_like
@@ -26,6 +29,7 @@ _SINGULAR = 6.0
 _DEALT_OUT = 200_000
 
 
+@jax.custom_jvp
 def solve(matrix: Matrix, right: Columns) -> tuple[Columns, Bool[Array, ""]]:
     """Solves a positive semi-definite system; where it is singular, the shortest solution.
 
@@ -35,14 +39,26 @@ def solve(matrix: Matrix, right: Columns) -> tuple[Columns, Bool[Array, ""]]:
     Returns:
       The solution, and whether it is the only one as far as float32 can tell.
     """
-    solution, is_determined = jax.lax.custom_linear_solve(
-        lambda x: jnp.matmul(matrix, x, precision=EXACT),
-        right,
-        lambda _, right: _solve_one(matrix, right),
+    return _solve_one(matrix, right)
+
+
+@solve.defjvp
+def _derivative(primals: tuple[Matrix, Columns], tangents: tuple[Matrix, Columns]) -> Any:
+    """Of the inverse, whichever way the solution was found."""
+    (matrix, right), (of_matrix, of_right) = primals, tangents
+    solution, is_determined = solve(matrix, right)
+
+    def times(matrix: Matrix, columns: Columns) -> Columns:
+        return jnp.matmul(matrix, columns, precision=EXACT)
+
+    of_solution = jax.lax.custom_linear_solve(
+        functools.partial(times, matrix),
+        of_right - times(of_matrix, solution),
+        lambda _, right: _solve_one(matrix, right)[0],
         symmetric=True,
-        has_aux=True,
     )
-    return solution, is_determined
+    nothing = np.zeros(is_determined.shape, jax.dtypes.float0)
+    return (solution, is_determined), (of_solution, nothing)
 
 
 def _solve_one(matrix: Matrix, right: Columns) -> tuple[Columns, Bool[Array, ""]]:
