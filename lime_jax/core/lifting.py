@@ -22,6 +22,8 @@ from lime_jax.core.predictor import Predictor
 
 # Functions of these close over nothing that changes.
 _PACKAGES = {"jax", "jaxlib", "numpy", "flax", "lime_jax", "builtins", "operator"}
+# Hashes of programs that arrays went into.
+_holding: set[int] = set()
 # How derivatives are computed: traced anew each time, and no part of what a model computes.
 _RULES = {"jvp_jaxpr_fun", "fwd_jaxpr_thunk", "bwd", "out_trees"}
 
@@ -37,11 +39,12 @@ def lift(
       with_derivatives: whether they may be asked for: models with rules of their own for them then
         share no programs.
     """
-    if isinstance(predictor, Lifted) or not any(map(_may_hold_arrays, predictor.functions)):
+    if isinstance(predictor, Lifted) or not _may_hold_arrays(predictor):
         return predictor
     trace = _Trace(predictor)
     traced = trace.of(example())
-    arrays = [*trace.arrays, *_constants_of(traced)]
+    trace.constants = _constants_of(traced)
+    arrays = [*trace.arrays, *trace.constants]
     with_derivatives |= any(isinstance(x, Tracer) for x in arrays)
     return Lifted(arrays, _Program(trace, traced, with_derivatives), trace)
 
@@ -71,7 +74,8 @@ class Lifted(Predictor):
         number = len(trace.arrays)
         own, constants = self.arrays[:number], self.arrays[number:]
         traced = trace.of(inputs)
-        fitting = iter(_fit(constants, _constants_of(traced)))
+        here = _constants_of(traced)
+        fitting = iter(_fit(constants, trace.constants, here, self.program))
         outputs = _evaluate(traced, fitting, [*own, inputs])
         return jax.tree.unflatten(trace.structure, outputs)
 
@@ -96,6 +100,7 @@ class _Trace:
         self.arrays, self._structure = jax.tree.flatten(predictor)
         self.code = tuple(_code_of(function) for function in predictor.functions)
         self.structure: Any = None
+        self.constants: list[Any] = []
         self._traced: dict[Any, core.ClosedJaxpr] = {}
 
     def of(self, inputs: Any) -> core.ClosedJaxpr:
@@ -123,6 +128,12 @@ class _Program:
         rules = object() if with_derivatives else None
         self._key = (str(traced), trace.code, trace.structure, *_settings(traced.jaxpr, rules))
         self._hash = hash(self._key[:2])
+        if self._hash in _holding:
+            self._key = (object(), *self._key)
+
+    def holds_arrays(self) -> None:
+        """Says that arrays went into it: no other model is the same from now on, even if equal."""
+        _holding.add(self._hash)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Program) and self._key == other._key
@@ -131,13 +142,18 @@ class _Program:
         return self._hash
 
 
-def _may_hold_arrays(function: Any) -> bool:
-    package = (getattr(function, "__module__", None) or "").partition(".")[0]
-    return (
-        package not in _PACKAGES
+def _may_hold_arrays(predictor: Predictor) -> bool:
+    """Whether any function may: of somebody else's module, a closure or a bound method."""
+    return any(map(_is_foreign, predictor.classes)) or any(
+        _is_foreign(function)
         or getattr(function, "__closure__", None) is not None
         or inspect.ismethod(function)
+        for function in predictor.functions
     )
+
+
+def _is_foreign(function: Any) -> bool:
+    return (getattr(function, "__module__", None) or "").partition(".")[0] not in _PACKAGES
 
 
 def _code_of(function: Any) -> Any:
@@ -189,17 +205,39 @@ def _evaluate(
     return [read(variable) for variable in jaxpr.outvars]
 
 
-def _fit(lifted: Sequence[Any], here: Sequence[Any]) -> list[Any]:
+def _fit(
+    lifted: Sequence[Any], found: Sequence[Any], here: Sequence[Any], program: _Program
+) -> list[Any]:
     """The lifted arrays in the places of those that were met for another batch size.
 
-    What has another shape there, such as a table of indices for the batch, is no weight.
+    Args:
+      lifted: arguments of the program.
+      found: what they were when they were found.
+      here: what was met for this batch size; the same arrays, or some made for it.
+      program: told where such a one stays inside, for example a table of indices for the batch.
     """
-    if len(lifted) != len(here):
-        return list(here)
+    places = [_place_of(place, other, found, len(here)) for place, other in enumerate(here)]
+    if None in places:
+        program.holds_arrays()
     return [
-        one if (one.shape, one.dtype) == (np.shape(other), jnp.result_type(other)) else other
-        for one, other in zip(lifted, here, strict=True)
+        other if place is None else lifted[place] for place, other in zip(places, here, strict=True)
     ]
+
+
+def _place_of(place: int, array: Any, found: Sequence[Any], number: int) -> int | None:
+    """Returns which of the arrays found it is; None for another one, or one of several alike."""
+    for known, original in enumerate(found):
+        if original is array:
+            return known
+    alike = [known for known, original in enumerate(found) if _are_equal(original, array)]
+    if number == len(found) and place in alike:
+        return place
+    return alike[0] if len(alike) == 1 else None
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    same_kind = (np.shape(one), jnp.result_type(one)) == (np.shape(other), jnp.result_type(other))
+    return same_kind and _digest(one) == _digest(other)
 
 
 def _settings(jaxpr: core.Jaxpr, rules: Any) -> Iterator[Any]:

@@ -44,6 +44,12 @@ class Predictor:
             *_functions_in(structure)
         ]
 
+    @property
+    def classes(self) -> set[type]:
+        """The classes in its structure whose calls are functions of some module, too."""
+        found = _classes_in(self.tree_flatten()[1][1])
+        return {kind for kind in found if any("__call__" in vars(base) for base in kind.__mro__)}
+
     def tree_flatten(self) -> tuple[tuple[list[Any]], Any]:
         """Takes the callable apart into arrays and everything else."""
         if self._apart is not None:
@@ -77,6 +83,18 @@ def _functions_in(structure: Any) -> Iterator[Any]:
             yield from _functions_among(settings)
     for child in structure.children():
         yield from _functions_in(child)
+
+
+def _classes_in(structure: Any) -> Iterator[type]:
+    """The classes of the nodes of a tree, of predictors inside as well."""
+    if (data := structure.node_data()) is not None:
+        kind, settings = data
+        if kind is Predictor:
+            yield from _classes_in(settings[1])
+        elif isinstance(kind, type):
+            yield kind
+    for child in structure.children():
+        yield from _classes_in(child)
 
 
 def _functions_among(settings: Any) -> Iterator[Any]:

@@ -7,17 +7,19 @@ from contextlib import ExitStack
 from typing import Any, TypeVar
 
 import jax
+from jax.core import Tracer
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool
 
+from lime_jax.core import asked_again
 from lime_jax.core.arguments import whole_number
-from lime_jax.core.batch_independence import is_independent
+from lime_jax.core.batch_independence import Batch, look_at_batch
 from lime_jax.core.components import Components, check_one_item
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.execution.kept_programs import make_room_for
 from lime_jax.core.execution.precision import products
 from lime_jax.core.execution.progress import Progress
-from lime_jax.core.execution.signature_cache import signature
+from lime_jax.core.execution.signature_cache import SignatureCache, signature
 from lime_jax.core.explanation import Explanation
 from lime_jax.core.item_axis import as_one_item, item_of
 from lime_jax.core.keys import MaybeKey, keys_per_item, single_key
@@ -29,6 +31,8 @@ from lime_jax.core.pytree import is_traced, varying_axes
 from lime_jax.core.receptive_fields.declaration import Declaration, Kind, declaration
 
 Result = TypeVar("Result")
+
+_functions: SignatureCache[bool] = SignatureCache()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -180,10 +184,19 @@ class Problem:
 
     @property
     def is_function(self) -> bool:
-        """Whether nothing shows that the model's output depends on more than its input."""
+        """Whether nothing shows that the model's output depends on more than its input.
+
+        What its program leaves open is tried once, outside jit.
+        """
         if isinstance(self.predict, HostModel):
             return self.predict.is_function is not False
-        return is_independent(self.predictor, self._example(), self.signature)
+        found = look_at_batch(self.predictor, self._example(), self.signature)
+        if found != Batch.UNKNOWN or not self.is_here:
+            return found != Batch.MIXED
+        return _functions.get_or_make(
+            (self.signature, self.batch_size),
+            lambda: asked_again.is_function(self.predictor, self.first[0], self.batch_size),
+        )
 
     def _example(self) -> jax.ShapeDtypeStruct:
         """A batch of the size asked for: some models take no other."""
@@ -196,7 +209,7 @@ class Problem:
         """Whether this is inside jit, vmap or grad, be it by what the model closes over alone."""
         if self._is_stated_traced or isinstance(self.predict, HostModel):
             return self._is_stated_traced
-        return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self.predictor))
+        return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(self.predictor))
 
     @property
     def _is_stated_traced(self) -> bool:

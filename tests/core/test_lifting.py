@@ -1,5 +1,6 @@
 """Models that close over arrays are explained with those of the moment, and let them go."""
 
+import dataclasses
 import gc
 import weakref
 
@@ -269,3 +270,61 @@ def test_clean_models_are_not_traced_again():
     size = explain_one._cache_size()
     lj.explain(network, STEMS, METHOD, batch_size=32)
     assert explain_one._cache_size() == size
+
+
+class TestMoreHolders:
+    """Found by trying: what is held by modules, and what is met for some batch sizes only."""
+
+    def explained(self, model):
+        return np.asarray(lj.explain(model, STEMS, METHOD).coefficients)
+
+    def test_modules_read_globals_too(self):
+        scale = np.ones(1, np.float32)
+
+        @jax.tree_util.register_dataclass
+        @dataclasses.dataclass
+        class Scaled:
+            weights: jax.Array
+
+            def __call__(self, x):
+                return (x @ self.weights[:, None]) * scale
+
+        model = Scaled(jnp.asarray(FIRST, jnp.float32))
+        once = self.explained(model)
+        scale *= 10
+        np.testing.assert_allclose(self.explained(model), 10 * once, rtol=1e-4)
+
+    def test_some_batch_sizes_have_more_arrays(self):
+        held = {"weights": np.asarray(FIRST, np.float32)}
+
+        def padded(x):
+            missing = -len(x) % 8
+            if missing:
+                x = jnp.concatenate([x, np.zeros((missing, D), np.float32)])
+            return (x @ held["weights"][:, None])[: x.shape[0] - missing]
+
+        once = self.explained(padded)
+        held["weights"] = 3 * held["weights"]
+        np.testing.assert_allclose(self.explained(padded), 3 * once, rtol=1e-4)
+
+    def test_arrays_made_for_a_batch_size_are_not_those_of_another_model(self):
+        held = {"weights": np.asarray(FIRST, np.float32)}
+
+        def repeated(x):
+            return (x * np.tile(held["weights"], (len(x), 1))).sum(axis=1, keepdims=True)
+
+        once = self.explained(repeated)
+        held["weights"] = 3 * held["weights"]
+        np.testing.assert_allclose(self.explained(repeated), 3 * once, rtol=1e-4)
+
+    def test_equal_arrays_are_told_apart(self):
+        held = [np.ones((1, 1), np.float32), np.ones((1, 1), np.float32)]
+
+        def model(x):
+            order = held if len(x) == 1 else held[::-1]
+            added = x.sum(axis=1, keepdims=True) * (2 * held[0] + held[1])
+            return added + 0 * (order[0] + order[1])
+
+        once = self.explained(model)
+        held[1] = 3 * held[1]
+        np.testing.assert_allclose(self.explained(model), once * 5 / 3, rtol=1e-4)

@@ -177,6 +177,9 @@ def _summarise(
     outputs: Float[Array, "rows num_outputs"],
 ) -> Statistics:
     if counts.ndim == 2:
+        # Replicates would draw masks that the estimate has not met, be their outputs broken.
+        is_met = (counts[:, 0] > 0) | jnp.isfinite(outputs).all(axis=1)
+        counts = jnp.where(is_met[:, None], counts, 0)
         return jax.vmap(statistics.summarise, in_axes=(None, None, 1, 1))(
             masks, outputs, kernel(masks)[:, None] * counts, counts > 0
         )

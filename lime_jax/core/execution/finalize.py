@@ -210,5 +210,7 @@ def _status_of(
     status = jnp.where(fit.is_determined, Status.OK, Status.NOT_DETERMINED)
     status = jnp.where(solved, status, Status.NOT_SOLVED)
     status = jnp.where(seen, status, Status.NO_WEIGHT)
-    status = jnp.where(constant, Status.CONSTANT_OUTPUT, status)
+    # One mask alone has the same output as all that were drawn.
+    varied = jnp.diagonal(statistics.mask_scatter).max() > 0
+    status = jnp.where(constant & varied, Status.CONSTANT_OUTPUT, status)
     return jnp.where(finite, status, Status.NONFINITE_OUTPUT).astype(jnp.int32)

@@ -26,6 +26,8 @@ from lime_jax.core.surrogates.statistics import Statistics
 
 # Large enough to keep a framework busy.
 _HOST_BATCH = 64
+# Batches of an explanation that asks a model again that was found to be a function before.
+_WORTH_ASKING = 16
 
 
 class Host:
@@ -54,12 +56,17 @@ class Host:
         problem, method, size = plan.problem, plan.problem.method, plan.batch_size
         num_items, (_, keys) = problem.num_items, problem.items
         group = group_size(method, keys, num_items, problem.num_components, size)
+        num_inputs = num_items * batch_sizes.size_of_neighbourhood(problem).num_masks
+        model = problem.predict
+        # It may have been switched to training since; among many batches one more is not felt.
+        if not model.is_function or num_inputs >= _WORTH_ASKING * size:
+            model.is_function = None
         explanations = []
         for start in range(0, num_items, group):
             items, item_keys = item_of(problem.items, slice(start, start + group))
             sum_up = functools.partial(
                 _accumulate_on_host,
-                problem.predict,
+                model,
                 items,
                 method,
                 batch_size=size,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lime_jax.core.arguments import texts
+from lime_jax.core.asked_again import are_alike
 from lime_jax.errors import ModelError
 
 
@@ -26,7 +27,7 @@ class HostModel:
         self.function = function
         self.sample_rate = sample_rate
         self.output_names = output_names
-        # Not known before its first batch was evaluated again.
+        # Of its latest explanation; unknown before a batch was evaluated again.
         self.is_function: bool | None = None
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
@@ -88,7 +89,7 @@ def check_function(
 ) -> None:
     """Notes whether a model gives the same outputs again, in another place of another batch.
 
-    Once per model.
+    Only where that is not known.
 
     Args:
       model: what is asked again.
@@ -102,12 +103,7 @@ def check_function(
         others = np.repeat(inputs[:1], len(inputs) - some, axis=0)
         mixed = np.concatenate([others, inputs[:some]])
         again = predict_in_batches(model, mixed, batch_size)[len(others) :]
-        outputs = outputs[:some]
-        finite = np.isfinite(outputs) & np.isfinite(again)
-        difference = np.abs(np.where(finite, again - outputs, 0)).max(axis=0)
-        known = np.where(finite, outputs, 0)
-        allowed = 1e-2 * np.ptp(known, axis=0) + 1e-4 * np.abs(known).max(axis=0)
-        model.is_function = bool((difference <= allowed).all())
+        model.is_function = are_alike(outputs[:some], again)
 
 
 def predict_in_batches(model: HostModel, inputs: np.ndarray, batch_size: int) -> np.ndarray:

@@ -125,7 +125,7 @@ def _histograms(
     columns = jnp.arange(1 + NUM_BLOCKS, dtype=jnp.int32)
     at_once = min(HISTOGRAM_ROWS, num_samples)
 
-    def add(step: Int[Array, ""], table: Float[Array, "..."]) -> Float[Array, "..."]:
+    def add(step: Int[Array, ""], table: Int[Array, "..."]) -> Int[Array, "..."]:
         rows = step * at_once + jnp.arange(at_once, dtype=jnp.int32)
         masks = bernoulli_rows(key, rows, num_components)
         index = 2**num_components - 1 - jnp.where(masks, powers[None, :], 0).sum(axis=1)
@@ -134,8 +134,9 @@ def _histograms(
         # Everything is on in row 0, which comes first.
         others = jnp.where(rows[:, None] == 0, 0, others)
         index = jnp.concatenate([index[:, None], others], axis=1)
-        real = jnp.where(rows < num_samples, 1.0, 0.0)
+        real = (rows < num_samples).astype(jnp.int32)
         return table.at[index, columns[None]].add(real[:, None])
 
-    table = varying_like(jnp.zeros((2**num_components, len(columns)), jnp.float32), key)
-    return jax.lax.fori_loop(0, -(-num_samples // at_once), add, table)
+    # Whole numbers: float32 stops counting at 2**24.
+    table = varying_like(jnp.zeros((2**num_components, len(columns)), jnp.int32), key)
+    return jax.lax.fori_loop(0, -(-num_samples // at_once), add, table).astype(jnp.float32)

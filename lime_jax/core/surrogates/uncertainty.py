@@ -254,7 +254,10 @@ def _quantile(degrees_of_freedom: Array, quantiles: Any) -> Float[Array, "..."]:
 @jax.jit
 def _ends(explanation: Explanation, quantiles: Any) -> tuple[Array, Array]:
     quantile = _quantile(explanation.degrees_of_freedom, quantiles)[..., None, None]
-    margin = quantile * explanation.std_error
+    # Paired masks may be exact but for rounding, which no scatter tells.
+    is_sampled = (explanation.degrees_of_freedom > 0)[..., None, None]
+    rounding = jnp.where(is_sampled, _rounding_of(explanation)[..., None], 0.0)
+    margin = quantile * explanation.std_error + rounding
     return explanation.coefficients - margin, explanation.coefficients + margin
 
 
