@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
 class LimeJaxError(Exception):
@@ -40,9 +41,11 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     warnings.warn(message, category, stacklevel=number)
 
 
-def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
+def unknown_name(what: str, name: Any, known: Iterable[str]) -> str:
     """Returns a sentence for a name that does not exist, with the names that come close."""
     known = list(known)
+    if not isinstance(name, str):
+        return f"{what} must be one of {', '.join(known)}, got {name!r:.60}."
     folded = {entry.casefold(): entry for entry in known}
     close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
     matches = ", ".join(repr(folded[entry]) for entry in close)

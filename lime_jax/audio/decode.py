@@ -14,7 +14,8 @@ from jaxtyping import Float
 
 from lime_jax.audio import containers
 from lime_jax.audio.resampling import resample
-from lime_jax.audio.waveform import Waveform
+from lime_jax.audio.waveform import Waveform, known_rate
+from lime_jax.core.arguments import real_number
 from lime_jax.errors import AudioError
 
 MAX_SECONDS = 3600
@@ -159,13 +160,27 @@ def _check_header(sound: Any, path: Path, max_channels: int) -> None:
     _refuse(path, "does not say how long it is" if sound.frames >= _UNKNOWN_LENGTH else None)
 
 
-def _check_arguments(sample_rate: int, start: float, duration: float | None) -> None:
+def _check_arguments(sample_rate: float | int, start: float, duration: float | None) -> None:
     if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
         raise ValueError(
             f"`sample_rate` must lie between {MIN_SAMPLE_RATE} and {MAX_SAMPLE_RATE} Hz, got "
             f"{sample_rate}. Take the rate the model expects."
         )
     check_excerpt(start, duration)
+
+
+def check_span(sample_rate: Any, start: Any, duration: Any) -> tuple[Any, float, float | None]:
+    """Returns what `excerpt` takes, as numbers of Python.
+
+    Raises:
+      ValueError: for what is none, or impossible.
+    """
+    sample_rate = known_rate(sample_rate)
+    start = float(real_number("start", start, "be in seconds", lambda _: True))
+    if duration is not None:
+        duration = float(real_number("duration", duration, "be in seconds", lambda _: True))
+    _check_arguments(sample_rate, start, duration)
+    return sample_rate, start, duration
 
 
 def check_excerpt(start: float, duration: float | None) -> None:

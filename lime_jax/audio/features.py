@@ -11,7 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from lime_jax.audio.feature_arguments import (
+    bank_settings,
+    check_frames,
+    checked_signal,
+    checked_spectra,
+    frame_sizes,
+)
+from lime_jax.audio.mel_bands import hz_to_mel as hz_to_mel
+from lime_jax.audio.mel_bands import mel_filterbank
+from lime_jax.audio.mel_bands import mel_to_hz as mel_to_hz
 from lime_jax.audio.waveform import check_floating
+from lime_jax.core.arguments import MOST, array, one_of, positive, real_number, truth, whole_number
 from lime_jax.errors import unknown_name
 
 Waveform = Float[Array | np.ndarray, "*batch num_samples"]
@@ -23,19 +34,12 @@ PAD_MODES = ("constant", "reflect", "none")
 # The default product on GPU (tf32) and TPU (bf16) moves a log-mel value by up to a percent.
 _EXACT = jax.lax.Precision.HIGHEST
 
-# Slaney's scale: linear up to 1 kHz (mel 15), then 27 mels per factor 6.4.
-_SLANEY_HZ_PER_MEL = 200.0 / 3.0
-_SLANEY_KNEE_HZ = 1000.0
-_SLANEY_KNEE_MEL = _SLANEY_KNEE_HZ / _SLANEY_HZ_PER_MEL
-_SLANEY_LOG_STEP = np.log(6.4) / 27.0
-
 _MEL_SETTINGS = (
     "sample_rate", "n_fft", "hop_length", "num_mels", "power", "pad_mode", "low", "high", "htk",
     "norm",
 )  # fmt: skip
 
 
-@functools.partial(jax.jit, static_argnames=("n_fft", "hop_length", "pad_mode", "symmetric"))
 def stft(
     waveform: Waveform,
     *,
@@ -64,12 +68,28 @@ def stft(
     Raises:
       ValueError: for a waveform without a frame, an impossible hop or an unknown `pad_mode`.
     """
+    waveform = checked_signal(waveform)
+    n_fft, hop_length = frame_sizes(n_fft, hop_length)
+    pad_mode, symmetric = one_of("pad_mode", pad_mode, PAD_MODES), truth("symmetric", symmetric)
+    return _stft(
+        waveform, n_fft=n_fft, hop_length=hop_length, pad_mode=pad_mode, symmetric=symmetric
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("n_fft", "hop_length", "pad_mode", "symmetric"))
+def _stft(
+    waveform: Waveform,
+    *,
+    n_fft: int,
+    hop_length: int,
+    pad_mode: str = "constant",
+    symmetric: bool = False,
+) -> Complex[Array, "*batch num_bins num_frames"]:
     window = np.hanning(n_fft).astype(np.float32) if symmetric else _hann(n_fft)
     spectra = _frame_spectra(waveform, window, hop_length, pad_mode)
     return jnp.swapaxes(spectra, -1, -2)
 
 
-@functools.partial(jax.jit, static_argnames=("n_fft", "hop_length", "num_samples"))
 def istft(
     spectrogram: Spectrogram, *, n_fft: int, hop_length: int, num_samples: int
 ) -> Float[Array, "*batch num_samples"]:
@@ -87,7 +107,17 @@ def istft(
     References:
       Griffin and Lim, Signal Estimation from Modified Short-Time Fourier Transform, 1984.
     """
-    _check_frames(n_fft, hop_length)
+    n_fft, hop_length = frame_sizes(n_fft, hop_length)
+    spectrogram = checked_spectra(spectrogram, n_fft)
+    num_samples = whole_number("num_samples", num_samples, most=MOST)
+    return _istft(spectrogram, n_fft=n_fft, hop_length=hop_length, num_samples=num_samples)
+
+
+@functools.partial(jax.jit, static_argnames=("n_fft", "hop_length", "num_samples"))
+def _istft(
+    spectrogram: Spectrogram, *, n_fft: int, hop_length: int, num_samples: int
+) -> Float[Array, "*batch num_samples"]:
+    check_frames(n_fft, hop_length)
     spectra = jnp.swapaxes(jnp.asarray(spectrogram), -1, -2)
     if spectra.shape[-1] != n_fft // 2 + 1:
         raise ValueError(
@@ -100,7 +130,6 @@ def istft(
     return _pad_end(signal, num_samples - signal.shape[-1])
 
 
-@functools.partial(jax.jit, static_argnames=("n_fft", "hop_length"))
 def overlap_add(
     spectrogram: Spectrogram, *, n_fft: int, hop_length: int
 ) -> Float[Array, "*batch num_samples"]:
@@ -117,56 +146,18 @@ def overlap_add(
     Returns:
       float32 `(*batch, (num_frames - 1) * hop_length + n_fft)`.
     """
+    n_fft, hop_length = frame_sizes(n_fft, hop_length)
+    spectrogram = checked_spectra(spectrogram, n_fft)
+    return _overlap_added(spectrogram, n_fft=n_fft, hop_length=hop_length)
+
+
+@functools.partial(jax.jit, static_argnames=("n_fft", "hop_length"))
+def _overlap_added(
+    spectrogram: Spectrogram, *, n_fft: int, hop_length: int
+) -> Float[Array, "*batch num_samples"]:
     return _overlap_add(jnp.swapaxes(jnp.asarray(spectrogram), -1, -2), n_fft, hop_length)
 
 
-def mel_filterbank(
-    sample_rate: int,
-    n_fft: int,
-    num_mels: int,
-    *,
-    low: float = 0.0,
-    high: float | None = None,
-    htk: bool = False,
-    norm: str | None = "slaney",
-) -> Float[np.ndarray, "num_mels num_bins"]:
-    """Returns triangular bands, equally wide on the mel scale, as weights of STFT bins.
-
-    Args:
-      sample_rate: in Hz.
-      n_fft: window length of the STFT.
-      num_mels: how many bands.
-      low: lower edge of the first band in Hz.
-      high: upper edge of the last band in Hz; half the sample rate if None.
-      htk: HTK's mel scale instead of Slaney's.
-      norm: "slaney" gives every triangle unit area over Hz, None a peak of 1.
-
-    Returns:
-      float32 `(num_mels, n_fft // 2 + 1)`, computed in float64.
-
-    Raises:
-      ValueError: for an unknown `norm`, or edges that are not `0 <= low < high <= sample_rate / 2`.
-    """
-    if norm not in ("slaney", None):
-        raise ValueError(unknown_name("`norm`", str(norm), ("slaney", "None")))
-    high = sample_rate / 2 if high is None else high
-    if not 0 <= low < high <= sample_rate / 2:
-        raise ValueError(
-            f"`low` and `high` must satisfy 0 <= low < high <= {sample_rate / 2:g} Hz, got {low:g} "
-            f"and {high:g}. Lower `high` or raise the sample rate."
-        )
-    bins = np.fft.rfftfreq(n_fft, 1.0 / sample_rate)[None, :]
-    mels = np.linspace(hz_to_mel(low, htk=htk), hz_to_mel(high, htk=htk), num_mels + 2)
-    edges = mel_to_hz(mels, htk=htk)[:, None]
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    weights = np.maximum(0.0, np.minimum(rising, falling))
-    if norm == "slaney":
-        weights *= 2.0 / (edges[2:] - edges[:-2])
-    return weights.astype(np.float32)
-
-
-@functools.partial(jax.jit, static_argnames=_MEL_SETTINGS)
 def mel_spectrogram(
     waveform: Waveform,
     *,
@@ -199,13 +190,35 @@ def mel_spectrogram(
     Returns:
       float32 `(*batch, num_mels, num_frames)`.
     """
+    waveform = checked_signal(waveform)
+    bank = bank_settings(sample_rate, n_fft, num_mels, low, high, htk, norm)
+    n_fft, hop_length = frame_sizes(n_fft, hop_length)
+    pad_mode = one_of("pad_mode", pad_mode, PAD_MODES)
+    power = float(real_number("power", power, "be positive", positive))
+    return _mel_spectrogram(waveform, hop_length=hop_length, power=power, pad_mode=pad_mode, **bank)
+
+
+@functools.partial(jax.jit, static_argnames=_MEL_SETTINGS)
+def _mel_spectrogram(
+    waveform: Waveform,
+    *,
+    sample_rate: int,
+    n_fft: int,
+    hop_length: int,
+    num_mels: int,
+    power: float = 2.0,
+    pad_mode: str = "constant",
+    low: float = 0.0,
+    high: float | None = None,
+    htk: bool = False,
+    norm: str | None = "slaney",
+) -> MelSpectrogram:
     bank = mel_filterbank(sample_rate, n_fft, num_mels, low=low, high=high, htk=htk, norm=norm)
     spectra = _frame_spectra(waveform, _hann(n_fft), hop_length, pad_mode)
     bands = jnp.matmul(_magnitude(spectra, power), bank.T, precision=_EXACT)
     return jnp.swapaxes(bands, -1, -2)
 
 
-@functools.partial(jax.jit, static_argnames=(*_MEL_SETTINGS, "floor"))
 def log_mel(
     waveform: Waveform,
     *,
@@ -239,6 +252,7 @@ def log_mel(
       norm: "slaney" or None.
       floor: smaller values count as this much.
     """
+    floor = float(real_number("floor", floor, "be positive", positive))
     mel = mel_spectrogram(
         waveform,
         sample_rate=sample_rate,
@@ -252,10 +266,14 @@ def log_mel(
         htk=htk,
         norm=norm,
     )
+    return _log(mel, floor=floor)
+
+
+@functools.partial(jax.jit, static_argnames="floor")
+def _log(mel: MelSpectrogram, *, floor: float) -> MelSpectrogram:
     return jnp.log(jnp.maximum(mel, floor))
 
 
-@functools.partial(jax.jit, static_argnames=("floor", "dynamic_range"))
 def decibels(
     power: Float[Array, "*batch num_bins num_frames"],
     *,
@@ -270,35 +288,36 @@ def decibels(
       dynamic_range: values more than so many dB below the loudest of their spectrogram are raised
         to that level; None keeps them.
     """
+    power = array("power", power)
+    if power.ndim < 2 or not jnp.issubdtype(power.dtype, jnp.floating) or 0 in power.shape:
+        raise ValueError(
+            "`power` must be floating-point numbers of shape (*batch, num_bins, num_frames), got "
+            f"{power.dtype} of shape {power.shape}."
+        )
+    floor = float(real_number("floor", floor, "be positive", positive))
+    if dynamic_range is not None:
+        dynamic_range = float(real_number("dynamic_range", dynamic_range, "be positive", positive))
+    return _decibels(power, floor=floor, dynamic_range=dynamic_range)
+
+
+@functools.partial(jax.jit, static_argnames=("floor", "dynamic_range"))
+def _decibels(
+    power: Float[Array, "*batch num_bins num_frames"],
+    *,
+    floor: float = 1e-10,
+    dynamic_range: float | None = None,
+) -> Float[Array, "*batch num_bins num_frames"]:
     levels = 10.0 * jnp.log10(jnp.maximum(power, floor))
     if dynamic_range is None:
         return levels
     return jnp.maximum(levels, jnp.max(levels, axis=(-1, -2), keepdims=True) - dynamic_range)
 
 
-def hz_to_mel(frequency: float | np.ndarray, *, htk: bool = False) -> np.ndarray:
-    """Returns frequencies in Hz on Slaney's mel scale, or on HTK's."""
-    hz = np.asarray(frequency, np.float64)
-    if htk:
-        return np.asarray(2595.0 * np.log10(1.0 + hz / 700.0))
-    above = _SLANEY_KNEE_MEL + np.log(np.maximum(hz, 1e-9) / _SLANEY_KNEE_HZ) / _SLANEY_LOG_STEP
-    return np.where(hz < _SLANEY_KNEE_HZ, hz / _SLANEY_HZ_PER_MEL, above)
-
-
-def mel_to_hz(mel: float | np.ndarray, *, htk: bool = False) -> np.ndarray:
-    """Returns values of Slaney's mel scale, or of HTK's, as frequencies in Hz."""
-    mel = np.asarray(mel, np.float64)
-    if htk:
-        return np.asarray(700.0 * (10.0 ** (mel / 2595.0) - 1.0))
-    above = _SLANEY_KNEE_HZ * np.exp(_SLANEY_LOG_STEP * (mel - _SLANEY_KNEE_MEL))
-    return np.where(mel < _SLANEY_KNEE_MEL, mel * _SLANEY_HZ_PER_MEL, above)
-
-
 def _frame_spectra(
     waveform: Waveform, window: np.ndarray, hop_length: int, pad_mode: str
 ) -> Complex[Array, "*batch num_frames num_bins"]:
     n_fft = len(window)
-    _check_frames(n_fft, hop_length)
+    check_frames(n_fft, hop_length)
     if pad_mode not in PAD_MODES:
         raise ValueError(unknown_name("`pad_mode`", pad_mode, PAD_MODES))
     check_floating(waveform, "waveform")
@@ -374,11 +393,3 @@ def _last_axis(values: np.ndarray, ndim: int) -> np.ndarray:
 
 def _pad_end(signal: Array, count: int) -> Array:
     return jnp.pad(signal, [(0, 0)] * (signal.ndim - 1) + [(0, max(count, 0))])
-
-
-def _check_frames(n_fft: int, hop_length: int) -> None:
-    if n_fft < 2 or not 1 <= hop_length <= n_fft:
-        raise ValueError(
-            f"`n_fft` must be at least 2 and `hop_length` between 1 and `n_fft`, got {n_fft} and "
-            f"{hop_length}. A hop of a quarter window is usual."
-        )

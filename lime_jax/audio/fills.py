@@ -6,6 +6,8 @@ from jax import lax
 from jaxtyping import Array, Complex, Float, Inexact, Key
 
 from lime_jax.core import fills
+from lime_jax.core.arguments import array, one_of
+from lime_jax.core.keys import needed_single_key
 from lime_jax.errors import unknown_name
 
 FILLS = ("zero", "minimum", "maximum", "mean", "uniform", "noise", "shuffle")
@@ -44,6 +46,13 @@ def fill_of(
       >>> fill_of("mean", audio.components.sources[0]).tolist()
       [3.0]
     """
+    name = one_of("name", name, FILLS)
+    signal = array("signal", signal)
+    if not jnp.issubdtype(signal.dtype, jnp.inexact) or signal.size == 0:
+        raise ValueError(
+            f"`signal` must hold floating-point numbers, got {signal.dtype} of shape "
+            f"{signal.shape}."
+        )
     draw = spectrogram_fill if jnp.iscomplexobj(signal) else waveform_fill
     return draw(name, signal, key)
 
@@ -79,12 +88,12 @@ def check_waveform_fill(name: str, argument: str = "`fill`") -> None:
     Raises:
       ValueError: for an unknown name, "minimum" or "maximum".
     """
-    if name in ("minimum", "maximum"):
+    if isinstance(name, str) and name in ("minimum", "maximum"):
         raise ValueError(
             f"{argument} must be zero, mean, uniform, noise or shuffle for a waveform cut in time, "
             f"got {name!r}, which suits spectrograms: frequency, grid and superpixels."
         )
-    if name not in FILLS:
+    if not isinstance(name, str) or name not in FILLS:
         raise ValueError(unknown_name(argument, name, WAVEFORM_FILLS))
 
 
@@ -100,6 +109,7 @@ def spectrogram_fill(
     Raises:
       ValueError: for an unknown name, or a random fill without a key.
     """
+    name = one_of("fill", name, FILLS)
     if name == "zero":
         return jnp.zeros((1, 1), spectrogram.dtype)
     magnitude, phase = jnp.abs(spectrogram), jnp.angle(spectrogram)
@@ -132,8 +142,7 @@ def fold_in_beside_masks(key: Key[Array, ""], purpose: int) -> Key[Array, ""]:
 def _common_fill(
     name: str, signal: Float[Array, "..."], key: Key[Array, ""] | None
 ) -> Float[Array, "..."]:
-    if name not in FILLS:
-        raise ValueError(unknown_name("`fill`", name, FILLS))
+    name = one_of("fill", name, FILLS)
     if name == "shuffle":
         return fills.shuffle(signal, key=_require_key(key, name))
     if name == "uniform":
@@ -147,4 +156,4 @@ def _require_key(key: Key[Array, ""] | None, name: str) -> Key[Array, ""]:
             f"`key` is missing, but the fill {name!r} is drawn at random. Pass for example "
             "jax.random.key(0)."
         )
-    return key
+    return needed_single_key(key)

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 
 from lime_jax import storage
 from lime_jax.audio import decode
-from lime_jax.audio.waveform import Waveform, check_floating
+from lime_jax.audio.waveform import Waveform, check_floating, known_rate
+from lime_jax.core.arguments import file_path, listed, whole_number
 from lime_jax.errors import AudioError, unknown_name
 
 STEM_TOLERANCE = 32
@@ -75,7 +76,10 @@ def load(
         cancel, or holds NaN.
       ValueError: for an impossible `sample_rate`, `start` or `duration`.
     """
-    with decode.open_audio(Path(path), max_channels) as source:
+    path = file_path("path", path)
+    sample_rate, start, duration = decode.check_span(sample_rate, start, duration)
+    max_channels = whole_number("max_channels", max_channels)
+    with decode.open_audio(path, max_channels) as source:
         waveform = decode.excerpt(source, sample_rate, start, duration, resampler)
     if is_silent(waveform):
         raise AudioError(
@@ -117,11 +121,18 @@ def load_stems(
       AudioError: for what `load` refuses, no stems, two stems of one name, stems of different
         sample rates or lengths, or silence in all of them.
     """
+    sample_rate, start, duration = decode.check_span(sample_rate, start, duration)
+    max_channels = whole_number("max_channels", max_channels)
     if isinstance(stems, Mapping):
-        files = {name: [Path(path) for path in paths] for name, paths in stems.items()}
+        stems = {name: listed("stems", paths, "paths") for name, paths in stems.items()}
+        if not stems or not all(stems.values()):
+            raise ValueError("`stems` must name at least one file for each stem.")
+        files = {
+            name: [file_path("stems", path) for path in paths] for name, paths in stems.items()
+        }
         where = os.path.commonpath([p.parent.absolute() for paths in files.values() for p in paths])
     else:
-        files = {path.stem: [path] for path in stem_files(Path(stems))}
+        files = {path.stem: [path] for path in stem_files(file_path("stems", stems))}
         where = os.fspath(stems)
     paths = [path for together in files.values() for path in together]
     rates = {path: _sample_rate(path) for path in paths}
@@ -161,7 +172,7 @@ def save(
       AudioError: if the file cannot be written.
       ValueError: for another suffix, a rate the format cannot carry, or an unusable waveform.
     """
-    path = Path(path)
+    path = file_path("path", path)
     data = encode(waveform, sample_rate, path.suffix.removeprefix(".").lower())
     storage.write_whole(
         path,
@@ -186,8 +197,9 @@ def encode(
     """
     import soundfile
 
-    if format not in _ENCODERS:
-        raise ValueError(unknown_name("Audio format", format, _ENCODERS))
+    if not isinstance(format, str) or format not in _ENCODERS:
+        raise ValueError(unknown_name("Audio `format`", format, _ENCODERS))
+    sample_rate = known_rate(sample_rate)
     if sample_rate not in (rates := _ENCODER_RATES[format]):
         choices = f"{rates[0]} to {rates[-1]}" if isinstance(rates, range) else f"one of {rates}"
         raise ValueError(

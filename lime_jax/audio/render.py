@@ -11,9 +11,12 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from lime_jax.audio import features
 from lime_jax.audio.segment import SegmentedAudio
-from lime_jax.audio.waveform import check_floating
+from lime_jax.audio.segmented_audio import check_audio, check_waveform
+from lime_jax.audio.waveform import check_floating, whole_rate
+from lime_jax.core.arguments import array, real_number
 from lime_jax.core.components import recompose
 from lime_jax.core.execution.host_model import HostModel, host_model
+from lime_jax.core.predictor import check_predict
 from lime_jax.core.pytree import pytree, static
 
 
@@ -30,6 +33,7 @@ def render(
       audio: from `lime_jax.audio.segment`.
       mask: bool `(num_components,)`, for example `lime_jax.mask_of(indices, num_components)`.
     """
+    check_audio(audio)
     return _to_waveform(recompose(audio.components, mask), audio.n_fft, len(audio.waveform))
 
 
@@ -57,6 +61,9 @@ def render_faded(
       mask: bool `(num_components,)`.
       fade: in seconds.
     """
+    check_audio(audio)
+    mask = _checked_mask(mask, audio)
+    fade = real_number("fade", fade, "be seconds from 0 to 3600", lambda f: 0 <= f <= 3600)
     if audio.n_fft is not None:
         return np.asarray(render(audio, jnp.asarray(mask)))
     components = audio.components
@@ -80,6 +87,8 @@ def trim_silence(
       sample_rate: in Hz.
     """
     check_floating(waveform, "waveform")
+    waveform, sample_rate = np.asarray(waveform), whole_rate(sample_rate)
+    check_waveform(waveform.shape)
     threshold = 10 ** (_SILENCE_DB / 20) * np.abs(waveform).max(initial=0.0)
     loud = np.flatnonzero(np.abs(waveform) > threshold)
     if not len(loud):
@@ -114,11 +123,23 @@ def waveform_predictor(model: Any, audio: SegmentedAudio) -> Callable[[Any], Any
       >>> audio.names[int(explanation.coefficients[0].argmax())]
       'F3'
     """
+    check_audio(audio)
+    check_predict(model)
     if audio.n_fft is None:
         return model
     if isinstance(model, HostModel):
         return _host_model_behind_istft(model, audio.n_fft, len(audio.waveform))
     return _BehindIstft(model, audio.n_fft, len(audio.waveform))
+
+
+def _checked_mask(mask: Any, audio: SegmentedAudio) -> np.ndarray:
+    num_components, made = audio.components.num_components, array("mask", mask)
+    if made.shape != (num_components,) or made.dtype != bool:
+        raise ValueError(
+            f"`mask` must be True and False of shape ({num_components},), one per component, got "
+            f"{made.dtype} of shape {made.shape}."
+        )
+    return np.asarray(made)
 
 
 def _gain(on: np.ndarray, num_samples: int) -> np.ndarray:

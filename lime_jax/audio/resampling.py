@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lime_jax.audio.waveform import Waveform
-from lime_jax.errors import unknown_name
+from lime_jax.core.arguments import one_of
 
 Frames = Float[np.ndarray, "num_frames num_channels"]
 
@@ -35,8 +35,7 @@ def resample(
     Raises:
       ValueError: for an unknown resampler.
     """
-    if resampler not in RESAMPLERS:
-        raise ValueError(unknown_name("`resampler`", resampler, RESAMPLERS))
+    resampler = one_of("resampler", resampler, RESAMPLERS)
     if rate == sample_rate:
         return blocks
     streams = {"soxr": _soxr, "kaiser-best": _kaiser_best}

@@ -22,8 +22,9 @@ from lime_jax.audio.segmented_audio import (
 from lime_jax.audio.spectrogram_segments import by_frequency, by_grid, by_superpixels
 from lime_jax.audio.stem_segments import by_stems, by_stems_and_time
 from lime_jax.audio.stem_segments import with_residual as with_residual
+from lime_jax.audio.waveform import check_floating
+from lime_jax.core.arguments import one_of
 from lime_jax.core.components import from_labels
-from lime_jax.errors import unknown_name
 
 Kind = Literal["time", "frequency", "grid", "superpixels", "stems", "stems-time"]
 
@@ -54,7 +55,14 @@ def by_kind(
     Raises:
       ValueError: for an unknown kind, and for what its function refuses.
     """
+    kind = one_of("kind", kind, get_args(Kind))
     options: dict[str, Any] = {"fill": fill, "key": key}
+    if "stems" not in kind:
+        check_floating(waveforms, "waveforms")
+        if len(shape := np.shape(waveforms)) != 2 or shape[0] == 0:
+            raise ValueError(
+                f"`waveforms` must have shape (num_sources, num_samples), got {shape}."
+            )
     match kind:
         case "time":
             return by_time(waveforms[0], sample_rate, num_segments, used=used, **options)
@@ -68,7 +76,7 @@ def by_kind(
             return by_stems(waveforms, names, sample_rate)
         case "stems-time":
             return by_stems_and_time(waveforms, names, sample_rate, num_segments, used=used)
-    raise ValueError(unknown_name("`kind`", kind, get_args(Kind)))
+    raise AssertionError(kind)
 
 
 def by_time(

@@ -2,13 +2,15 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import SupportsFloat
+from typing import Any, SupportsFloat
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from lime_jax.audio.waveform import check_floating
+from lime_jax.audio.waveform import whole_rate as whole_rate
+from lime_jax.core.arguments import MOST, instance, whole_number
 from lime_jax.core.components import Components, equal_segments
 
 Waveform = Float[Array | np.ndarray, " num_samples"] | Sequence[float]
@@ -72,18 +74,6 @@ class SegmentedAudio:
         return None if self.n_fft is None else self.n_fft // 4
 
 
-def whole_rate(sample_rate: Rate) -> int:
-    """Returns a sample rate of any kind as the number of Python that records can hold.
-
-    Raises:
-      ValueError: if it is no positive whole number.
-    """
-    rate = float(sample_rate)
-    if not (rate.is_integer() and rate > 0):
-        raise ValueError(f"`sample_rate` must be a positive whole number in Hz, got {sample_rate}.")
-    return int(rate)
-
-
 def as_waveform(waveform: Waveform) -> Float[Array, " num_samples"]:
     """Returns the waveform as a float32 array; refuses integers and all but one axis."""
     check_floating(waveform, "waveform")
@@ -117,6 +107,7 @@ def segment_labels(size: int, num_segments: int, what: str, used: Used) -> Int[A
     Raises:
       ValueError: for more segments than that.
     """
+    num_segments = whole_number("num_segments", num_segments, -MOST)
     if not 1 <= num_segments <= size:
         raise ValueError(
             f"`num_segments` must lie between 1 and {size}, the number of {what}, got "
@@ -129,5 +120,15 @@ def sample_edges(
     num_samples: int, num_segments: int, sample_rate: int
 ) -> list[tuple[float, float]]:
     """Returns start and end of every segment of `equal_segments`, in seconds."""
+    num_segments = int(num_segments)
     starts = [index * (num_samples // num_segments) / sample_rate for index in range(num_segments)]
     return list(zip(starts, [*starts[1:], num_samples / sample_rate], strict=True))
+
+
+def check_audio(audio: Any) -> None:
+    """Refuses what is no `SegmentedAudio`.
+
+    Raises:
+      ValueError: if it is anything else.
+    """
+    instance("audio", audio, SegmentedAudio, "Make it with `lime_jax.audio.segment`.")

@@ -1,7 +1,10 @@
 """Components of the STFT of a waveform: mel bands, times × bands, superpixels."""
 
 import itertools
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
@@ -20,6 +23,7 @@ from lime_jax.audio.segmented_audio import (
 )
 from lime_jax.audio.superpixels import superpixels
 from lime_jax.audio.timefrequency import View, band_edges, frame_extent
+from lime_jax.core.arguments import MOST, listed, whole_number
 from lime_jax.core.components import from_labels
 
 _IMAGE_ROWS = 96
@@ -84,8 +88,8 @@ def by_grid(
     """
     sample_rate = whole_rate(sample_rate)
     view = timefrequency.analyse(as_waveform(waveform), sample_rate, n_fft)
-    num_time, num_frequency = num_segments
-    num_used = None if used is None else 1 + used // (view.n_fft // 4)
+    num_time, num_frequency = _pair(num_segments)
+    num_used = None if used is None else 1 + _whole(used) // (view.n_fft // 4)
     times = segment_labels(view.num_frames, num_time, "STFT frames", num_used)
     bands = timefrequency.bands(view, num_frequency)
     firsts = [view.num_frames // num_time * time for time in range(num_time)] + [view.num_frames]
@@ -141,6 +145,20 @@ def by_superpixels(
         low, high = edges[rows.min()][0], edges[rows.max()][1]
         extents.append(ComponentExtent(f"S{region + 1}", None, start, end, low, high))
     return _segment(view, "superpixels", regions[bands], extents, fill, key)
+
+
+def _pair(num_segments: Any) -> list[int]:
+    numbers = listed("num_segments", num_segments, "two numbers")
+    if len(numbers) != 2:
+        raise ValueError(
+            f"`num_segments` must be two numbers, of times and of bands, got {num_segments!r:.60}."
+        )
+    return [whole_number("num_segments", number, -MOST) for number in numbers]
+
+
+def _whole(used: Any) -> Any:
+    is_traced = isinstance(used, jax.Array) and jnp.issubdtype(used.dtype, jnp.integer)
+    return used if is_traced and used.ndim == 0 else whole_number("used", used, 0)
 
 
 def _segment(

@@ -19,6 +19,7 @@ from lime_jax.audio.segmented_audio import (
     whole_rate,
 )
 from lime_jax.audio.waveform import check_floating
+from lime_jax.core.arguments import listed
 from lime_jax.core.components import Components, cross, from_stems, recompose
 
 RESIDUAL = "residual"
@@ -134,7 +135,12 @@ def _checked_stems(stems: Stems, names: Sequence[str]) -> Float[Array, "num_stem
 
 
 def _check_stems(shape: tuple[int, ...], names: Sequence[str]) -> None:
-    if len(shape) != 2 or shape[0] != len(names) or len(set(names)) < len(names):
+    if not all(
+        isinstance(name, str)
+        for name in listed("names", tuple(names) if isinstance(names, str) else names, "texts")
+    ):
+        raise ValueError(f"`names` must be a list of texts, got {names!r:.60}.")
+    if len(shape) != 2 or 0 in shape or shape[0] != len(names) or len(set(names)) < len(names):
         raise ValueError(
             f"`names` must hold a different name for each stem, got {len(names)} names "
             f"({', '.join(names)}) for stems of shape {shape}. Stems have shape (num_stems, "

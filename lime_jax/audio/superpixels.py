@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from lime_jax.errors import unknown_name
+from lime_jax.core.arguments import MOST, one_of, whole_number
 
 ALGORITHMS = ("slic", "felzenszwalb")
 
@@ -31,8 +31,8 @@ def superpixels(
       Achanta et al., SLIC Superpixels Compared to State-of-the-art Superpixel Methods, 2012.
       Felzenszwalb and Huttenlocher, Efficient Graph-Based Image Segmentation, 2004.
     """
-    if algorithm not in ALGORITHMS:
-        raise ValueError(unknown_name("`algorithm`", algorithm, ALGORITHMS))
+    algorithm = one_of("algorithm", algorithm, ALGORITHMS)
+    num_segments = whole_number("num_segments", num_segments, -MOST)
     if not 1 <= num_segments <= image.size:
         raise ValueError(
             f"`num_segments` must lie between 1 and {image.size}, the pixels of the image, got "

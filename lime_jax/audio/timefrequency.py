@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from lime_jax.audio import features
-from lime_jax.core.arguments import whole_number
+from lime_jax.audio.feature_arguments import LONGEST_WINDOW
+from lime_jax.core.arguments import MOST, whole_number
 
 # Windows of about 64 ms tell the partials of most instruments apart and still follow a beat.
 _WINDOW_SECONDS = 0.064
@@ -39,7 +40,7 @@ class View:
 def analyse(waveform: Float[Array, " num_samples"], sample_rate: int, n_fft: int | None) -> View:
     """Transforms a waveform; without `n_fft` in windows of about 64 ms."""
     window = 2 ** round(math.log2(_WINDOW_SECONDS * sample_rate)) if n_fft is None else n_fft
-    window = whole_number("n_fft", window)
+    window = whole_number("n_fft", window, most=LONGEST_WINDOW)
     if window < 8 or window % 4:
         raise ValueError(
             f"`n_fft` must be a multiple of 4, at least 8, got {window}. The hop is a quarter of "
@@ -58,6 +59,7 @@ def frame_extent(view: View, first: int, end: int) -> tuple[float, float]:
 
 def band_edges(sample_rate: int, num_bands: int) -> list[tuple[float, float]]:
     """Returns both edges, in Hz, of bands of equal mel width from 0 to half the sample rate."""
+    num_bands = int(num_bands)
     highest = features.hz_to_mel(sample_rate / 2)
     edges = features.mel_to_hz(np.linspace(0.0, highest, num_bands + 1)).tolist()
     edges[-1] = sample_rate / 2
@@ -70,6 +72,7 @@ def bands(view: View, num_bands: int) -> Int[np.ndarray, " num_bins"]:
     Raises:
       ValueError: for more bands than that.
     """
+    num_bands = whole_number("num_segments", num_bands, -MOST)
     most = most_bands(view, num_bands)
     if not 1 <= num_bands <= most:
         raise ValueError(

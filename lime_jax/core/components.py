@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Inexact, Int
 
+from lime_jax.core import arguments
+from lime_jax.core.arguments import MOST
 from lime_jax.core.item_axis import as_one_item
 from lime_jax.core.modes import in_usual_modes
 from lime_jax.core.pytree import pytree, static
@@ -142,6 +144,7 @@ def from_labels(signal: Any, labels: Any, num_components: int, fill: Any = 0.0) 
       [1.0, 2.0, 0.0, 0.0, 5.0, 6.0]
     """
     signal = _as_signal("signal", signal)
+    num_components = _whole("num_components", num_components)
     labels = _as_labels(labels, signal.shape, num_components)
     source, source_fill = as_one_item((signal, fill_for(fill, signal)))
     return Components(source, labels, source_fill, 1, num_components, signal.ndim)
@@ -164,6 +167,8 @@ def cross(components: Components, labels: Any, num_segments: int) -> Components:
       >>> lj.cross(stems, lj.equal_segments(8, 4), 4).num_components
       20
     """
+    check_one_item(components)
+    num_segments = _whole("num_segments", num_segments, MOST // components.num_components)
     labels = _as_labels(labels, components.sources.shape[1:], num_segments)
     return Components(
         components.sources,
@@ -195,9 +200,12 @@ def equal_segments(size: int, num_segments: int, *, used: Any = None) -> Int[Arr
       >>> lj.equal_segments(7, 3, used=3).tolist()
       [0, 1, 2, 2, 2, 2, 2]
     """
-    _check_num_segments(size, num_segments)
-    if used is None or isinstance(used, int):
-        return jnp.asarray(_equal_segments(size, num_segments, size if used is None else used))
+    size, num_segments = _checked_segments(size, num_segments)
+    if not isinstance(used, jax.Array):
+        used = size if used is None else _whole("used", used, size, least=0)
+        return jnp.asarray(_equal_segments(size, num_segments, used))
+    if used.ndim or not jnp.issubdtype(used.dtype, jnp.integer):
+        raise ValueError(f"`used` must be a whole number, got {used.dtype} {used.shape}.")
     length = jnp.maximum(used // num_segments, 1)
     return jnp.minimum(jnp.arange(size) // length, num_segments - 1)
 
@@ -215,10 +223,10 @@ def grid(num_segments: tuple[int, int], shape: tuple[int, int]) -> Int[Array, "t
       >>> lj.grid((2, 2), (2, 4)).tolist()
       [[0, 0, 1, 1], [2, 2, 3, 3]]
     """
-    for size, number in zip(shape, num_segments, strict=True):
-        _check_num_segments(size, number)
-    time, frequency = map(_equal_segments, shape, num_segments, shape)
-    return jnp.asarray(time[:, None] * num_segments[1] + frequency[None, :])
+    numbers, sizes = _pair("num_segments", num_segments), _pair("shape", shape)
+    checked = [_checked_segments(*axis) for axis in zip(sizes, numbers, strict=True)]
+    time, frequency = (_equal_segments(size, number, size) for size, number in checked)
+    return jnp.asarray(time[:, None] * checked[1][1] + frequency[None, :])
 
 
 @in_usual_modes
@@ -235,8 +243,13 @@ def recompose(components: Components, mask: Bool[Array, " num_components"]) -> I
     Returns:
       `(*input)`.
     """
-    num_components = components.num_components
     check_one_item(components)
+    num_components = components.num_components
+    mask = arguments.array("mask", mask)
+    if mask.dtype != bool:
+        raise ValueError(
+            f"`mask` must hold True and False, got {mask.dtype}. `mask_of` makes one of indices."
+        )
     if mask.shape != (num_components,):
         raise ValueError(
             f"`mask` must have shape ({num_components},), one entry per component, got "
@@ -254,13 +267,24 @@ def check_one_item(components: Components) -> None:
     """Refuses components of many items where those of one are wanted.
 
     Raises:
-      ValueError: if they have a leading axis over items.
+      ValueError: if they are none, or have a leading axis over items.
     """
+    check_components(components)
     if components.is_batched:
         raise ValueError(
             "`components` have a leading axis over items. Use `explain_batch`, or map over them "
             "with `jax.vmap`."
         )
+
+
+def check_components(components: Any) -> None:
+    """Refuses what is no `Components`.
+
+    Raises:
+      ValueError: if it is anything else.
+    """
+    hint = "Make them with `from_stems` or `from_labels`."
+    arguments.instance("components", components, Components, hint)
 
 
 def fill_for(fill: Any, signal: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
@@ -270,7 +294,7 @@ def fill_for(fill: Any, signal: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
       ValueError: if it cannot be broadcast to `signal`.
     """
     # What is no array yet is made one on the host, where no program is compiled for it.
-    array = (fill if isinstance(fill, jax.Array) else np.asarray(fill)).astype(signal.dtype)
+    array = _as_fill(fill, signal.dtype).astype(signal.dtype)
     try:
         fits = np.broadcast_shapes(array.shape, signal.shape) == signal.shape
     except ValueError:
@@ -283,12 +307,40 @@ def fill_for(fill: Any, signal: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
     return jnp.asarray(array.reshape((1,) * (signal.ndim - array.ndim) + array.shape))
 
 
-def _check_num_segments(size: int, num_segments: int) -> None:
+def _as_fill(fill: Any, dtype: Any) -> Any:
+    try:
+        array = fill if isinstance(fill, jax.Array) else np.asarray(fill)
+    except ValueError as error:
+        raise ValueError(f"`fill` must be an array of numbers, got {fill!r:.60}.") from error
+    if not jnp.issubdtype(array.dtype, jnp.number):
+        raise ValueError(f"`fill` must be a number or an array of numbers, got {fill!r:.60}.")
+    if jnp.iscomplexobj(array) and not jnp.issubdtype(dtype, jnp.complexfloating):
+        raise ValueError(
+            "`fill` must be real for a real signal, got complex numbers. Pass their magnitudes."
+        )
+    return array
+
+
+def _whole(name: str, value: Any, most: int = MOST, *, least: int = 1) -> int:
+    return arguments.whole_number(name, value, least, most=most)
+
+
+def _pair(name: str, value: Any) -> list[Any]:
+    numbers = arguments.listed(name, value, "two numbers")
+    if len(numbers) != 2 or isinstance(value, (set, frozenset)):
+        raise ValueError(f"`{name}` must be two numbers, of time and frequency, got {value!r:.60}.")
+    return numbers
+
+
+def _checked_segments(size: Any, num_segments: Any) -> tuple[int, int]:
+    size = _whole("size", size, least=0)
+    num_segments = arguments.whole_number("num_segments", num_segments, -MOST)
     if not 1 <= num_segments <= size:
         raise ValueError(
             f"`num_segments` must lie between 1 and `size` = {size}, got {num_segments}. "
             "Use fewer segments or a longer input."
         )
+    return size, num_segments
 
 
 def _equal_segments(size: int, num_segments: int, used: int) -> Int[np.ndarray, " size"]:
@@ -302,7 +354,7 @@ def _cross_labels(labels: Array, others: Array, num_others: int) -> Array:
 
 
 def _as_signal(name: str, values: Any) -> Inexact[Array, "..."]:
-    array = jnp.asarray(values)
+    array = arguments.array(name, values)
     if not jnp.issubdtype(array.dtype, jnp.inexact):
         raise ValueError(
             f"`{name}` must be floating point (or complex), got {array.dtype}. Integer audio "
@@ -314,7 +366,7 @@ def _as_signal(name: str, values: Any) -> Inexact[Array, "..."]:
 
 def _as_labels(labels: Any, shape: tuple[int, ...], num: int) -> Int[Array, "..."]:
     given = labels
-    labels = jnp.asarray(labels)
+    labels = arguments.array("labels", labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"`labels` must be integers, got {labels.dtype}. Number the segments.")
     if labels.ndim != len(shape):
@@ -322,6 +374,8 @@ def _as_labels(labels: Any, shape: tuple[int, ...], num: int) -> Int[Array, "...
             f"`labels` must have one axis per axis of `signal`, got shapes {labels.shape} and "
             f"{shape}. Use size-1 axes for axes the components do not cut."
         )
+    if 0 in labels.shape:
+        raise ValueError(f"`labels` of shape {labels.shape} hold none. Pass one per element.")
     if any(cut not in (1, size) for cut, size in zip(labels.shape, shape, strict=True)):
         raise ValueError(
             f"`labels` of shape {labels.shape} do not fit a signal of shape {shape}. Every axis "

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from lime_jax.core import choose
 from lime_jax.core.arguments import whole_number
-from lime_jax.core.components import Components
+from lime_jax.core.components import Components, check_components, check_one_item
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.execution.progress import Progress
 from lime_jax.core.explanation import Explanation
@@ -131,6 +131,7 @@ def plan(
     if fills is not None:
         state = functools.partial(state_over_fills, fills=fills)
     else:
+        check_components(components)
         state = Problem.of_items if components.is_batched else Problem.of_item
     problem = state(
         predict,
@@ -224,15 +225,22 @@ def explain_stream(
     """
     key = single_key(key)
     num_items = whole_number("num_items", num_items)
+    try:
+        source = iter(components)
+    except TypeError as error:
+        raise ValueError(
+            f"`components` must be an iterable of `Components`, got {type(components).__name__}."
+        ) from error
     explain_group = functools.partial(
         explain_batch, predict, method=method, batch_size=batch_size, precision=precision, mesh=mesh
     )
 
     def stream() -> Iterator[Explanation]:
-        source = iter(components)
-
         def take() -> list[Components]:
-            return list(itertools.islice(source, num_items))
+            taken = list(itertools.islice(source, num_items))
+            for one in taken:
+                check_one_item(one)
+            return taken
 
         start = 0
         with ThreadPoolExecutor(1) as reader:

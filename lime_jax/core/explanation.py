@@ -1,10 +1,12 @@
 """What an explanation holds, and what may be wrong with it."""
 
 import enum
+from typing import Any
 
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from lime_jax.core.arguments import instance
 from lime_jax.core.pytree import pytree, static
 from lime_jax.errors import ExplanationError, ExplanationWarning, warn
 
@@ -106,3 +108,12 @@ class Explanation:
             reason = Status(int(status[tuple(bad[0])])).advice
             raise ExplanationError(f"output {where} could not be explained: {reason}")
         return self
+
+
+def check_explanation(explanation: Any, name: str = "explanation") -> None:
+    """Refuses what is no `Explanation`.
+
+    Raises:
+      ValueError: if it is anything else.
+    """
+    instance(name, explanation, Explanation, "Pass what `explain` returns.")

@@ -25,6 +25,18 @@ def single_key(key: Any) -> Any:
     return key
 
 
+def needed_single_key(key: Any) -> Any:
+    """Returns the key, as it is.
+
+    Raises:
+      ValueError: if there is none, or it is anything but a single typed key.
+    """
+    if key is None:
+        raise ValueError("`key` is None, but this draws at random. Pass `jax.random.key(seed)`.")
+    single_key(key)
+    return key
+
+
 def keys_per_item(key: Any, num_items: int) -> Any:
     """Returns one key per item, split from a single one where there is one; or None.
 

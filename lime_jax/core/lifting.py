@@ -117,7 +117,7 @@ class _Trace:
         return self._traced[shapes]
 
     def _call(self, arrays: list[Any], inputs: Any) -> Any:
-        return jax.tree.unflatten(self._structure, arrays).rebuild()(inputs)
+        return _checked(jax.tree.unflatten(self._structure, arrays).rebuild()(inputs))
 
 
 class _Program:
@@ -140,6 +140,18 @@ class _Program:
 
     def __hash__(self) -> int:
         return self._hash
+
+
+def _checked(made: Any) -> Any:
+    """What a model returned, if jax can go on with it."""
+    kinds = jax.Array, np.ndarray, np.generic, bool, int, float, complex
+    for leaf in jax.tree.leaves(made):
+        if not isinstance(leaf, kinds) and not hasattr(leaf, "__jax_array__"):
+            raise ValueError(
+                f"`predict` must return an array of JAX, got {type(leaf).__name__}. Make models of "
+                "other frameworks usable with `host_model`."
+            )
+    return made
 
 
 def _may_hold_arrays(predictor: Predictor) -> bool:

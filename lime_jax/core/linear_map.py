@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from lime_jax.core.components import Components, recompose
+from lime_jax.core.arguments import function
+from lime_jax.core.components import Components, check_one_item, recompose
 
 # Rounding of long sums in float32; what is not linear is off by far more.
 _TOLERANCE = 1e-3
@@ -42,12 +43,14 @@ def map_linear(
       >>> lj.recompose(halved, jnp.array([False, True])).tolist()
       [0.0, 0.0, 9.0, 13.0]
     """
+    function("linear", linear)
+    check_one_item(components)
     num_components = components.num_components
     on = jnp.eye(num_components, dtype=bool)
     none = jnp.zeros((1, num_components), bool)
     inputs = jax.vmap(recompose, in_axes=(None, 0))(components, jnp.concatenate([none, on]))
     # Switching one component on adds its own sound and takes its share of the fill away.
-    mapped = linear(inputs)
+    mapped = _checked(linear(inputs), 1 + num_components)
     steps = mapped[1:] - mapped[:1]
     fill = mapped[:1] / num_components
     result = Components(
@@ -61,6 +64,16 @@ def map_linear(
     if not isinstance(mapped, jax.core.Tracer):
         _check_linear(linear, components, result)
     return result
+
+
+def _checked(mapped: Any, batch: int) -> Any:
+    shape, dtype = getattr(mapped, "shape", None), getattr(mapped, "dtype", object)
+    if not shape or shape[0] != batch or not jnp.issubdtype(dtype, jnp.inexact):
+        raise ValueError(
+            f"`linear` must map a batch of {batch} inputs to floating-point numbers ({batch}, "
+            f"*output), got {type(mapped).__name__} of {dtype} and shape {shape}."
+        )
+    return mapped
 
 
 def _check_linear(linear: Any, components: Components, result: Components) -> None:

@@ -1,10 +1,9 @@
 """The named recipes: which masks, how they are weighed, what is fitted."""
 
 import dataclasses
-import math
 from typing import Any, SupportsIndex
 
-from lime_jax.core.arguments import plain_number, whole_number
+from lime_jax.core.arguments import one_of, positive, real_number, truth, whole_number
 from lime_jax.core.masks import neighbourhood
 from lime_jax.core.masks.bernoulli import Bernoulli
 from lime_jax.core.masks.exhaustive import Exhaustive
@@ -20,7 +19,6 @@ from lime_jax.core.surrogates.ridge import Ridge
 from lime_jax.core.surrogates.shapley import Shapley
 from lime_jax.core.surrogates.sparse import ForwardSelection, HighestWeights, LassoPath
 from lime_jax.core.surrogates.surrogate import Alpha, Surrogate
-from lime_jax.errors import unknown_name
 
 FEATURE_SELECTIONS = ("auto", "none", "forward_selection", "highest_weights", "lasso_path")
 
@@ -92,7 +90,7 @@ def slime(num_samples: SupportsIndex | Auto | str = 70_000) -> Method:
     References:
       Mishra et al., Reliable Local Explanations for Machine Listening, 2020.
     """
-    if num_samples == "auto":
+    if isinstance(num_samples, str) and num_samples == "auto":
         num_samples = auto(equivalent_num_samples=70_000)
     return lime(num_samples, kernel_width=0.25, distance="l2", alpha=1.0)
 
@@ -201,26 +199,24 @@ def _sampler(num_samples: SupportsIndex | Auto | str) -> Sampler:
 
 
 def _exponential(kernel_width: Any, distance: str) -> Exponential:
-    if distance not in DISTANCES:
-        raise ValueError(unknown_name("`distance`", distance, DISTANCES))
-    kernel_width = plain_number(kernel_width)
-    if isinstance(kernel_width, float) and not 0 < kernel_width < math.inf:
-        raise ValueError(f"`kernel_width` must be positive, got {kernel_width}. LIME uses 0.25.")
+    distance = one_of("distance", distance, DISTANCES)
+    hint = "LIME uses 0.25."
+    kernel_width = real_number("kernel_width", kernel_width, "be positive", positive, hint)
     return Exponential(kernel_width, DISTANCES[distance])
 
 
 def _penalty(alpha: Alpha) -> Alpha:
-    alpha = plain_number(alpha)
-    if isinstance(alpha, float) and not 0 <= alpha < math.inf:
-        raise ValueError(f"`alpha` must be zero or positive, got {alpha}. LIME uses 1.")
-    return alpha
+    def allows(number: float) -> bool:
+        return number == 0 or positive(number)
+
+    return real_number("alpha", alpha, "be zero or positive", allows, "LIME uses 1.")
 
 
 def _ridge_on_selected(
     feature_selection: str, num_features: SupportsIndex | None, alpha: Alpha, fit_intercept: bool
 ) -> Surrogate:
-    if feature_selection not in FEATURE_SELECTIONS:
-        raise ValueError(unknown_name("`feature_selection`", feature_selection, FEATURE_SELECTIONS))
+    feature_selection = one_of("feature_selection", feature_selection, FEATURE_SELECTIONS)
+    fit_intercept = truth("fit_intercept", fit_intercept)
     if num_features is not None:
         num_features = whole_number("num_features", num_features, hint="Or None for all.")
     if num_features is None or feature_selection == "none":

@@ -1,7 +1,7 @@
 """How stable, how simple and how faithful explanations are."""
 
 from collections.abc import Iterable, Sequence
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lime_jax.core import pooling, ranking
-from lime_jax.core.arguments import index_below, whole_number
+from lime_jax.core.arguments import index_below, listed, whole_number
 from lime_jax.core.components import Components
 from lime_jax.core.execution.host_model import HostModel
-from lime_jax.core.explanation import Explanation
+from lime_jax.core.explanation import Explanation, check_explanation
 from lime_jax.core.predictor import Predict
 from lime_jax.core.pytree import pytree
 from lime_jax.core.stages import predict_neighbourhood
@@ -33,7 +33,7 @@ def u_n(tops: Iterable[Top]) -> int:
       >>> u_n([[1, 2, 3], [3, 2, 1], [1, 2, 4]])
       4
     """
-    return len({int(index) for top in tops for index in np.asarray(top).ravel()})
+    return len(set().union(*_top_sets(tops)))
 
 
 def n_ce(top: Top, other: Top) -> int:
@@ -46,7 +46,7 @@ def n_ce(top: Top, other: Top) -> int:
       >>> n_ce([4, 3, 6], [6, 9, 4])
       2
     """
-    return len(set(np.asarray(top).tolist()) & set(np.asarray(other).tolist()))
+    return len(_top_set("top", top) & _top_set("other", other))
 
 
 def agreement(tops: Iterable[Top], top: Top) -> float:
@@ -56,8 +56,20 @@ def agreement(tops: Iterable[Top], top: Top) -> float:
       >>> agreement([[1, 2, 3], [3, 2, 1], [1, 2, 4]], [2, 1, 3])
       0.6666666666666666
     """
-    best = set(np.asarray(top).tolist())
-    return float(np.mean([set(np.asarray(each).tolist()) == best for each in tops]))
+    best, sets = _top_set("top", top), _top_sets(tops)
+    if not sets:
+        raise ValueError("`tops` is empty. Pass at least one list of indices.")
+    return float(np.mean([each == best for each in sets]))
+
+
+def _top_sets(tops: Any) -> list[set[int]]:
+    return [_top_set("tops", each) for each in listed("tops", tops, "lists of indices")]
+
+
+def _top_set(name: str, top: Any) -> set[int]:
+    if isinstance(top, jax.Array) and jnp.issubdtype(top.dtype, jnp.integer):
+        top = np.asarray(top)
+    return {whole_number(name, index, 0) for index in listed(name, top, "indices")}
 
 
 @pytree
@@ -139,6 +151,7 @@ def complexity(explanation: Explanation) -> Float[Array, "..."]:
     References:
       The evaluation helper of audioLIME.
     """
+    check_explanation(explanation)
     weight = jnp.abs(explanation.coefficients)
     share = weight / jnp.maximum(weight.sum(axis=-1, keepdims=True), jnp.finfo(jnp.float32).tiny)
     num_components = weight.shape[-1]
@@ -178,12 +191,19 @@ def deletion_curve(
     References:
       Petsiuk et al., RISE: Randomized Input Sampling for Explanation of Black-box Models, 2018.
     """
+    check_explanation(explanation)
     last = explanation.coefficients.shape[-1] - 1
     return _curve(predict, components, last - _rank(explanation, output), output)[::-1]
 
 
 def _rank(explanation: Explanation, output: SupportsIndex) -> np.ndarray:
     """The place of every component in the order of falling coefficients."""
+    check_explanation(explanation)
+    if explanation.coefficients.ndim != 2:
+        raise ValueError(
+            f"`explanation` must be of one input, got coefficients of shape "
+            f"{explanation.coefficients.shape}. Take an item: `jax.tree.map(lambda x: x[i], …)`."
+        )
     output = index_below("output", output, explanation.coefficients.shape[0])
     order = np.argsort(-np.asarray(explanation.coefficients[output]), kind="stable")
     return np.argsort(order)

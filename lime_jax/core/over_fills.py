@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from lime_jax.core import choose, pooling
+from lime_jax.core.arguments import function, listed
 from lime_jax.core.components import Components, check_one_item, fill_for
 from lime_jax.core.execution.host_model import HostModel, host_model
 from lime_jax.core.execution.progress import Progress
@@ -98,6 +99,7 @@ def explain_over_fills(
       >>> average.explanation.coefficients.round().tolist(), average.spread.round().tolist()
       ([[-2.0, 14.0]], [[6.0, 6.0]])
     """
+    fills = listed("fills", fills, "fills")
     problem = state_over_fills(
         predict,
         components,
@@ -129,7 +131,10 @@ def state_over_fills(
 ) -> Problem:
     """States the problem that `explain_over_fills` solves, with the same arguments."""
     check_one_item(components)
+    fills = listed("fills", fills, "fills")
     num_fills = len(fills)
+    if progress is not None:
+        function("progress", progress)
     problem = Problem.of_item(
         _over_fills(predict),
         _with_fills(components, fills),

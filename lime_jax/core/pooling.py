@@ -7,7 +7,8 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from lime_jax.core.explanation import Explanation
+from lime_jax.core.arguments import listed
+from lime_jax.core.explanation import Explanation, check_explanation
 from lime_jax.core.surrogates import uncertainty
 
 
@@ -25,6 +26,9 @@ def stack(explanations: Explanation | Sequence[Explanation]) -> Explanation:
             )
         _check_keys(explanations)
         return explanations
+    explanations = listed("explanations", explanations, "explanations")
+    for one in explanations:
+        check_explanation(one, "explanations")
     if not explanations:
         raise ValueError("`explanations` is empty. Pass at least one.")
     kinds = {(e.deviations.shape, e.num_samples) for e in explanations}

@@ -113,12 +113,21 @@ def as_predictor(predict: Predict) -> Predictor:
     """
     if isinstance(predict, Predictor):
         return predict
+    check_predict(predict)
+    return Predictor(predict)
+
+
+def check_predict(predict: Any) -> None:
+    """Refuses what is no model.
+
+    Raises:
+      ValueError: if `predict` cannot be called.
+    """
     if not callable(predict):
         raise ValueError(
             f"`predict` must be callable, got {type(predict).__name__}. Pass a function of a batch "
             "of inputs, or a module in evaluation mode."
         )
-    return Predictor(predict)
 
 
 def check_outputs(outputs: Any, batch: int) -> Float[Array, "batch num_outputs"]:
@@ -134,9 +143,14 @@ def check_outputs(outputs: Any, batch: int) -> Float[Array, "batch num_outputs"]
             f"`predict` must map a batch of {batch} inputs to an array ({batch}, num_outputs), got "
             f"{got}. Keep the batch axis first and one column per output."
         )
+    if shape[1] == 0:
+        raise ValueError("`predict` must return one column per output, got none.")
     if jax.numpy.iscomplexobj(outputs):
         raise ValueError(
             "`predict` must return real numbers, got complex ones. Return their magnitude, or real "
             "and imaginary parts as two outputs."
         )
-    return jax.numpy.asarray(outputs).astype(jax.numpy.float32)
+    outputs = jax.numpy.asarray(outputs)
+    if not (outputs.dtype == bool or jax.numpy.issubdtype(outputs.dtype, jax.numpy.number)):
+        raise ValueError(f"`predict` must return real numbers, got {outputs.dtype}.")
+    return outputs.astype(jax.numpy.float32)

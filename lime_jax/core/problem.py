@@ -12,12 +12,12 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool
 
 from lime_jax.core import asked_again
-from lime_jax.core.arguments import whole_number
+from lime_jax.core.arguments import function, instance, whole_number
 from lime_jax.core.batch_independence import Batch, look_at_batch
-from lime_jax.core.components import Components, check_one_item
+from lime_jax.core.components import Components, check_components, check_one_item
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.execution.kept_programs import make_room_for
-from lime_jax.core.execution.precision import products
+from lime_jax.core.execution.precision import check_precision, products
 from lime_jax.core.execution.progress import Progress
 from lime_jax.core.execution.signature_cache import SignatureCache, signature
 from lime_jax.core.explanation import Explanation
@@ -26,7 +26,7 @@ from lime_jax.core.keys import MaybeKey, keys_per_item, single_key
 from lime_jax.core.lifting import as_new, lift
 from lime_jax.core.methods import Method, limit_of, resolve
 from lime_jax.core.modes import usual_modes
-from lime_jax.core.predictor import Predictor, as_predictor
+from lime_jax.core.predictor import Predictor, as_predictor, check_predict
 from lime_jax.core.pytree import is_traced, varying_axes
 from lime_jax.core.receptive_fields.declaration import Declaration, Kind, declaration
 
@@ -78,6 +78,8 @@ class Problem:
         """
         means["key"] = single_key(means.get("key"))
         check_one_item(components)
+        check_predict(predict)
+        check_method(method)
         return cls(predict=predict, components=components, stated=method, **_check_means(means))
 
     @classmethod
@@ -90,12 +92,15 @@ class Problem:
           ValueError: if there is one item only, the keys do not fit, or the batch size is
             impossible.
         """
+        check_components(components)
         if not components.is_batched:
             raise ValueError(
                 f"`components` must have a leading axis over items, got sources of shape "
                 f"{components.sources.shape}. Make them with `jax.vmap(from_stems)(stems)`."
             )
         means["key"] = keys_per_item(means.get("key"), components.num_items)
+        check_predict(predict)
+        check_method(method)
         return cls(predict=predict, components=components, stated=method, **_check_means(means))
 
     @classmethod
@@ -113,13 +118,13 @@ class Problem:
             size is impossible.
         """
         check_one_item(components)
-        if len(masks) == 0:
-            raise ValueError("`masks` is empty. Pass at least one mask.")
+        check_masks(masks)
         if masks.shape[1:] != (components.num_components,):
             raise ValueError(
                 f"`masks` must have shape (num_masks, {components.num_components}), one column per "
                 f"component, got {masks.shape}."
             )
+        check_predict(predict)
         means = _check_means(means)
         return cls(predict=predict, components=components, stated=None, masks=masks, **means)
 
@@ -293,10 +298,40 @@ def once_per_problem(function: Callable[[Problem], Result]) -> Callable[[Problem
     return call
 
 
+def check_method(method: Any) -> None:
+    """Refuses what is no `Method`, or has parts that are none.
+
+    Raises:
+      ValueError: naming the part.
+    """
+    instance("method", method, Method, "Pass for example `lime(1000)` or `exhaustive()`.")
+    for part in ("sampler", "kernel", "surrogate"):
+        function(part, getattr(method, part))
+
+
+def check_masks(masks: Array) -> None:
+    """Refuses what are no masks.
+
+    Raises:
+      ValueError: if they are not `(num_masks, num_components)` truth values, or none.
+    """
+    if masks.ndim != 2 or masks.dtype != bool:
+        raise ValueError(
+            "`masks` must be True and False of shape (num_masks, num_components), got "
+            f"{masks.dtype} of shape {masks.shape}."
+        )
+    if len(masks) == 0:
+        raise ValueError("`masks` is empty. Pass at least one mask.")
+
+
 def _check_means(means: dict[str, Any]) -> dict[str, Any]:
     if means.get("batch_size") is not None:
         means["batch_size"] = whole_number("batch_size", means["batch_size"], hint="Or None.")
+    if means.get("progress") is not None:
+        function("progress", means["progress"])
+    check_precision(means.get("precision"))
     if (mesh := means.get("mesh")) is not None:
+        instance("mesh", mesh, Mesh, "Make one with `jax.make_mesh`.")
         # How arrays are shared is decided here, whatever kind of axes `jax.make_mesh` made.
         means["mesh"] = Mesh(mesh.devices, mesh.axis_names)
     return means

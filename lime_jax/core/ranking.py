@@ -8,10 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from lime_jax.core.arguments import index_below, whole_number
-from lime_jax.core.explanation import Explanation
+from lime_jax.core.arguments import MOST, array, index_below, one_of, whole_number
+from lime_jax.core.explanation import Explanation, check_explanation
 from lime_jax.core.modes import in_usual_modes
-from lime_jax.errors import unknown_name
 
 SIGNS = ("positive", "negative", "absolute")
 
@@ -46,6 +45,7 @@ def top_k(
     """
     check_sign(sign)
     k = whole_number("k", k)
+    check_explanation(explanation)
     if explanation.coefficients.ndim != 2:
         raise ValueError(
             f"`explanation` must be of one input, got coefficients of shape "
@@ -84,8 +84,7 @@ def check_sign(sign: str) -> None:
     Raises:
       ValueError: if there is no such sign.
     """
-    if sign not in SIGNS:
-        raise ValueError(unknown_name("`sign`", sign, SIGNS))
+    one_of("sign", sign, SIGNS)
 
 
 @in_usual_modes
@@ -100,10 +99,18 @@ def mask_of(indices: Int[Array, " num_top"], num_components: int) -> Bool[Array,
       >>> lj.mask_of(jnp.array([2, 0]), 4).tolist()
       [True, False, True, False]
     """
+    num_components = whole_number("num_components", num_components, most=MOST)
+    indices = array("indices", indices)
+    if indices.size == 0:
+        indices = indices.astype(jnp.int32)
+    if indices.ndim > 1 or not jnp.issubdtype(indices.dtype, jnp.integer):
+        raise ValueError(
+            f"`indices` must be a list of whole numbers, got {indices.dtype} {indices.shape}."
+        )
     if not isinstance(indices, jax.core.Tracer):
         known = np.asarray(indices)
         if known.size and not (known.min() >= 0 and known.max() < num_components):
             raise ValueError(
                 f"`indices` must lie in [0, {num_components}), got {known.min()} to {known.max()}."
             )
-    return jnp.zeros(num_components, bool).at[jnp.asarray(indices)].set(True)
+    return jnp.zeros(num_components, bool).at[indices].set(True)

@@ -1,18 +1,20 @@
 """The two halves of an explanation: outputs for masks, a surrogate for outputs."""
 
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from lime_jax.core import choose
+from lime_jax.core.arguments import array
 from lime_jax.core.components import Components
 from lime_jax.core.execution.host_model import HostModel
 from lime_jax.core.methods import Method
 from lime_jax.core.modes import in_usual_modes
 from lime_jax.core.predictor import Predict
-from lime_jax.core.problem import Problem
+from lime_jax.core.problem import Problem, check_masks, check_method
 from lime_jax.core.pytree import is_traced
 from lime_jax.core.surrogates import statistics
 from lime_jax.core.surrogates.linear_fit import LinearFit
@@ -42,7 +44,7 @@ def predict_neighbourhood(
     Returns:
       The masks and float32 outputs `(num_masks, num_outputs)`, as `fit_surrogate` takes them.
     """
-    masks = jnp.asarray(masks)
+    masks = array("masks", masks)
     problem = Problem.of_masks(
         predict, components, masks, batch_size=batch_size, precision=precision
     )
@@ -83,18 +85,40 @@ def fit_surrogate(
       >>> fit.coefficients.round(3)
       Array([[2., 1.]], dtype=float32)
     """
-    masks, outputs = jnp.asarray(masks), jnp.asarray(outputs)
+    check_method(method)
+    masks, outputs = array("masks", masks), _real("outputs", outputs)
+    check_masks(masks)
     if outputs.ndim != 2 or outputs.shape[0] != masks.shape[0]:
         raise ValueError(
             f"`outputs` must have shape ({masks.shape[0]}, num_outputs), one row per mask, got "
             f"{outputs.shape}."
         )
+    counts = None if counts is None else _checked_counts(counts, masks.shape[0])
     if isinstance(method.surrogate, Shapley) and not is_traced(masks):
         if not (masks.all(axis=1).any() and (~masks).all(axis=1).any()):
             raise ValueError(
                 "`masks` must hold all on and all off, which Shapley values share out."
             )
     return _fit(masks, outputs, counts, method)
+
+
+def _checked_counts(counts: Any, num_masks: int) -> Array:
+    counts = _real("counts", counts)
+    if counts.shape != (num_masks,):
+        raise ValueError(
+            f"`counts` must have shape ({num_masks},), one per mask, got {counts.shape}."
+        )
+    if not is_traced(counts) and not (np.asarray(counts) >= 0).all():
+        raise ValueError("`counts` must not be negative or NaN. They say how often a mask counts.")
+    return counts
+
+
+def _real(name: str, values: Any) -> Array:
+    numbers = array(name, values)
+    kinds = jnp.floating, jnp.integer, jnp.bool_
+    if not any(jnp.issubdtype(numbers.dtype, kind) for kind in kinds):
+        raise ValueError(f"`{name}` must be real numbers, got {numbers.dtype}.")
+    return numbers.astype(jnp.float32)
 
 
 @jax.jit

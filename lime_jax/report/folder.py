@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from lime_jax.core.arguments import file_path
 from lime_jax.errors import LimeJaxError
 from lime_jax.report import record
 from lime_jax.separation import stem_cache
@@ -27,7 +28,7 @@ def check_folder(folder: str | Path) -> Path:
       LimeJaxError: if `folder` is a file, cannot be written, or holds anything but an earlier
         report.
     """
-    path = Path(folder).resolve()
+    path = file_path("folder", folder).resolve()
     try:
         if path.exists() and not path.is_dir():
             raise LimeJaxError(f"`{path}` is a file. Name a folder for the report.")

@@ -10,9 +10,10 @@ import jax
 import numpy as np
 
 from lime_jax.audio.segment import ComponentExtent, SegmentedAudio
+from lime_jax.audio.segmented_audio import check_audio
 from lime_jax.core import ranking
-from lime_jax.core.arguments import texts, whole_number
-from lime_jax.core.explanation import Explanation, Status
+from lime_jax.core.arguments import file_path, instance, listed, texts, whole_number
+from lime_jax.core.explanation import Explanation, Status, check_explanation
 from lime_jax.core.over_fills import FillAverage
 from lime_jax.core.surrogates import uncertainty
 from lime_jax.errors import LimeJaxError
@@ -60,6 +61,8 @@ def to_json(
     """
     output_names = texts("output_names", output_names)
     top_k = whole_number("top_k", top_k, hint="Choose how many components to hear.")
+    _check_kinds(explanation, audio, repeats, over_fills)
+    fills = listed("fills", fills, "names")
     _check_shapes(explanation, audio, output_names)
     stability.check(explanation, repeats, over_fills, fills)
     prediction = np.asarray(explanation.prediction)
@@ -105,7 +108,7 @@ def read(path: str | Path) -> dict[str, Any]:
     Raises:
       LimeJaxError: if there is none, it is none of ours, or a newer lime_jax wrote it.
     """
-    path = Path(path)
+    path = file_path("path", path)
     path = path / FILE_NAME if path.is_dir() else path
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -133,6 +136,15 @@ def _versions() -> dict[str, str]:
     return {"lime_jax": ours, "jax": jax.__version__, "numpy": np.__version__}
 
 
+def _check_kinds(explanation: Any, audio: Any, repeats: Any, over_fills: Any) -> None:
+    check_explanation(explanation)
+    check_audio(audio)
+    if repeats is not None:
+        check_explanation(repeats, "repeats")
+    if over_fills is not None:
+        instance("over_fills", over_fills, FillAverage, "Pass what `explain_over_fills` returns.")
+
+
 def _check_shapes(
     explanation: Explanation, audio: SegmentedAudio, output_names: Sequence[str]
 ) -> None:
@@ -158,7 +170,10 @@ def _chosen_outputs(prediction: np.ndarray, outputs: Iterable[SupportsIndex] | N
     if outputs is None:
         order = np.argsort(-np.nan_to_num(prediction, nan=-np.inf), kind="stable")
         return [int(index) for index in order[:_NUM_OUTPUTS]]
-    chosen = [whole_number("outputs", index, least=-len(prediction)) for index in outputs]
+    chosen = [
+        whole_number("outputs", index, least=-len(prediction))
+        for index in listed("outputs", outputs, "indices")
+    ]
     if not chosen or len(set(chosen)) < len(chosen):
         raise ValueError(f"`outputs` must be distinct indices, got {chosen}. Name each one once.")
     if min(chosen) < 0 or max(chosen) >= len(prediction):

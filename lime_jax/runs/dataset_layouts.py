@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lime_jax.audio.io import AUDIO_SUFFIXES
+from lime_jax.core.arguments import file_path
 from lime_jax.errors import AudioError, StoreError, unknown_name
 from lime_jax.runs import manifest
 from lime_jax.runs.items import Item, check_items
@@ -41,9 +42,10 @@ def items_of(source: str, layout: str) -> list[Item]:
     Raises:
       StoreError: if there is nothing of that kind.
     """
-    if layout not in LAYOUTS:
+    if not isinstance(layout, str) or layout not in LAYOUTS:
         raise StoreError(unknown_name("layout", layout, LAYOUTS))
-    path = Path(source)
+    path = file_path("source", source)
+    source = str(source)
     if path.is_dir():
         return check_items(LAYOUTS[layout](path), f"`{source}` as {layout}")
     if path.is_file() and path.suffix.lower() in manifest.SUFFIXES:

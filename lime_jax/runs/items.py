@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from lime_jax.core.arguments import instance, listed
 from lime_jax.errors import StoreError
 
 Stems = Path | Mapping[str, tuple[Path, ...]]
@@ -42,7 +43,7 @@ def check_items(items: Iterable[Item], where: str) -> list[Item]:
       StoreError: if there are none, two have one id, or one has an impossible id or no sound.
     """
     by_id: dict[str, Item] = {}
-    for item in map(_plain, items):
+    for item in map(_plain, listed("items", items, "`Item`s")):
         if problem := _problem(item):
             raise StoreError(f"{where}: {problem}")
         if item.id in by_id:
@@ -61,6 +62,7 @@ def _plain(item: Item) -> Item:
     def text(value):
         return None if value is None else str(value)
 
+    instance("items", item, Item, "Make each with `lime_jax.runs.Item`.")
     return dataclasses.replace(
         item,
         id=str(item.id),

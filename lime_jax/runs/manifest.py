@@ -8,6 +8,7 @@ from typing import Any
 
 from lime_jax import storage
 from lime_jax.audio.io import AUDIO_SUFFIXES
+from lime_jax.core.arguments import file_path
 from lime_jax.errors import StoreError
 from lime_jax.runs import columns, parquet
 from lime_jax.runs.columns import COLUMNS
@@ -73,7 +74,7 @@ def read_manifest(path: str | Path) -> list[Item]:
     Raises:
       StoreError: if it cannot be read, or a row makes no item.
     """
-    path = Path(path)
+    path = file_path("path", path)
     try:
         rows = list(_rows(path))
     except UnicodeDecodeError as error:
@@ -98,7 +99,7 @@ def write_manifest(path: str | Path, items: Iterable[Item]) -> None:
       >>> item.id, item.label
       ('a', 'rock')
     """
-    path = Path(path)
+    path = file_path("path", path)
     table = to_table(check_items(items, "`items`"))
     if path.suffix.lower() == ".csv":
         from pyarrow import csv

@@ -22,6 +22,7 @@ import jax
 import numpy as np
 
 from lime_jax import storage
+from lime_jax.core.arguments import file_path
 from lime_jax.errors import StoreError
 from lime_jax.runs import manifest, parquet, schema
 from lime_jax.runs.config import digest
@@ -115,6 +116,7 @@ def open_store(folder: Path) -> Store:
     Raises:
       StoreError: if there is none, or its configuration was changed or is from a newer lime_jax.
     """
+    folder = file_path("folder", folder)
     path = folder / CONFIG
     try:
         record = json.loads(path.read_text(encoding="utf-8"))

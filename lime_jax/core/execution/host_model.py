@@ -6,7 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lime_jax.core.arguments import texts
+from lime_jax.core.arguments import function as checked_function
+from lime_jax.core.arguments import texts, whole_number
 from lime_jax.core.asked_again import are_alike
 from lime_jax.errors import ModelError
 
@@ -54,6 +55,8 @@ class HostModel:
                 f"({len(inputs)}, num_outputs), got {outputs.dtype} {outputs.shape}. Keep the "
                 "batch axis first and one column per output."
             )
+        if outputs.shape[1] == 0:
+            raise ModelError(f"the host model {name!r} must return an output per column, got none.")
         return outputs.astype(np.float32)
 
 
@@ -81,6 +84,9 @@ def host_model(
       >>> explanation.coefficients.round(3)
       Array([[0., 1.]], dtype=float32)
     """
+    checked_function("function", function)
+    if sample_rate is not None:
+        sample_rate = whole_number("sample_rate", sample_rate)
     return HostModel(function, sample_rate, texts("output_names", output_names))
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 
@@ -22,8 +23,7 @@ def products(precision: str | None = None) -> Iterator[None]:
     Raises:
       ValueError: if the name is another.
     """
-    if precision is not None and precision not in PRECISIONS:
-        raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}, got {precision!r}.")
+    check_precision(precision)
     if precision is None:
         set_already = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
         chosen = set_already or "float32"
@@ -32,3 +32,15 @@ def products(precision: str | None = None) -> Iterator[None]:
         chosen = {"float32": "float32", "default": "bfloat16"}[precision]
     with jax.default_matmul_precision(chosen):
         yield
+
+
+def check_precision(precision: Any) -> None:
+    """Refuses what is no precision.
+
+    Raises:
+      ValueError: if the name is another.
+    """
+    if precision is not None and not (isinstance(precision, str) and precision in PRECISIONS):
+        raise ValueError(
+            f"`precision` must be one of {', '.join(PRECISIONS)}, got {precision!r:.60}."
+        )

@@ -5,7 +5,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from lime_jax.core.arguments import plain_number, whole_number
+from lime_jax.core.arguments import listed, positive, real_number, share, whole_number
 from lime_jax.core.masks import nearest, orthogonal_array
 from lime_jax.core.masks.bernoulli import BernoulliBlocks
 from lime_jax.core.masks.exhaustive import Exhaustive
@@ -147,13 +147,12 @@ def auto(
       >>> bool(explanation.std_error.max() < 0.01), int(explanation.num_evaluations)
       (True, 2049)
     """
-    std_error, confidence = plain_number(std_error), plain_number(confidence)
-    if isinstance(std_error, float) and not 0 < std_error < math.inf:
-        raise ValueError(f"`std_error` must be positive and finite, got {std_error}.")
+    if std_error is not None:
+        std_error = real_number("std_error", std_error, "be positive and finite", positive)
     top_k = None if top_k is None else whole_number("top_k", top_k)
     max_evaluations = whole_number("max_evaluations", max_evaluations, 128)
-    if isinstance(confidence, float) and not 0 < confidence < 1:
-        raise ValueError(f"`confidence` must lie between 0 and 1, got {confidence}. Usual is 0.95.")
+    hint = "Usual is 0.95."
+    confidence = real_number("confidence", confidence, "lie between 0 and 1", share, hint)
     check_sign(sign)
     equivalent_num_samples = check_num_samples(equivalent_num_samples)
     targets = Targets(std_error, confidence, top_k, sign, _checked_outputs(outputs))
@@ -163,9 +162,10 @@ def auto(
 def _checked_outputs(outputs: Any) -> tuple[int, ...] | int | None:
     if outputs is None:
         return None
-    if np.ndim(outputs) == 0:
+    if not hasattr(outputs, "__len__") or getattr(outputs, "ndim", 1) == 0:
         return whole_number("outputs", outputs, hint="Or pass indices in a list.")
-    if len(outputs) == 0:
+    outputs = listed("outputs", outputs, "indices")
+    if not outputs:
         raise ValueError("`outputs` is empty. Pass indices of outputs, or a number of them.")
     return tuple(whole_number("outputs", index, 0) for index in outputs)
 

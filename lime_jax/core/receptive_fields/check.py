@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
+from lime_jax.core.arguments import array
 from lime_jax.core.components import Components
 from lime_jax.core.execution.signature_cache import SameArrays, SignatureCache, signature
 from lime_jax.core.receptive_fields.declaration import Declaration, declaration
@@ -56,8 +57,19 @@ def check_receptive_field(
     if inputs is None:
         noise = np.random.default_rng(0).standard_normal((2, model.example_size))
         inputs = jnp.asarray(noise.astype(np.float32))
+    inputs = _floating(inputs)
     lifted = model.lift_arrays(jax.ShapeDtypeStruct(inputs.shape, inputs.dtype))
     compare(model, *_both_ways(lifted, inputs))
+
+
+def _floating(given: Any) -> Inexact[Array, "batch *input"]:
+    inputs = array("inputs", given)
+    if not jnp.issubdtype(inputs.dtype, jnp.inexact) or inputs.ndim < 2 or len(inputs) < 1:
+        raise ValueError(
+            "`inputs` must be floating-point numbers of shape (batch, *input), got "
+            f"{inputs.dtype} of shape {inputs.shape}."
+        )
+    return inputs
 
 
 def compare(

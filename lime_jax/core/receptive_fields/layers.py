@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
-from lime_jax.core.arguments import whole_number
+from lime_jax.core.arguments import listed, whole_number
 from lime_jax.core.lifting import lift
 from lime_jax.core.predictor import Predictor, as_predictor
 from lime_jax.core.pytree import pytree, static
@@ -186,7 +186,10 @@ def layerwise(whole: Any, *, layers: Any, head: Any) -> Layerwise:
       >>> float(explanation.fidelity[0]) > 0
       True
     """
-    if isinstance(layers, Layer) or not all(isinstance(one, Layer) for one in layers):
+    if isinstance(layers, Layer):
+        raise ValueError("`layers` must be a list of what `layer` returns.")
+    layers = listed("layers", layers, "what `layer` returns")
+    if not all(isinstance(one, Layer) for one in layers):
         raise ValueError("`layers` must be a list of what `layer` returns.")
     if not layers:
         raise ValueError("`layers` is empty. Pass at least one, from `layer`.")

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from lime_jax.core.arguments import index_below, whole_number
-from lime_jax.core.explanation import Explanation
+from lime_jax.core.arguments import index_below, real_number, share, whole_number
+from lime_jax.core.explanation import Explanation, check_explanation
 from lime_jax.core.modes import in_usual_modes
 from lime_jax.core.pytree import pytree
-from lime_jax.core.ranking import strength_of
+from lime_jax.core.ranking import check_sign, strength_of
 from lime_jax.core.surrogates.statistics import root_of_squares
 
 _MOST_DEGREES = 64
@@ -132,6 +132,7 @@ def confidence_interval(
       >>> bool((low < explanation.coefficients).all() and (explanation.coefficients < high).all())
       True
     """
+    check_explanation(explanation)
     return _ends(explanation, _t_quantiles(level))
 
 
@@ -155,6 +156,7 @@ def coefficient_difference(
       >>> bool(lj.coefficient_difference(explanation, 11, 2).low[0] > 0)
       True
     """
+    check_explanation(explanation)
     num_components = explanation.coefficients.shape[-1]
     first = index_below("first", first, num_components)
     second = index_below("second", second, num_components)
@@ -187,6 +189,8 @@ def top_k_confidence(
       >>> bool(lj.top_k_confidence(explanation, 3)[0] > 0.99)
       True
     """
+    check_explanation(explanation)
+    check_sign(sign)
     k = whole_number("k", k)
     return _top_k_confidence(explanation, min(k, explanation.coefficients.shape[-1]), sign)
 
@@ -242,8 +246,7 @@ def _t_quantiles(level: float) -> Float[np.ndarray, " freedom"]:
     """Returns the quantile for 1, 2, … degrees of freedom."""
     from scipy import stats
 
-    if not 0 < level < 1:
-        raise ValueError(f"`level` must lie between 0 and 1, got {level}. Usual is 0.95.")
+    level = float(real_number("level", level, "lie between 0 and 1", share, "Usual is 0.95."))
     return stats.t.ppf((1 + level) / 2, np.arange(1, _MOST_DEGREES + 1)).astype(np.float32)
 
 
