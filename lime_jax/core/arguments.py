@@ -152,7 +152,7 @@ def file_path(name: str, value: Any) -> Path:
       ValueError: if it is no path.
     """
     if not isinstance(value, (str, os.PathLike)) or "\0" in (text := os.fspath(value)):
-        raise ValueError(f"`{name}` must be a path, got {value!r:.60}.")
+        raise ValueError(f"`{name}` must be a path without null characters, got {value!r:.60}.")
     return Path(os.fsdecode(text))
 
 

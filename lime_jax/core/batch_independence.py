@@ -9,7 +9,7 @@ anything. Where it is lost, whoever can has to try (`lime_jax.core.asked_again`)
 import enum
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.extend import core
@@ -27,9 +27,16 @@ class Batch(enum.Enum):
     UNKNOWN = "the axis of the batch was lost"
 
 
-# A size that no other axis is likely to have.
+class Place(NamedTuple):
+    """Where the batch is: the outer part of an axis, with so many rows of each input inside."""
+
+    axis: int
+    inner: int = 1
+
+
+# A size that no other axis is likely to have a multiple of.
 _BATCH = 61
-_LOST = -1
+_LOST = Place(-1, 0)
 _OVER_AXES = {
     "reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or",
     "argmax", "argmin", "cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp", "sort",
@@ -41,8 +48,8 @@ _DROPPING = {
 _CALLS = ("jit", "pjit", "custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint")
 _DRAWING = {"random_bits", "rng_bit_generator", "rng_uniform"}
 
-# Of the batch, in several arrays; None where it is not, `_LOST` where nobody knows.
-Axes = Sequence[int | None]
+# Of the batch in several arrays; None where it is not, `_LOST` where nobody knows.
+Places = Sequence[Place | None]
 
 _known: SignatureCache[Batch] = SignatureCache()
 
@@ -73,92 +80,110 @@ def _look(predictor: Predictor, example: jax.ShapeDtypeStruct) -> Batch:
     except Exception:
         return Batch.UNKNOWN  # it takes no batch of this size
     try:
-        axes = _follow(jaxpr, [None] * len(leaves) + [0])
+        places = _follow(jaxpr, [None] * len(leaves) + [Place(0)])
     except _MixedError:
         return Batch.MIXED
-    return Batch.APART if all(axis in (0, None) for axis in axes) else Batch.UNKNOWN
+    is_followed = all(place in (Place(0), None) for place in places)
+    return Batch.APART if is_followed else Batch.UNKNOWN
 
 
-def _follow(jaxpr: core.Jaxpr, axes: Axes) -> list[int | None]:
-    """Returns the axes of the batch of what a program returns."""
-    known: dict[Any, int | None] = dict(zip(jaxpr.invars, axes, strict=True))
-    # What is as long as the batch may tell its inputs apart by their places.
-    known.update((x, _LOST) for x in jaxpr.constvars if _BATCH in _shape(x))
+def _follow(jaxpr: core.Jaxpr, places: Places) -> list[Place | None]:
+    """Returns the places of the batch in what a program returns."""
+    known: dict[Any, Place | None] = dict(zip(jaxpr.invars, places, strict=True))
+    # What is as long as the batch may tell its inputs apart by where they stand.
+    known.update((x, _LOST) for x in jaxpr.constvars if _is_as_long(_shape(x)))
 
-    def axis_of(variable: Any) -> int | None:
+    def place_in(variable: Any) -> Place | None:
         return None if isinstance(variable, core.Literal) else known.get(variable)
 
     for equation in jaxpr.eqns:
-        inputs = [axis_of(variable) for variable in equation.invars]
+        inputs = [place_in(variable) for variable in equation.invars]
         known.update(zip(equation.outvars, _after(equation, inputs), strict=True))
-    return [axis_of(variable) for variable in jaxpr.outvars]
+    return [place_in(variable) for variable in jaxpr.outvars]
 
 
-def _after(equation: core.JaxprEqn, inputs: Axes) -> Axes:
-    """Returns the axes of the batch of an equation's outputs."""
+def _is_as_long(shape: Sequence[int]) -> bool:
+    return any(size > 0 and size % _BATCH == 0 for size in shape)
+
+
+def _after(equation: core.JaxprEqn, inputs: Places) -> Places:
+    """Returns the places of the batch in an equation's outputs."""
     name, outputs = equation.primitive.name, equation.outvars
     if name in _DRAWING:
         shape = _shape(outputs[0])
         if shape[:1] == (_BATCH,):
             raise _MixedError
-        return [_LOST if any(size % _BATCH == 0 for size in shape) else None] * len(outputs)
+        return [_LOST if _is_as_long(shape) else None] * len(outputs)
     if name == "iota":
-        return [_LOST if _shape(outputs[0])[equation.params["dimension"]] == _BATCH else None]
+        counted = _shape(outputs[0])[equation.params["dimension"]]
+        return [_LOST if _is_as_long([counted]) else None]
     if name in _CALLS:
         return _follow(inner_jaxprs(equation)[0], inputs)
     if name == "scan":
         return _after_scan(equation, inputs)
     if name == "cond":
         return _after_branches(equation, inputs)
-    if all(axis is None for axis in inputs):
+    if all(place is None for place in inputs):
         # Even of nothing that depends on inputs: numbers may be drawn inside.
         insides = [_follow(inner, [None] * len(inner.invars)) for inner in inner_jaxprs(equation)]
         return [_LOST if any(map(any, insides)) else None] * len(outputs)
     if _LOST in inputs:
         return [_LOST] * len(outputs)
-    axis = _axis_after(equation, inputs)
-    return axis if isinstance(axis, list) else [axis] * len(outputs)
+    return [_place_after(equation, inputs)] * len(outputs)
 
 
-def _axis_after(equation: core.JaxprEqn, inputs: Axes) -> int | list[int | None] | None:
-    """Returns the axis of the batch of an equation's outputs, where some input has one."""
-    name, parameters = equation.primitive.name, equation.params
-    first, made = inputs[0], _shape(equation.outvars[0])
-    if name in _OVER_AXES and first is not None:
-        return _after_reduction(name, parameters, first)
+def _place_after(equation: core.JaxprEqn, inputs: Places) -> Place:
+    """Returns the place of the batch in an equation's outputs, where some input has one."""
+    name, first = equation.primitive.name, inputs[0]
     match name:
         case "dot_general":
-            return _after_dot(parameters["dimension_numbers"], equation, inputs)
-        case "conv_general_dilated" if first is not None and inputs[1] is None:
-            numbers = parameters["dimension_numbers"]
-            is_batch = first == numbers.lhs_spec[0] and parameters["batch_group_count"] == 1
-            return numbers.out_spec[0] if is_batch else _LOST
-        case "transpose" if first is not None:
-            return parameters["permutation"].index(first)
-        case "broadcast_in_dim" if first is not None:
-            return parameters["broadcast_dimensions"][first]
-        case "reshape" | "squeeze" | "expand_dims" if first is not None:
-            return _after_reshape(_shape(equation.invars[0]), made, first)
-        case "fft" if first is not None:
-            if first >= len(made) - len(parameters["fft_lengths"]):
-                raise _MixedError
-            return first
+            return _after_dot(equation.params["dimension_numbers"], equation, inputs)
         case "gather":
             return _after_gather(equation, inputs)
-        case "stack" if first is not None and set(inputs) == {first}:
-            return first + (parameters["axis"] <= first)
         case "concatenate":
-            axes = {axis for axis in inputs if axis is not None}
-            along = parameters["dimension"]
-            return axes.pop() if len(axes) == 1 and along not in axes else _LOST
-        case "slice" | "dynamic_slice" | "pad" | "rev" | "split" | "top_k" | "reduce_precision":
-            return first if first is not None and _keeps(equation, first) else _LOST
-        case _ if name.startswith("reduce_window") and first is not None:
-            return first if _keeps_window(parameters, first) else _LOST
+            places = {place for place in inputs if place is not None}
+            along = equation.params["dimension"]
+            place = places.pop()
+            return place if not places and along != place.axis else _LOST
+        case "stack" if set(inputs) != {first}:
+            return _LOST
+    if first is not None and (axis := _axis_of_first(equation, inputs)) is not None:
+        return axis if isinstance(axis, Place) else Place(axis, first.inner)
     if inner_jaxprs(equation) or not all(_is_like(x, equation) for x in equation.invars):
         return _LOST
-    axes = {axis for axis in inputs if axis is not None}
-    return axes.pop() if len(axes) == 1 else _LOST
+    places = {place for place in inputs if place is not None}
+    return places.pop() if len(places) == 1 else _LOST
+
+
+def _axis_of_first(equation: core.JaxprEqn, inputs: Places) -> Place | int | None:
+    """The axis of the outputs that is that of the first input; None if it has no rule here."""
+    name, parameters = equation.primitive.name, equation.params
+    assert inputs[0] is not None
+    axis, shape = inputs[0].axis, _shape(equation.invars[0])
+    if name in _OVER_AXES:
+        return _after_reduction(name, parameters, axis)
+    if name.startswith("reduce_window"):
+        return axis if _keeps_window(parameters, axis) else _LOST
+    match name:
+        case "conv_general_dilated":
+            numbers = parameters["dimension_numbers"]
+            is_batch = axis == numbers.lhs_spec[0] and parameters["batch_group_count"] == 1
+            return numbers.out_spec[0] if is_batch and inputs[1] is None else _LOST
+        case "transpose":
+            return parameters["permutation"].index(axis)
+        case "broadcast_in_dim":
+            return parameters["broadcast_dimensions"][axis]
+        case "reshape" | "squeeze" | "expand_dims":
+            return _after_reshape(shape, _shape(equation.outvars[0]), axis)
+        case "fft":
+            if axis >= len(shape) - len(parameters["fft_lengths"]):
+                raise _MixedError
+            return axis
+        case "stack":
+            return axis + (parameters["axis"] <= axis)
+        case "slice" | "dynamic_slice" | "pad" | "rev" | "split" | "top_k":
+            return axis if _keeps(equation, axis) else _LOST
+    return None
 
 
 def _after_reduction(name: str, parameters: Any, axis: int) -> int:
@@ -168,10 +193,13 @@ def _after_reduction(name: str, parameters: Any, axis: int) -> int:
     return axis - sum(int(other) < axis for other in over) if name in _DROPPING else axis
 
 
-def _after_reshape(shape: Sequence[int], made: Sequence[int], axis: int) -> int:
+def _after_reshape(shape: Sequence[int], made: Sequence[int], axis: int) -> Place:
+    """An axis may take others in behind the batch, and let them go again."""
     before = math.prod(shape[:axis])
-    places = [k for k in range(len(made)) if math.prod(made[:k]) == before and made[k] == _BATCH]
-    return places[0] if places else _LOST
+    for place, size in enumerate(made):
+        if math.prod(made[:place]) == before and _is_as_long([size]):
+            return Place(place, size // _BATCH)
+    return _LOST
 
 
 def _keeps(equation: core.JaxprEqn, axis: int) -> bool:
@@ -186,7 +214,7 @@ def _keeps(equation: core.JaxprEqn, axis: int) -> bool:
             return axis != parameters["axis"]
         case "top_k":
             return axis < len(_shape(equation.invars[0])) - 1
-    return _shape(equation.outvars[0])[axis] == _BATCH
+    return _shape(equation.outvars[0])[axis] == _shape(equation.invars[0])[axis]
 
 
 def _keeps_window(parameters: Any, axis: int) -> bool:
@@ -195,51 +223,51 @@ def _keeps_window(parameters: Any, axis: int) -> bool:
     return padding == (0, 0) and all(parameters[name][axis] == 1 for name in ones)
 
 
-def _after_gather(equation: core.JaxprEqn, inputs: Axes) -> int:
+def _after_gather(equation: core.JaxprEqn, inputs: Places) -> Place:
     numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
-    axis, of_indices = inputs[0], inputs[1]
+    place, of_indices = inputs[0], inputs[1]
     rank = len(_shape(equation.outvars[0]))
-    if axis is None and of_indices is not None:
-        places = [place for place in range(rank) if place not in numbers.offset_dims]
-        return places[of_indices] if of_indices < len(places) else _LOST
-    if axis is None or of_indices is not None or sizes[axis] != _BATCH:
+    if place is None and of_indices is not None:
+        looked_up = [axis for axis in range(rank) if axis not in numbers.offset_dims]
+        is_index = of_indices.axis < len(looked_up)
+        return Place(looked_up[of_indices.axis], of_indices.inner) if is_index else _LOST
+    if place is None or of_indices is not None:
         return _LOST
     gone = (*numbers.collapsed_slice_dims, *numbers.operand_batching_dims)
-    if axis in gone:
+    if place.axis in gone or sizes[place.axis] != _shape(equation.invars[0])[place.axis]:
         return _LOST
-    return numbers.offset_dims[axis - sum(int(other) < axis for other in gone)]
+    kept = place.axis - sum(int(other) < place.axis for other in gone)
+    return Place(numbers.offset_dims[kept], place.inner)
 
 
-def _after_scan(equation: core.JaxprEqn, inputs: Axes) -> Axes:
+def _after_scan(equation: core.JaxprEqn, inputs: Places) -> Places:
     parameters, inner = equation.params, equation.params["jaxpr"].jaxpr
     num_consts, num_carry = parameters["num_consts"], parameters["num_carry"]
     consts = list(inputs[:num_consts])
     carry = list(inputs[num_consts : num_consts + num_carry])
-    steps = [_lower(axis) for axis in inputs[num_consts + num_carry :]]
+    steps = [_shift(place, -1) for place in inputs[num_consts + num_carry :]]
     while True:
         made = _follow(inner, [*consts, *carry, *steps])
         after = [_either(old, new) for old, new in zip(carry, made[:num_carry], strict=True)]
         if after == carry:
-            break
+            return [*carry, *(_shift(place, 1) for place in made[num_carry:])]
         carry = after
-    given = [None if x is None else (_LOST if x == _LOST else x + 1) for x in made[num_carry:]]
-    return [*carry, *given]
 
 
-def _lower(axis: int | None) -> int | None:
-    """The axis of a step; of steps along the batch nobody knows."""
-    if axis is None or axis == _LOST:
-        return axis
-    return axis - 1 if axis > 0 else _LOST
+def _shift(place: Place | None, by: int) -> Place | None:
+    """Its place in a step, or in all of them; steps along the batch are one by one."""
+    if place is None or place == _LOST:
+        return place
+    return Place(place.axis + by, place.inner) if place.axis + by >= 0 else _LOST
 
 
-def _either(old: int | None, new: int | None) -> int | None:
+def _either(old: Place | None, new: Place | None) -> Place | None:
     if old is None or new is None:
         return new if old is None else old
     return old if old == new else _LOST
 
 
-def _after_branches(equation: core.JaxprEqn, inputs: Axes) -> Axes:
+def _after_branches(equation: core.JaxprEqn, inputs: Places) -> Places:
     branches = [_follow(branch.jaxpr, inputs[1:]) for branch in equation.params["branches"]]
     if inputs[0] is not None:
         return [_LOST] * len(equation.outvars)
@@ -261,20 +289,27 @@ def _is_like(variable: Any, equation: core.JaxprEqn) -> bool:
     return len(shape) == len(made) and all(a in (1, b) for a, b in zip(shape, made, strict=True))
 
 
-def _after_dot(numbers: Any, equation: core.JaxprEqn, inputs: Axes) -> int:
+def _after_dot(numbers: Any, equation: core.JaxprEqn, inputs: Places) -> Place:
     contracting, batching = numbers
-    if None not in inputs and not all(inputs[side] in batching[side] for side in (0, 1)):
-        raise _MixedError  # every input with every other
-    place = 0
-    for side in (0, 1):
-        axis, over, along = inputs[side], contracting[side], batching[side]
-        if axis is not None and axis in over:
-            raise _MixedError
-        rank = len(_shape(equation.invars[side]))
-        free = [other for other in range(rank) if other not in over and other not in along]
-        if axis is not None:
-            if axis in along:
-                return along.index(axis)
-            return len(along) + (0 if side == 0 else place) + free.index(axis)
-        place = len(free)
-    return _LOST
+    places = {side: place for side, place in enumerate(inputs) if place is not None}
+    if any(place.axis in contracting[side] for side, place in places.items()):
+        raise _MixedError
+    side, place = next(iter(places.items()))
+    is_shared = place.axis in batching[side]
+    if len(places) == 2:
+        if not is_shared or places[1].axis != batching[1][batching[0].index(place.axis)]:
+            raise _MixedError  # every input with every other
+        if place.inner != places[1].inner:
+            return _LOST
+    if is_shared:
+        return place._replace(axis=batching[side].index(place.axis))
+    before = _num_free(0, numbers, equation) if side == 1 else 0
+    gone = (*contracting[side], *batching[side])
+    free = [axis for axis in range(place.axis) if axis not in gone]
+    return place._replace(axis=len(batching[side]) + before + len(free))
+
+
+def _num_free(side: int, numbers: Any, equation: core.JaxprEqn) -> int:
+    contracting, batching = numbers
+    rank = len(_shape(equation.invars[side]))
+    return rank - len(contracting[side]) - len(batching[side])

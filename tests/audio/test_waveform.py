@@ -75,7 +75,7 @@ class TestDoors:
 @pytest.mark.usefixtures("_unchecked_annotations")
 def test_a_list_is_judged_by_its_numbers():
     assert segment.by_time([0.0, 0.5, 1.0], RATE, 3).waveform.shape == (3,)
-    with pytest.raises(ValueError, match="full scale 1, got int64"):
+    with pytest.raises(ValueError, match="full scale 1, got int"):
         segment.by_time([0, 9_000, 1], RATE, 3)
 
 

@@ -279,7 +279,7 @@ class TestMoreHolders:
         return np.asarray(lj.explain(model, STEMS, METHOD).coefficients)
 
     def test_modules_read_globals_too(self):
-        scale = np.ones(1, np.float32)
+        scale = np.ones((1, 1), np.float32)
 
         @jax.tree_util.register_dataclass
         @dataclasses.dataclass

@@ -142,8 +142,14 @@ class TestStatuses:
         assert int(found.status[0]) == Status.NO_WEIGHT
 
     def test_a_width_of_zero_is_no_answer(self):
-        found = lj.explain(network, STEMS, lj.lime(100, kernel_width=jnp.float32(0)), key=KEY)
-        assert (np.asarray(found.status) >= Status.NO_WEIGHT).all()
+        with pytest.raises(ValueError, match="`kernel_width` must be positive, got 0"):
+            lj.lime(100, kernel_width=jnp.float32(0))
+
+        @jax.jit
+        def status(width):
+            return lj.explain(network, STEMS, lj.lime(100, kernel_width=width), key=KEY).status
+
+        assert (np.asarray(status(0.0)) >= Status.NO_WEIGHT).all()
 
     def test_masks_that_miss_what_a_narrow_kernel_sees_say_so(self):
         """Inside jit the width has no number yet, so designed masks are drawn."""
