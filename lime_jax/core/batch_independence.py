@@ -83,6 +83,8 @@ def _look(predictor: Predictor, example: jax.ShapeDtypeStruct) -> Batch:
         places = _follow(jaxpr, [None] * len(leaves) + [Place(0)])
     except _MixedError:
         return Batch.MIXED
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return Batch.UNKNOWN  # versions of JAX differ in what their programs hold
     is_followed = all(place in (Place(0), None) for place in places)
     return Batch.APART if is_followed else Batch.UNKNOWN
 
@@ -241,8 +243,11 @@ def _after_gather(equation: core.JaxprEqn, inputs: Places) -> Place:
 
 
 def _after_scan(equation: core.JaxprEqn, inputs: Places) -> Places:
-    parameters, inner = equation.params, equation.params["jaxpr"].jaxpr
-    num_consts, num_carry = parameters["num_consts"], parameters["num_carry"]
+    (inner,) = inner_jaxprs(equation)
+    # What is gone through, or collected, has an axis of steps outside.
+    num_steps = _num_longer(equation.invars, inner.invars)
+    num_carry = len(equation.outvars) - _num_longer(equation.outvars, inner.outvars)
+    num_consts = len(equation.invars) - num_carry - num_steps
     consts = list(inputs[:num_consts])
     carry = list(inputs[num_consts : num_consts + num_carry])
     steps = [_shift(place, -1) for place in inputs[num_consts + num_carry :]]
@@ -252,6 +257,11 @@ def _after_scan(equation: core.JaxprEqn, inputs: Places) -> Places:
         if after == carry:
             return [*carry, *(_shift(place, 1) for place in made[num_carry:])]
         carry = after
+
+
+def _num_longer(outside: Sequence[Any], inside: Sequence[Any]) -> int:
+    pairs = zip(outside, inside, strict=True)
+    return sum(len(_shape(one)) > len(_shape(other)) for one, other in pairs)
 
 
 def _shift(place: Place | None, by: int) -> Place | None:
@@ -268,7 +278,7 @@ def _either(old: Place | None, new: Place | None) -> Place | None:
 
 
 def _after_branches(equation: core.JaxprEqn, inputs: Places) -> Places:
-    branches = [_follow(branch.jaxpr, inputs[1:]) for branch in equation.params["branches"]]
+    branches = [_follow(branch, inputs[1:]) for branch in inner_jaxprs(equation)]
     if inputs[0] is not None:
         return [_LOST] * len(equation.outvars)
     made = branches[0]

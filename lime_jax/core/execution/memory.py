@@ -130,8 +130,12 @@ def inner_jaxprs(equation: core.JaxprEqn) -> list[core.Jaxpr]:
         list(equation.params.values()),
         is_leaf=lambda x: isinstance(x, (core.Jaxpr, core.ClosedJaxpr)),
     )
-    closed = [leaf.jaxpr for leaf in leaves if isinstance(leaf, core.ClosedJaxpr)]
-    return closed + [leaf for leaf in leaves if isinstance(leaf, core.Jaxpr)]
+    # Newer versions of JAX have one class for both.
+    return [
+        leaf.jaxpr if isinstance(leaf, core.ClosedJaxpr) else leaf
+        for leaf in leaves
+        if isinstance(leaf, (core.Jaxpr, core.ClosedJaxpr))
+    ]
 
 
 def _num_bytes(variable: core.Var) -> int:
