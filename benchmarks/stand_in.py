@@ -19,6 +19,6 @@ def install() -> None:
         return
     module = types.ModuleType("jaxtyping")
     module.Array = Any  # type: ignore[attr-defined]
-    for name in ("Bool", "Float", "Inexact", "Int", "Key", "Complex", "Num", "UInt8"):
+    for name in ("Bool", "Float", "Inexact", "Int", "Key", "Complex", "Num", "Shaped", "UInt8"):
         setattr(module, name, _Annotation)
     sys.modules["jaxtyping"] = module

@@ -1,15 +1,18 @@
 """Whether a model gives the same outputs again, in another place of another batch."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lime_jax.core.components import Components
 from lime_jax.core.execution import accumulate
+from lime_jax.core.execution.memory import is_out_of_memory
 from lime_jax.core.predictor import Predictor
 
 # Inputs of a batch, of which half is asked about again.
-_NUM_INPUTS = 6
+_NUM_INPUTS, _FEWEST = 6, 2
 # By how much of their range outputs of the same input may differ, in an equal batch and in others.
 _ALIKE, _NEARLY_ALIKE = 1e-3, 1e-2
 
@@ -20,9 +23,39 @@ def is_function(predictor: Predictor, components: Components, batch_size: int | 
     Args:
       predictor: the model.
       components: of one item; random ones are on.
-      batch_size: if the model is to be called with no other; else it is called with fewer as well.
+      batch_size: what the model is called with if it takes no few inputs; None lets it be called
+        with several numbers of them.
+
+    Returns:
+      Whether it does; True where not even two inputs fit at a time.
     """
-    size = batch_size or _NUM_INPUTS
+    size = min(batch_size or _NUM_INPUTS, _NUM_INPUTS)
+    if batch_size and not _takes(predictor, components, size):
+        size = batch_size
+    while True:
+        try:
+            return _gives_again(predictor, components, size, batch_size is None)
+        except jax.errors.JaxRuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            if size <= _FEWEST:
+                return True
+            size //= 2
+
+
+def _takes(predictor: Predictor, components: Components, size: int) -> bool:
+    masks = jax.ShapeDtypeStruct((1, size, components.num_components), bool)
+    evaluate = functools.partial(accumulate.evaluate, batch_size=size)
+    try:
+        jax.eval_shape(evaluate, predictor, jax.tree.map(lambda x: x[None], components), masks)
+    except Exception:
+        return False
+    return True
+
+
+def _gives_again(
+    predictor: Predictor, components: Components, size: int, takes_fewer: bool
+) -> bool:
     some = (size + 1) // 2
     first = jax.random.bernoulli(jax.random.key(0), 0.5, (size, components.num_components))
     others = jnp.ones((size - some, components.num_components), bool)
@@ -35,7 +68,7 @@ def is_function(predictor: Predictor, components: Components, batch_size: int | 
     again = outputs(jnp.concatenate([others, first[:some]]))[size - some :]
     if not are_alike(asked, again, _ALIKE):
         return False
-    return batch_size is not None or are_alike(asked, outputs(first[:some]), _NEARLY_ALIKE)
+    return not takes_fewer or are_alike(asked, outputs(first[:some]), _NEARLY_ALIKE)
 
 
 def are_alike(outputs: np.ndarray, again: np.ndarray, share: float = _NEARLY_ALIKE) -> bool:

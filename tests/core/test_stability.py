@@ -15,6 +15,7 @@ from lime_jax.core import pooling
 from lime_jax.core.surrogates import uncertainty
 
 D, NUM_SAMPLES, REPEATS = 13, 300, 4
+DEGREES = 14  # of 16 blocks of 300 masks, which tell 14 numbers beside
 WEIGHTS = jax.random.normal(jax.random.key(0), (D, 2)) / 2
 STEMS = lj.from_stems(jnp.eye(D))
 
@@ -54,7 +55,7 @@ def test_the_pooled_explanation_is_the_mean_with_its_error(repeats):
     variance = np.square(np.asarray(repeats.std_error, np.float64)).sum(axis=0)
     np.testing.assert_allclose(pooled.std_error, np.sqrt(variance) / REPEATS, rtol=1e-4)
     assert pooled.deviations.shape == (REPEATS * 16, 2, D)
-    assert pooled.degrees_of_freedom == REPEATS * 15
+    assert pooled.degrees_of_freedom == REPEATS * DEGREES
     assert pooled.num_evaluations == REPEATS * NUM_SAMPLES
     assert pooled.num_samples == REPEATS * NUM_SAMPLES
     assert (pooled.num_lime_samples == REPEATS * NUM_SAMPLES).all()
@@ -76,7 +77,7 @@ def test_pooled_errors_hold_the_truth_as_often_as_they_say():
     pooled = jax.vmap(pooling.pool)(grouped)
     off = np.abs(np.asarray(pooled.coefficients, np.float64) - limit())
     for level in (0.5, 0.9, 0.95):
-        quantile = stats.t.ppf((1 + level) / 2, REPEATS * 15)
+        quantile = stats.t.ppf((1 + level) / 2, REPEATS * DEGREES)
         covered = (off <= quantile * np.asarray(pooled.std_error, np.float64)).mean()
         assert abs(covered - level) < 0.02, (level, covered)
 
