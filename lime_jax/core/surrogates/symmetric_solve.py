@@ -74,8 +74,13 @@ def _solve_many(matrices: Array, rights: Array) -> tuple[Array, Array]:
     if number <= at_once:
         return jax.vmap(_refined)(matrices, rights)
 
-    def in_turn(matrices: Array, rights: Array) -> tuple[Array, Array]:
-        return jax.lax.map(lambda x: _refined(*x), (matrices, rights), batch_size=at_once)
+    def in_turn(*systems: Array) -> tuple[Array, Array]:
+        steps = -(-number // at_once)
+        size = -(-number // steps)  # as even as can be, filled up: one program for all steps
+        filled = [jnp.concatenate([x, x[: steps * size - number]]) for x in systems]
+        chunks = [x.reshape(steps, size, *x.shape[1:]) for x in filled]
+        found = jax.lax.map(lambda chunk: jax.vmap(_refined)(*chunk), chunks)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:number], found)
 
     return jax.lax.platform_dependent(matrices, rights, cpu=in_turn, default=jax.vmap(_refined))
 
