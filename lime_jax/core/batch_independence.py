@@ -16,6 +16,7 @@ from jax.extend import core
 
 from lime_jax.core.execution.memory import inner_jaxprs
 from lime_jax.core.execution.signature_cache import SignatureCache, signature
+from lime_jax.core.lifting import BATCH, Lifted, widen
 from lime_jax.core.predictor import Predictor
 
 
@@ -34,8 +35,6 @@ class Place(NamedTuple):
     inner: int = 1
 
 
-# A size that no other axis is likely to have a multiple of.
-_BATCH = 61
 _LOST = Place(-1, 0)
 _OVER_AXES = {
     "reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or",
@@ -71,22 +70,27 @@ def look_at_batch(predictor: Predictor, example: jax.ShapeDtypeStruct, shapes: A
 
 
 def _look(predictor: Predictor, example: jax.ShapeDtypeStruct) -> Batch:
-    inputs = jax.ShapeDtypeStruct((_BATCH, *example.shape[1:]), example.dtype)
-    leaves, structure = jax.tree.flatten(predictor)
     try:
-        jaxpr = jax.make_jaxpr(
-            lambda leaves, x: jax.tree.unflatten(structure, leaves).rebuild()(x)
-        )(leaves, inputs).jaxpr
+        jaxpr = _program_of(predictor, widen(example))
     except Exception:
         return Batch.UNKNOWN  # it takes no batch of this size
     try:
-        places = _follow(jaxpr, [None] * len(leaves) + [Place(0)])
+        places = _follow(jaxpr, [None] * (len(jaxpr.invars) - 1) + [Place(0)])
     except _MixedError:
         return Batch.MIXED
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         return Batch.UNKNOWN  # versions of JAX differ in what their programs hold
     is_followed = all(place in (Place(0), None) for place in places)
     return Batch.APART if is_followed else Batch.UNKNOWN
+
+
+def _program_of(predictor: Predictor, inputs: jax.ShapeDtypeStruct) -> core.Jaxpr:
+    """Returns a program whose last argument is the batch."""
+    if isinstance(predictor, Lifted):
+        return predictor.traced(inputs).jaxpr
+    leaves, structure = jax.tree.flatten(predictor)
+    traced = jax.make_jaxpr(lambda leaves, x: jax.tree.unflatten(structure, leaves).rebuild()(x))
+    return traced(leaves, inputs).jaxpr
 
 
 def _follow(jaxpr: core.Jaxpr, places: Places) -> list[Place | None]:
@@ -105,7 +109,7 @@ def _follow(jaxpr: core.Jaxpr, places: Places) -> list[Place | None]:
 
 
 def _is_as_long(shape: Sequence[int]) -> bool:
-    return any(size > 0 and size % _BATCH == 0 for size in shape)
+    return any(size > 0 and size % BATCH == 0 for size in shape)
 
 
 def _after(equation: core.JaxprEqn, inputs: Places) -> Places:
@@ -113,7 +117,7 @@ def _after(equation: core.JaxprEqn, inputs: Places) -> Places:
     name, outputs = equation.primitive.name, equation.outvars
     if name in _DRAWING:
         shape = _shape(outputs[0])
-        if shape[:1] == (_BATCH,):
+        if shape[:1] == (BATCH,):
             raise _MixedError
         return [_LOST if _is_as_long(shape) else None] * len(outputs)
     if name == "iota":
@@ -200,7 +204,7 @@ def _after_reshape(shape: Sequence[int], made: Sequence[int], axis: int) -> Plac
     before = math.prod(shape[:axis])
     for place, size in enumerate(made):
         if math.prod(made[:place]) == before and _is_as_long([size]):
-            return Place(place, size // _BATCH)
+            return Place(place, size // BATCH)
     return _LOST
 
 

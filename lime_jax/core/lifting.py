@@ -20,6 +20,9 @@ from jax.extend import core
 
 from lime_jax.core.predictor import Predictor
 
+BATCH = 23
+"""A size that no other axis of a model is likely to have a multiple of: it is traced with it."""
+
 # Functions of these close over nothing that changes.
 _PACKAGES = {"jax", "jaxlib", "numpy", "flax", "lime_jax", "builtins", "operator"}
 # Hashes of programs that arrays went into.
@@ -42,11 +45,20 @@ def lift(
     if isinstance(predictor, Lifted) or not _may_hold_arrays(predictor):
         return predictor
     trace = _Trace(predictor)
-    traced = trace.of(example())
+    inputs = example()
+    try:
+        traced = trace.of(widen(inputs))
+    except Exception:
+        traced = trace.of(inputs)  # it takes no other batch
     trace.constants = _constants_of(traced)
     arrays = [*trace.arrays, *trace.constants]
     with_derivatives |= any(isinstance(x, Tracer) for x in arrays)
     return Lifted(arrays, _Program(trace, traced, with_derivatives), trace)
+
+
+def widen(example: Any) -> jax.ShapeDtypeStruct:
+    """Returns a batch of `BATCH` such inputs."""
+    return jax.ShapeDtypeStruct((BATCH, *example.shape[1:]), example.dtype)
 
 
 def as_new(predictor: Predictor) -> Predictor:
@@ -82,6 +94,12 @@ class Lifted(Predictor):
     def rebuild(self) -> Callable[[Any], Any]:
         """Returns what is called with a batch of inputs."""
         return self
+
+    def traced(self, inputs: Any) -> core.ClosedJaxpr:
+        """Returns its program for inputs of this shape, which come last of all arguments."""
+        trace = self.program.trace()
+        assert trace is not None, "a model is looked at after it was explained"
+        return trace.of(inputs)
 
     def tree_flatten(self) -> tuple[tuple[list[Any]], Any]:
         """Takes it apart; the function itself is no part of its structure."""
